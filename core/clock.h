@@ -1,0 +1,28 @@
+/*
+ * clock - time values. Domain code gets `now` passed in and never reads a clock; only backends/io
+ * and the edge call clock_read_*. Wall times are microseconds since 1970-01-01 UTC (pay_time_t).
+ */
+#ifndef CORE_CLOCK_H
+#define CORE_CLOCK_H
+
+#include "buf.h"
+
+typedef int64_t pay_time_t; /* microseconds since 1970 UTC; 0 = not set */
+
+#define USEC_PER_SEC  1000000LL
+#define USEC_PER_MSEC 1000LL
+
+/* "2026-09-01T12:00:00+08:00", with optional fraction (cut to microseconds), 'Z' allowed; years
+ * 1970..2099, real calendar days, offset mandatory. 0 or -1. */
+int time_parse_rfc3339(struct slice s, pay_time_t *out);
+/* Always +08:00, seconds; 25 characters. */
+#define RFC3339_LEN 25
+void time_format_rfc3339(char out[RFC3339_LEN + 1], pay_time_t t);
+/* Day in China (+08:00), "20260901"; 8 characters. */
+void time_format_day(char out[9], pay_time_t t);
+
+pay_time_t clock_read_wall(void);   /* CLOCK_REALTIME */
+int64_t clock_read_boot_us(void);   /* CLOCK_BOOTTIME, microseconds: send_before */
+int64_t clock_read_mono_us(void);   /* CLOCK_MONOTONIC */
+
+#endif
