@@ -12,6 +12,8 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_NOTICE, LOG_WARN, LOG_ERROR, LOG_ALERT
 /* path NULL = stderr. Reopened by log_reopen (SIGUSR1). 0 or -1 with errno. */
 int log_open(const char *path, const char *process, enum log_level level);
 int log_reopen(void);
+/* Lines below LOG_ERROR are written at the end of the loop turn and at exit, by this. */
+void log_flush(void);
 int log_level_parse(struct slice s, enum log_level *out);
 
 struct log_field {

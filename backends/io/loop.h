@@ -14,7 +14,9 @@ struct loop;
 struct loop_timer;
 typedef void loop_cb(void *arg);
 
+/* Also ignores SIGPIPE and raises the limit of open files to what the system grants. */
 struct loop *loop_new(void);
+/* Deferred work is still run; free what it belongs to before. */
 void loop_free(struct loop *l);
 /* Runs until loop_stop. 0, or -1 when the backend failed. */
 int loop_run(struct loop *l);
