@@ -1,0 +1,216 @@
+/*
+ * payment - the life of a payment: event ▸ decide ▸ step. Pure: no I/O, no clock, no heap.
+ *
+ * payment_decide(aggregate, event, now, policy) says what must be committed (a step: transition and
+ * effects) or why nothing is. Nothing is sent or written here; the step's command may be sent only
+ * after its commit. The same function serves workers, timer, notifications, payctl and the simulator.
+ *
+ * Two stages, so that the whole state machine is one table:
+ *   1. payment_classify: event + aggregate + now -> one of a closed list of inputs (all guards live
+ *      here: amounts compared, "not found" too early or settled, expired, ever sent ...);
+ *   2. payment_rules[state][input] -> next state and actions. sql/ is generated from that table.
+ *
+ * Meaning of `version`: rises by one with every committed step; each version has one history row.
+ * `prev_state` is the state before the last move (steps that stay keep it).
+ */
+#ifndef DOMAIN_PAYMENT_H
+#define DOMAIN_PAYMENT_H
+
+#include "core/arena.h"
+#include "core/clock.h"
+#include "core/problem.h"
+#include "core/terms.h"
+
+/* The aggregate: row of `payment` with its timer. Slices belong to the loader's arena. */
+struct payment {
+    int64_t id;
+    uint32_t slot;
+    uint32_t version; /* 0: does not exist yet */
+    enum payment_state state;
+    enum payment_state prev_state;
+    struct slice mchid;
+    struct slice app_id;
+    struct slice out_trade_no;
+    struct slice digest; /* SHA-256 of the request's content: same number, same content? */
+    enum payment_method method;
+    struct slice scene, product, store_id; /* may be empty */
+    int64_t amount;
+    struct slice currency;
+    struct slice description;
+    struct slice attach;
+    struct slice notify_url; /* merchant's; may be empty */
+    struct slice trace_id;
+    struct slice channel;
+    struct slice account;
+    struct slice route;           /* why this channel */
+    uint32_t command_seq;         /* of the charging command; its request number: ids.h */
+    uint32_t attempts;            /* attempts committed so far, all kinds */
+    bool maybe_sent;              /* some prepare attempt may have reached the channel */
+    pay_time_t prepare_before;    /* latest send_before of a prepare attempt */
+    struct slice channel_trade_no;
+    struct slice code_url;
+    struct slice fail_code;       /* channel's code behind failed/closed */
+    pay_time_t created_at;
+    pay_time_t time_expire;
+    pay_time_t final_at;          /* entered a final state (our clock) */
+    pay_time_t succeeded_at;      /* paid (channel's clock) */
+    /* timer: one row per unfinished order; due_at 0 = none */
+    pay_time_t due_at;
+    enum call_kind due_kind;      /* what the timer will send */
+    uint32_t due_tries;
+};
+
+enum payment_event_kind {
+    PAYMENT_EVENT_CREATE,   /* a merchant's request; the aggregate holds the new order, version 0 */
+    PAYMENT_EVENT_ANSWER,   /* of the channel to attempt_n, or the egress's word about it */
+    PAYMENT_EVENT_NOTIFY,   /* a verified notification */
+    PAYMENT_EVENT_TIMER,
+    PAYMENT_EVENT_CLOSE,    /* the merchant's wish */
+    PAYMENT_EVENT_OPERATOR_QUERY,
+    PAYMENT_EVENT_KINDS
+};
+const char *payment_event_name(enum payment_event_kind k); /* "create", "answer", ... */
+
+struct payment_event {
+    int64_t id; /* made in C; the history row carries it */
+    enum payment_event_kind kind;
+    /* ANSWER */
+    enum call_kind call;
+    uint32_t attempt_n;
+    enum sent sent;
+    int http_status;
+    /* ANSWER, NOTIFY: the channel's result in our words (backends/channel) */
+    enum answer_class cls;
+    struct slice code;
+    struct slice message;
+    struct slice channel_trade_no;
+    int64_t amount;        /* -1 when absent */
+    struct slice currency; /* empty when absent */
+    pay_time_t paid_at;
+    struct slice code_url;
+};
+
+/* Everything that is configuration. Microseconds. */
+struct payment_policy {
+    int64_t send_window;     /* attempt's commit -> send_before: 5 s */
+    int64_t query_first;     /* prepare sent, outcome unknown -> first query: 120 s */
+    int64_t query_interval;  /* then growing: interval * 2^tries ... */
+    int64_t query_max;       /* ... up to this */
+    int64_t soon;            /* "query soon": duplicate, close says paid */
+    int64_t resend_interval; /* prepare not sent or too frequent -> again, growing */
+    int64_t settle;          /* after send_before: how long not_found proves nothing */
+    uint32_t not_sent_limit; /* attempts never passed on before giving up: 3 */
+    bool prepare_resend;     /* adapter: resend=same_number */
+};
+
+/* What an event means for an order: the columns of the state machine. */
+#define PAYMENT_INPUT_TABLE(X)                                                                   \
+    X(CREATE)                                                                                    \
+    X(PREPARE_ACCEPTED)                                                                          \
+    X(PREPARE_FAILED)        /* failed or refused: nothing charged, definitely */                \
+    X(PREPARE_CLOSED)                                                                            \
+    X(PREPARE_TOO_FREQUENT)                                                                      \
+    X(PREPARE_DUPLICATE)                                                                         \
+    X(PREPARE_NOT_SENT)      /* never passed on, may be tried again */                           \
+    X(PREPARE_GIVEN_UP)      /* never passed on, limit reached, no attempt maybe sent */         \
+    X(PREPARE_UNKNOWN)                                                                           \
+    X(QUERY_PAID)            /* success, amount and currency ours */                             \
+    X(QUERY_MISMATCH)        /* success with another amount or currency */                       \
+    X(QUERY_WAITING)                                                                             \
+    X(QUERY_FAILED)                                                                              \
+    X(QUERY_CLOSED)                                                                              \
+    X(QUERY_NOT_FOUND_EARLY) /* before send_before + settle: proves nothing */                   \
+    X(QUERY_NOT_FOUND)                                                                           \
+    X(QUERY_UNKNOWN)                                                                             \
+    X(CLOSE_DONE)                                                                                \
+    X(CLOSE_PAID)            /* duplicate: the channel says it is paid; a query decides */       \
+    X(CLOSE_NOT_FOUND)                                                                           \
+    X(CLOSE_UNKNOWN)                                                                             \
+    X(NOTIFY_PAID)                                                                               \
+    X(NOTIFY_MISMATCH)                                                                           \
+    X(NOTIFY_OTHER)                                                                              \
+    X(TIMER_EARLY)           /* not due (any more) */                                            \
+    X(TIMER_PREPARE)                                                                             \
+    X(TIMER_QUERY)                                                                               \
+    X(TIMER_CLOSE)           /* expired, or a close is wanted */                                 \
+    X(TIMER_EXPIRED_UNSENT)  /* expired and no attempt maybe sent */                             \
+    X(MERCHANT_CLOSE)                                                                            \
+    X(OPERATOR_QUERY)
+enum payment_input {
+#define X(name) INPUT_##name,
+    PAYMENT_INPUT_TABLE(X)
+#undef X
+    PAYMENT_INPUT_COUNT
+};
+const char *payment_input_name(enum payment_input i);
+
+/* What the table says. */
+enum payment_action {
+    ACTION_NONE = 0,
+    ACTION_SEND_PREPARE = 1 << 0, /* command to be sent after the commit (at most one of SEND_*) */
+    ACTION_SEND_QUERY = 1 << 1,
+    ACTION_SEND_CLOSE = 1 << 2,
+    ACTION_LATER_PREPARE = 1 << 3, /* timer: do that later, growing (at most one of LATER_*) */
+    ACTION_LATER_QUERY = 1 << 4,
+    ACTION_LATER_CLOSE = 1 << 5,
+    ACTION_SOON_QUERY = 1 << 6,
+    ACTION_TAKE = 1 << 7,    /* take channel_trade_no, code_url, paid_at from the event */
+    ACTION_CASE = 1 << 8,    /* a case for a person, and an alert */
+    ACTION_IGNORE = 1 << 9,  /* nothing but the attempt's outcome: repeated or meaningless */
+    ACTION_REFUSE = 1 << 10  /* the asker gets STATE_CONFLICT */
+};
+struct payment_rule {
+    enum payment_state to; /* equal to the row's state: stays */
+    unsigned actions;
+};
+extern const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT];
+/* Is from -> to (from != to) anywhere in the table? The database's CHECK is made from this. */
+bool payment_move_allowed(enum payment_state from, enum payment_state to);
+
+enum payment_input payment_classify(const struct payment *p, const struct payment_event *e,
+                                    pay_time_t now, const struct payment_policy *policy);
+
+enum payment_verdict {
+    STEP_COMMIT,  /* `after` is the new image, version + 1, with history row and effects */
+    STEP_RECORD,  /* the order does not move: only the attempt's outcome and/or a case */
+    STEP_NOTHING, /* nothing to write */
+    STEP_REFUSE   /* nothing to write; problem says why */
+};
+
+struct payment_attempt {
+    uint32_t n; /* 0 = none */
+    enum call_kind kind;
+    uint32_t command_seq;
+    pay_time_t committed_at;
+    pay_time_t send_before;
+};
+
+struct payment_outcome { /* of an attempt */
+    uint32_t n;          /* 0 = none */
+    enum sent sent;
+    enum answer_class cls;
+    int http_status;
+    struct slice code;
+    struct slice message;
+    pay_time_t answered_at;
+};
+
+struct payment_step {
+    enum payment_verdict verdict;
+    enum payment_input input;
+    struct payment after;            /* image to store, timer included */
+    bool timer_changed;              /* due_at, due_kind or due_tries differ from before */
+    struct payment_attempt attempt;  /* to be committed, then sent */
+    struct payment_outcome outcome;
+    bool callback;                   /* a final state was entered: callback row in the same commit */
+    bool open_case;
+    struct slice case_kind;          /* "late_success", "amount_mismatch", "contradiction" ... */
+    struct slice case_detail;
+    enum problem_code problem;       /* STEP_REFUSE */
+};
+
+/* Total over all inputs. Slices in *out point into p, e or static text. */
+void payment_decide(const struct payment *p, const struct payment_event *e, pay_time_t now,
+                    const struct payment_policy *policy, struct payment_step *out);
+
+#endif
