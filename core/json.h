@@ -57,7 +57,7 @@ void json_begin_array(struct json_writer *w);
 void json_end_array(struct json_writer *w);
 void json_key(struct json_writer *w, const char *key);
 void json_key_slice(struct json_writer *w, struct slice key);
-void json_put_str(struct json_writer *w, struct slice s);   /* escapes; s must be UTF-8 */
+void json_put_str(struct json_writer *w, struct slice s);   /* escapes; non-UTF-8 -> U+FFFD */
 void json_put_int64(struct json_writer *w, int64_t v);
 void json_put_bool(struct json_writer *w, bool v);
 void json_put_null(struct json_writer *w);
@@ -69,6 +69,9 @@ void json_member_int64(struct json_writer *w, const char *key, int64_t v);
 /* Re-writes a parsed value compactly, members in their order. */
 void json_put_value(struct json_writer *w, const struct json *v);
 
+/* RFC 3629: shortest form, no surrogates, at most U+10FFFF. */
 bool utf8_valid(struct slice s);
+/* Bytes from the start of s that are valid UTF-8. */
+size_t utf8_prefix(struct slice s);
 
 #endif

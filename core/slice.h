@@ -45,6 +45,7 @@ static inline bool slice_is(struct slice a, const char *cstr)
 /* ASCII case-insensitive; for header names. */
 bool slice_eq_nocase(struct slice a, struct slice b);
 bool slice_starts(struct slice s, struct slice prefix);
+bool slice_contains(struct slice s, struct slice part);
 /* Without leading and trailing spaces and tabs. */
 struct slice slice_trim(struct slice s);
 /* Cuts *rest at the first `sep`: returns what stands before it, *rest becomes what stands behind
