@@ -17,7 +17,7 @@ CORE_LIBS    := -lyajl -lcrypto
 BACKEND_LIBS := -levent_core -lmicrohttpd -lcurl -lpq $(CORE_LIBS)
 
 lib_objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
-PARTS       := core backends/io backends/domain backends/store backends/channel
+PARTS       := core backends/io backends/domain backends/store backends/channel backends/options
 PART_LIBS   := $(foreach p,$(PARTS),$(BUILD)/$(p).a)
 PROGRAMS    := payd payctl paybank
 BINARIES    := $(foreach p,$(PROGRAMS),$(if $(wildcard backends/$(p)/*.c),$(BUILD)/$(p)))
@@ -41,7 +41,7 @@ endef
 $(foreach p,$(PARTS),$(eval $(call part_lib,$(p))))
 
 # order matters to the linker: what is used stands behind its users
-LINK_PARTS := $(BUILD)/backends/store.a $(BUILD)/backends/channel.a $(BUILD)/backends/io.a \
+LINK_PARTS := $(BUILD)/backends/options.a $(BUILD)/backends/store.a $(BUILD)/backends/channel.a $(BUILD)/backends/io.a \
               $(BUILD)/backends/domain.a $(BUILD)/core.a
 
 define program
