@@ -45,6 +45,7 @@ struct api_match {
     const struct api *api;
     struct slice id;           /* {id} of the path, still text */
     struct slice out_trade_no; /* from query or path, percent-decoded into the arena */
+    struct slice mchid;        /* from the query, optional; must be the key's (caller checks) */
 };
 /* target = path[?query] as sent. 0, or -1 with PATH_UNKNOWN, METHOD_NOT_ALLOWED, FIELD_*. */
 int api_match(struct arena *a, struct slice method, struct slice target, struct api_match *out,

@@ -17,6 +17,7 @@
     X(IDENTITY_MISMATCH, 401, "Identity in the request differs from the key's")                  \
     X(NONCE_REPLAYED, 409, "Nonce used before")                                                  \
     X(RATE_LIMITED, 429, "Rate limit exceeded")                                                  \
+    X(REQUEST_INVALID, 400, "Not a valid request")                                               \
     X(TARGET_INVALID, 400, "Request target is not in normal form")                               \
     X(JSON_INVALID, 400, "Body is not valid JSON")                                               \
     X(FIELD_UNKNOWN, 400, "Unknown field")                                                       \
@@ -49,6 +50,7 @@ struct problem {
     enum problem_code code;
     struct slice detail;  /* a sentence for a person, optional */
     struct slice pointer; /* RFC 6901 pointer of the field concerned ("/amount/total"), optional */
+    int status;           /* 0 = the code's; nginx's own refusals keep theirs (414, 431, ...) */
 };
 
 int problem_status(enum problem_code code);
