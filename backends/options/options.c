@@ -1,0 +1,454 @@
+#include "options.h"
+
+#include "core/buf.h"
+#include "core/crypto.h"
+#include "core/ids.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_MAX (256 * 1024)
+
+static const struct conf_directive top_table[] = {
+    {"database", 1, 3, CONF_NEED, "CONNINFO [writers=N] [readers=N]", "",
+     "PostgreSQL, as libpq's connection string; connections for commits and for reads (2 each)."},
+    {"egress", 1, 1, CONF_NEED, "unix:PATH", "", "nginx's egress socket: the only way to channels."},
+    {"channels", 1, 1, CONF_NEED, "GLOB", "", "The pay_channel files, the same that nginx includes."},
+    {"adapters", 1, 1, CONF_NEED, "FOLDER", "", "Where adapter NAME.conf files live."},
+    {"master_key", 1, 1, CONF_NEED, "FILE", "",
+     "64 hex digits; secrets in the database are sealed under it."},
+    {"platform", 3, 3, CONF_NEED, "SERIAL CERT KEY", "",
+     "Our certificate that merchants verify callbacks with, and its private key (PEM files)."},
+    {"log", 1, 2, 0, "stderr | FOLDER [level=LEVEL]", "stderr level=info",
+     "One JSON object a line, one file per process (NAME.log); level debug info notice warn error."},
+    {"answer_within", 1, 1, 0, "TIME", "38s",
+     "A merchant's request is answered by then, at worst with `processing`; at most 39s."},
+    {"send_window", 1, 1, 0, "TIME", "5s",
+     "An attempt may leave the egress at most this long after it was committed."},
+    {"query_interval", 1, 1, 0, "TIME", "30s", "First step of the growing status queries."},
+    {"query_max", 1, 1, 0, "TIME", "1h", "Largest step of the growing status queries."},
+    {"query_soon", 1, 1, 0, "TIME", "1s", "Query after a hint that the order is paid."},
+    {"resend_interval", 1, 1, 0, "TIME", "2s",
+     "First step before a call is tried again that was never passed on."},
+    {"not_sent_limit", 1, 1, 0, "NUMBER", "3",
+     "Attempts never passed on before a payment fails as not sent."},
+    {"expire", 1, 1, 0, "TIME", "2h", "Life of orders that name no time_expire."},
+    {"max_requests", 1, 1, 0, "NUMBER", "8192",
+     "Requests in progress per process; more are answered 503 OVERLOADED."},
+    {"timers", 0, 0, CONF_BLOCK, "{ ... }", "", "The timer role."},
+    {"callbacks", 0, 0, CONF_BLOCK, "{ ... }", "", "The callback role."},
+    {"process", 1, 1, CONF_BLOCK | CONF_REPEAT | CONF_NEED, "NAME { ... }", "",
+     "One process, started as payd -n NAME."},
+    {0}};
+
+static const struct conf_directive timers_table[] = {
+    {"poll", 1, 1, 0, "TIME", "200ms", "How often due orders are looked for."},
+    {"batch", 1, 1, 0, "NUMBER", "256", "Due orders taken at once."},
+    {"active", 1, 1, 0, "NUMBER", "512", "Orders a process works on at once."},
+    {0}};
+
+static const struct conf_directive callbacks_table[] = {
+    {"schedule", 1, CALLBACK_STEPS_MAX, 0, "TIME ...",
+     "15s 15s 30s 3m 10m 20m 30m 30m 30m 60m 3h 3h 3h 6h 6h",
+     "Waiting times after each failed try; after the last one the callback is given up."},
+    {"poll", 1, 1, 0, "TIME", "200ms", "How often due callbacks are looked for."},
+    {"timeout", 1, 1, 0, "TIME", "10s", "For one whole call to a merchant."},
+    {"active", 1, 1, 0, "NUMBER", "512", "Calls open at once per process."},
+    {"per_merchant", 1, 1, 0, "NUMBER", "32", "Of which to one merchant."},
+    {"allow", 1, ADDR_RULES_MAX, CONF_REPEAT, "ADDRESS[/BITS][:PORT] ...", "",
+     "Addresses that may be called although they are not public."},
+    {"ca_file", 1, 1, 0, "FILE", "", "CA certificates merchants' servers are verified with; the system's if absent."},
+    {0}};
+
+static const struct conf_directive process_table[] = {
+    {"roles", 1, 3, CONF_NEED, "order | timer | callback ...", "", "What this process does."},
+    {"api", 1, 1, 0, "unix:PATH", "", "Socket for verified merchant requests (role order)."},
+    {"notify", 1, 1, 0, "unix:PATH", "", "Socket for channels' notifications (role order)."},
+    {"internal", 1, 1, 0, "unix:PATH", "", "Socket for keys and the change feed (role order)."},
+    {"slots", 2, 2, 0, "FROM TO", "0 1023", "Slots whose timers and callbacks this process serves."},
+    {0}};
+
+const struct conf_directive *options_table(const char *block)
+{
+    static const struct {
+        const char *block;
+        const struct conf_directive *table;
+    } tables[] = {{"", top_table},
+                  {"timers", timers_table},
+                  {"callbacks", callbacks_table},
+                  {"process", process_table}};
+
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+        if (strcmp(tables[i].block, block) == 0)
+            return tables[i].table;
+    return NULL;
+}
+
+static int get_time(const struct conf_node *n, struct slice s, int64_t min_ms, int64_t *us,
+                    struct conf_error *err)
+{
+    int64_t ms;
+
+    if (conf_duration_ms(s, &ms) != 0 || ms < min_ms || ms > 366LL * 86400 * 1000)
+        return conf_fail(err, n, "%.*s: \"%.*s\" is not a time of at least %lldms (50ms 5s 2m 3h)",
+                         SLICE_FMT(n->name), SLICE_FMT(s), (long long)min_ms);
+    *us = ms * USEC_PER_MSEC;
+    return 0;
+}
+
+static int get_number(const struct conf_node *n, struct slice s, int64_t min, int64_t max,
+                      int64_t *out, struct conf_error *err)
+{
+    int64_t v;
+
+    if (slice_int64(s, &v) != 0 || v < min || v > max)
+        return conf_fail(err, n, "%.*s: \"%.*s\" is not a number from %lld to %lld",
+                         SLICE_FMT(n->name), SLICE_FMT(s), (long long)min, (long long)max);
+    *out = v;
+    return 0;
+}
+
+/* Paths are relative to the configuration file's folder. */
+static int get_path(struct options *o, const struct conf_node *n, struct slice s, const char **out,
+                    struct conf_error *err)
+{
+    const char *slash = strrchr(o->file, '/');
+    struct slice path = s;
+
+    if (s.n == 0)
+        return conf_fail(err, n, "%.*s: empty path", SLICE_FMT(n->name));
+    if (s.p[0] != '/' && slash)
+        path = arena_printf(&o->arena, "%.*s/%.*s", (int)(slash - o->file), o->file, SLICE_FMT(s));
+    *out = arena_cstr(&o->arena, path);
+    return *out ? 0 : conf_fail(err, n, "out of memory");
+}
+
+static int get_socket(struct options *o, const struct conf_node *n, const char **out,
+                      struct conf_error *err)
+{
+    struct slice s = n->args[0];
+
+    if (!slice_starts(s, SLICE("unix:")))
+        return conf_fail(err, n, "%.*s: \"%.*s\" is not unix:PATH", SLICE_FMT(n->name),
+                         SLICE_FMT(s));
+    if (get_path(o, n, slice_n(s.p + 5, s.n - 5), out, err) != 0)
+        return -1;
+    if (strlen(*out) > 107)
+        return conf_fail(err, n, "%.*s: socket path longer than 107 bytes", SLICE_FMT(n->name));
+    return 0;
+}
+
+/* conninfo's host=PATH may be relative to the file as well. */
+static int read_database(struct options *o, const struct conf_node *n, struct conf_error *err)
+{
+    struct slice s = n->args[0];
+    const char *slash = strrchr(o->file, '/');
+
+    if (slice_starts(s, SLICE("host=")) && s.n > 5 && s.p[5] != '/' && slash &&
+        memchr(s.p, '/', s.n))
+        s = arena_printf(&o->arena, "host=%.*s/%.*s", (int)(slash - o->file), o->file,
+                         (int)(s.n - 5), s.p + 5);
+    o->database = arena_cstr(&o->arena, s);
+    for (uint32_t i = 1; i < n->nargs; i++) {
+        struct slice value = n->args[i], key = slice_cut(&value, '=');
+        int64_t *to = slice_is(key, "writers")   ? &o->writers
+                      : slice_is(key, "readers") ? &o->readers
+                                                 : NULL;
+        if (!to)
+            return conf_fail(err, n, "database: unknown \"%.*s\"", SLICE_FMT(key));
+        if (get_number(n, value, 1, 16, to, err) != 0)
+            return -1;
+    }
+    return o->database ? 0 : conf_fail(err, n, "database: bad connection string");
+}
+
+static int read_log(struct options *o, const struct conf_node *n, struct conf_error *err)
+{
+    if (!slice_is(n->args[0], "stderr") && get_path(o, n, n->args[0], &o->log_dir, err) != 0)
+        return -1;
+    if (n->nargs == 2) {
+        struct slice value = n->args[1], key = slice_cut(&value, '=');
+        if (!slice_is(key, "level"))
+            return conf_fail(err, n, "log: unknown \"%.*s\"", SLICE_FMT(n->args[1]));
+        o->log_level = arena_cstr(&o->arena, value);
+    }
+    return 0;
+}
+
+static int read_times(struct options *o, const struct conf_node *n, struct conf_error *err)
+{
+    const struct {
+        const char *name;
+        int64_t *to;
+    } times[] = {{"answer_within", &o->answer_within_us},   {"send_window", &o->send_window_us},
+                 {"query_interval", &o->query_interval_us}, {"query_max", &o->query_max_us},
+                 {"query_soon", &o->query_soon_us},         {"resend_interval", &o->resend_interval_us},
+                 {"expire", &o->expire_us}};
+
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+        if (slice_is(n->name, times[i].name))
+            return get_time(n, n->args[0], 10, times[i].to, err);
+    return 0;
+}
+
+static int read_timers(struct options *o, const struct conf_node *block, struct conf_error *err)
+{
+    struct timer_options *t = &o->timers;
+
+    if (conf_check(block, NULL, timers_table, err) != 0)
+        return -1;
+    for (const struct conf_node *n = block->child; n; n = n->next) {
+        int rc = slice_is(n->name, "poll")    ? get_time(n, n->args[0], 10, &t->poll_us, err)
+                 : slice_is(n->name, "batch") ? get_number(n, n->args[0], 1, 10000, &t->batch, err)
+                                              : get_number(n, n->args[0], 1, 100000, &t->active, err);
+        if (rc != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int read_schedule(struct callback_options *c, const struct conf_node *n,
+                         struct conf_error *err)
+{
+    c->steps = 0;
+    for (uint32_t i = 0; i < n->nargs; i++)
+        if (get_time(n, n->args[i], 10, &c->schedule_us[c->steps++], err) != 0)
+            return -1;
+    return 0;
+}
+
+static int read_allow(struct callback_options *c, const struct conf_node *n, struct conf_error *err)
+{
+    for (uint32_t i = 0; i < n->nargs; i++) {
+        if (c->nallow == ADDR_RULES_MAX)
+            return conf_fail(err, n, "allow: more than %d addresses", ADDR_RULES_MAX);
+        if (addr_rule_parse(n->args[i], &c->allow[c->nallow++]) != 0)
+            return conf_fail(err, n, "allow: \"%.*s\" is not ADDRESS[/BITS][:PORT]",
+                             SLICE_FMT(n->args[i]));
+    }
+    return 0;
+}
+
+static int read_callbacks(struct options *o, const struct conf_node *block, struct conf_error *err)
+{
+    struct callback_options *c = &o->callbacks;
+
+    if (conf_check(block, NULL, callbacks_table, err) != 0)
+        return -1;
+    for (const struct conf_node *n = block->child; n; n = n->next) {
+        struct slice arg = n->args[0];
+        int rc = slice_is(n->name, "schedule")  ? read_schedule(c, n, err)
+                 : slice_is(n->name, "allow")   ? read_allow(c, n, err)
+                 : slice_is(n->name, "ca_file") ? get_path(o, n, arg, &c->ca_file, err)
+                 : slice_is(n->name, "poll")    ? get_time(n, arg, 10, &c->poll_us, err)
+                 : slice_is(n->name, "timeout") ? get_time(n, arg, 10, &c->timeout_us, err)
+                 : slice_is(n->name, "active")
+                     ? get_number(n, arg, 1, 100000, &c->active, err)
+                     : get_number(n, arg, 1, 100000, &c->per_merchant, err);
+        if (rc != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int read_roles(struct process_options *p, const struct conf_node *n, struct conf_error *err)
+{
+    for (uint32_t i = 0; i < n->nargs; i++) {
+        unsigned role = slice_is(n->args[i], "order")      ? ROLE_ORDER
+                        : slice_is(n->args[i], "timer")    ? ROLE_TIMER
+                        : slice_is(n->args[i], "callback") ? ROLE_CALLBACK
+                                                           : 0;
+        if (!role)
+            return conf_fail(err, n, "roles: \"%.*s\" is not order, timer or callback",
+                             SLICE_FMT(n->args[i]));
+        p->roles |= role;
+    }
+    return 0;
+}
+
+static int read_slots(struct process_options *p, const struct conf_node *n, struct conf_error *err)
+{
+    int64_t from, to;
+
+    if (get_number(n, n->args[0], 0, SLOT_COUNT - 1, &from, err) != 0 ||
+        get_number(n, n->args[1], from, SLOT_COUNT - 1, &to, err) != 0)
+        return -1;
+    p->slot_from = (uint32_t)from;
+    p->slot_to = (uint32_t)to;
+    return 0;
+}
+
+static int read_process(struct options *o, const struct conf_node *block, struct conf_error *err)
+{
+    struct process_options *p = arena_new(&o->arena, struct process_options);
+
+    if (!p || !(p->name = arena_cstr(&o->arena, block->args[0])))
+        return conf_fail(err, block, "process: bad name");
+    if (options_process(o, p->name))
+        return conf_fail(err, block, "process %s is defined twice", p->name);
+    if (conf_check(block, NULL, process_table, err) != 0)
+        return -1;
+    p->slot_to = SLOT_COUNT - 1;
+    for (const struct conf_node *n = block->child; n; n = n->next) {
+        int rc = slice_is(n->name, "roles")      ? read_roles(p, n, err)
+                 : slice_is(n->name, "slots")    ? read_slots(p, n, err)
+                 : slice_is(n->name, "api")      ? get_socket(o, n, &p->api, err)
+                 : slice_is(n->name, "notify")   ? get_socket(o, n, &p->notify, err)
+                                                 : get_socket(o, n, &p->internal, err);
+        if (rc != 0)
+            return -1;
+    }
+    if (!!(p->roles & ROLE_ORDER) != (p->api && p->notify && p->internal))
+        return conf_fail(err, block,
+                         "process %s: role order needs api, notify and internal, others none",
+                         p->name);
+    p->next = o->processes;
+    o->processes = p;
+    return 0;
+}
+
+static int read_top(struct options *o, const struct conf_node *n, struct conf_error *err)
+{
+    struct arena *a = &o->arena;
+
+    if (slice_is(n->name, "database"))
+        return read_database(o, n, err);
+    if (slice_is(n->name, "egress"))
+        return get_socket(o, n, &o->egress, err);
+    if (slice_is(n->name, "channels"))
+        return get_path(o, n, n->args[0], &o->channels, err);
+    if (slice_is(n->name, "adapters"))
+        return get_path(o, n, n->args[0], &o->adapters, err);
+    if (slice_is(n->name, "master_key"))
+        return get_path(o, n, n->args[0], &o->master_key_file, err);
+    if (slice_is(n->name, "platform")) {
+        if (!(o->platform_serial = arena_cstr(a, n->args[0])))
+            return conf_fail(err, n, "platform: bad serial");
+        return get_path(o, n, n->args[1], &o->platform_cert, err) ||
+                       get_path(o, n, n->args[2], &o->platform_key, err)
+                   ? -1
+                   : 0;
+    }
+    if (slice_is(n->name, "log"))
+        return read_log(o, n, err);
+    if (slice_is(n->name, "not_sent_limit"))
+        return get_number(n, n->args[0], 1, 100, &o->not_sent_limit, err);
+    if (slice_is(n->name, "max_requests"))
+        return get_number(n, n->args[0], 1, 1000000, &o->max_requests, err);
+    if (slice_is(n->name, "timers"))
+        return read_timers(o, n, err);
+    if (slice_is(n->name, "callbacks"))
+        return read_callbacks(o, n, err);
+    if (slice_is(n->name, "process"))
+        return read_process(o, n, err);
+    return read_times(o, n, err);
+}
+
+static void set_defaults(struct options *o)
+{
+    static const int schedule_s[] = {15,   15,   30,   180,   600,   1200,  1800, 1800,
+                                     1800, 3600, 10800, 10800, 10800, 21600, 21600};
+
+    o->writers = o->readers = 2;
+    o->log_level = "info";
+    o->answer_within_us = 38 * USEC_PER_SEC;
+    o->send_window_us = 5 * USEC_PER_SEC;
+    o->query_interval_us = 30 * USEC_PER_SEC;
+    o->query_max_us = 3600 * USEC_PER_SEC;
+    o->query_soon_us = USEC_PER_SEC;
+    o->resend_interval_us = 2 * USEC_PER_SEC;
+    o->not_sent_limit = 3;
+    o->expire_us = 7200 * USEC_PER_SEC;
+    o->max_requests = 8192;
+    o->timers = (struct timer_options){200 * USEC_PER_MSEC, 256, 512};
+    o->callbacks.poll_us = 200 * USEC_PER_MSEC;
+    o->callbacks.timeout_us = 10 * USEC_PER_SEC;
+    o->callbacks.active = 512;
+    o->callbacks.per_merchant = 32;
+    o->callbacks.steps = sizeof(schedule_s) / sizeof(schedule_s[0]);
+    for (uint32_t i = 0; i < o->callbacks.steps; i++)
+        o->callbacks.schedule_us[i] = schedule_s[i] * USEC_PER_SEC;
+}
+
+int options_load(struct options *o, const char *file, struct conf_error *err)
+{
+    struct conf_node *first;
+
+    memset(o, 0, sizeof(*o));
+    arena_init(&o->arena, 4 << 20);
+    set_defaults(o);
+    o->file = arena_cstr(&o->arena, slice_of(file));
+    if (!o->file)
+        return conf_fail(err, NULL, "out of memory");
+    if (conf_parse_file(&o->arena, o->file, &first, err) != 0 ||
+        conf_check(NULL, first, top_table, err) != 0)
+        return -1;
+    for (const struct conf_node *n = first; n; n = n->next) {
+        if (read_top(o, n, err) != 0)
+            return -1;
+        if (slice_is(n->name, "answer_within") && o->answer_within_us > 39 * USEC_PER_SEC)
+            return conf_fail(err, n, "answer_within: more than 39s; merchants are promised 40s");
+    }
+    return 0;
+}
+
+void options_free(struct options *o)
+{
+    arena_release(&o->arena);
+}
+
+const struct process_options *options_process(const struct options *o, const char *name)
+{
+    for (const struct process_options *p = o->processes; p; p = p->next)
+        if (strcmp(p->name, name) == 0)
+            return p;
+    return NULL;
+}
+
+struct slice options_read_file(struct arena *a, const char *path, struct conf_error *err)
+{
+    struct slice out = SLICE_NULL;
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *p;
+
+    if (fd < 0 || fstat(fd, &st) != 0 || st.st_size > FILE_MAX ||
+        !(p = arena_alloc(a, (size_t)st.st_size + 1)) ||
+        read(fd, p, (size_t)st.st_size) != st.st_size)
+        conf_fail(err, NULL, "%s: cannot read: %s", path, errno ? strerror(errno) : "too large");
+    else
+        out = slice_n(p, (size_t)st.st_size);
+    if (fd >= 0)
+        close(fd);
+    return out;
+}
+
+int options_master_key(const struct options *o, uint8_t key[32], struct conf_error *err)
+{
+    struct arena a;
+    struct buf bytes;
+    struct slice text;
+    int rc = -1;
+
+    arena_init(&a, FILE_MAX + 64);
+    buf_init(&bytes, 64);
+    text = options_read_file(&a, o->master_key_file, err);
+    if (text.p) {
+        while (text.n && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == ' '))
+            text.n--;
+        if (text.n == 64 && hex_decode(&bytes, text) == 0 && bytes.n == 32) {
+            memcpy(key, bytes.p, 32);
+            rc = 0;
+        } else
+            conf_fail(err, NULL, "%s: not 64 hex digits", o->master_key_file);
+        wipe((void *)(uintptr_t)text.p, text.n);
+    }
+    if (bytes.p)
+        wipe(bytes.p, bytes.n);
+    buf_release(&bytes);
+    arena_release(&a);
+    return rc;
+}

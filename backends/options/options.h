@@ -1,0 +1,82 @@
+/*
+ * options - payd.conf: what it may contain (one table per block), read into one struct. payd and
+ * payctl read the same file. Every error is "FILE:LINE: reason". docs/configuration.md is compared
+ * with the tables by a test.
+ */
+#ifndef OPTIONS_OPTIONS_H
+#define OPTIONS_OPTIONS_H
+
+#include "core/arena.h"
+#include "core/clock.h"
+#include "core/conf.h"
+#include "core/net.h"
+
+enum role { ROLE_ORDER = 1, ROLE_TIMER = 2, ROLE_CALLBACK = 4 };
+
+#define CALLBACK_STEPS_MAX 32
+#define ADDR_RULES_MAX     64
+
+struct callback_options {
+    int64_t schedule_us[CALLBACK_STEPS_MAX];
+    uint32_t steps;
+    int64_t poll_us;
+    int64_t timeout_us;
+    int64_t active;
+    int64_t per_merchant;
+    struct addr_rule allow[ADDR_RULES_MAX];
+    uint32_t nallow;
+    const char *ca_file; /* NULL = the system's */
+};
+
+struct timer_options {
+    int64_t poll_us;
+    int64_t batch;
+    int64_t active;
+};
+
+/* One `process NAME { }` block. Paths without the unix: prefix, NULL when absent. */
+struct process_options {
+    const char *name;
+    unsigned roles; /* of enum role */
+    const char *api, *notify, *internal;
+    uint32_t slot_from, slot_to;
+    struct process_options *next;
+};
+
+struct options {
+    struct arena arena; /* owns everything below */
+    const char *file;
+    const char *database; /* conninfo */
+    int64_t writers, readers;
+    const char *egress;
+    const char *channels; /* glob */
+    const char *adapters; /* folder */
+    const char *master_key_file;
+    const char *platform_serial, *platform_cert, *platform_key;
+    const char *log_dir; /* NULL = stderr */
+    const char *log_level;
+    int64_t answer_within_us;
+    int64_t send_window_us;
+    int64_t query_interval_us, query_max_us, query_soon_us, resend_interval_us;
+    int64_t not_sent_limit;
+    int64_t expire_us;
+    int64_t max_requests;
+    struct timer_options timers;
+    struct callback_options callbacks;
+    struct process_options *processes;
+};
+
+/* 0, or -1 with *err. options_free also after failure. */
+int options_load(struct options *o, const char *file, struct conf_error *err);
+void options_free(struct options *o);
+const struct process_options *options_process(const struct options *o, const char *name);
+
+/* The tables, for --directives and the docs test: "" (top level), "timers", "callbacks", "process". */
+const struct conf_directive *options_table(const char *block);
+
+/* 32-byte master key from its file. 0, or -1 with *err. */
+int options_master_key(const struct options *o, uint8_t key[32], struct conf_error *err);
+/* Whole file into the arena (certificates, keys), at most 256 KiB. SLICE_NULL + *err on failure. */
+struct slice options_read_file(struct arena *a, const char *path, struct conf_error *err);
+
+#endif
