@@ -1,0 +1,162 @@
+#include "line_in.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define UNREAD_MAX (4u << 20)
+
+struct line_peer {
+    struct line_in *in;
+    struct bufferevent *bev;
+    uint64_t id;
+    struct line_peer *next;
+};
+
+struct line_in {
+    struct loop *loop;
+    struct line_in_conf conf;
+    struct evconnlistener *listener;
+    struct line_peer *peers;
+    uint64_t last_id;
+};
+
+static void peer_close(struct line_peer *p)
+{
+    struct line_in *in = p->in;
+    struct line_peer **at = &in->peers;
+
+    while (*at && *at != p)
+        at = &(*at)->next;
+    if (*at)
+        *at = p->next;
+    in->conf.on_gone(in->conf.arg, p);
+    bufferevent_free(p->bev);
+    free(p);
+}
+
+static void on_read(struct bufferevent *bev, void *arg)
+{
+    struct line_peer *p = arg;
+    struct line_in *in = p->in;
+    struct evbuffer *input = bufferevent_get_input(bev);
+    uint64_t id = p->id;
+    size_t n;
+    char *line;
+
+    while ((line = evbuffer_readln(input, &n, EVBUFFER_EOL_LF))) {
+        in->conf.on_line(in->conf.arg, p, slice_n(line, n));
+        free(line);
+        if (!line_peer_find(in, id))
+            return;
+    }
+    if (evbuffer_get_length(input) > LINE_MAX_BYTES)
+        peer_close(p);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+    (void)bev;
+    if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT))
+        peer_close(arg);
+}
+
+static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len,
+                      void *arg)
+{
+    struct line_in *in = arg;
+    struct line_peer *p = calloc(1, sizeof(*p));
+
+    (void)l;
+    (void)sa;
+    (void)len;
+    if (p)
+        p->bev = bufferevent_socket_new(loop_base(in->loop), fd, BEV_OPT_CLOSE_ON_FREE);
+    if (!p || !p->bev) {
+        free(p);
+        close(fd);
+        return;
+    }
+    p->in = in;
+    p->id = ++in->last_id;
+    p->next = in->peers;
+    in->peers = p;
+    bufferevent_setcb(p->bev, on_read, NULL, on_event, p);
+    bufferevent_enable(p->bev, EV_READ | EV_WRITE);
+}
+
+struct line_in *line_in_new(struct loop *l, const struct line_in_conf *conf, char *err, size_t n)
+{
+    struct line_in *in = calloc(1, sizeof(*in));
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    size_t len = strlen(conf->unix_path);
+
+    if (!in || len >= sizeof(sun.sun_path)) {
+        snprintf(err, n, "%s: path too long", conf->unix_path);
+        free(in);
+        return NULL;
+    }
+    memcpy(sun.sun_path, conf->unix_path, len + 1);
+    in->loop = l;
+    in->conf = *conf;
+    unlink(conf->unix_path);
+    in->listener = evconnlistener_new_bind(loop_base(l), on_accept, in,
+                                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 128,
+                                           (struct sockaddr *)&sun, sizeof(sun));
+    if (!in->listener) {
+        snprintf(err, n, "%s: %s", conf->unix_path, strerror(errno));
+        free(in);
+        return NULL;
+    }
+    chmod(conf->unix_path, 0660);
+    return in;
+}
+
+void line_in_free(struct line_in *in)
+{
+    if (!in)
+        return;
+    evconnlistener_free(in->listener);
+    while (in->peers)
+        peer_close(in->peers);
+    unlink(in->conf.unix_path);
+    free(in);
+}
+
+void line_send(struct line_peer *p, struct slice line)
+{
+    struct evbuffer *out = bufferevent_get_output(p->bev);
+
+    /* a peer that does not read loses its connection at its next event, never our memory */
+    if (evbuffer_get_length(out) > UNREAD_MAX) {
+        bufferevent_trigger_event(p->bev, BEV_EVENT_ERROR, BEV_TRIG_DEFER_CALLBACKS);
+        return;
+    }
+    evbuffer_add(out, line.p, line.n);
+    evbuffer_add(out, "\n", 1);
+}
+
+void line_send_all(struct line_in *in, struct slice line)
+{
+    for (struct line_peer *p = in->peers; p; p = p->next)
+        line_send(p, line);
+}
+
+uint64_t line_peer_id(const struct line_peer *p)
+{
+    return p->id;
+}
+
+struct line_peer *line_peer_find(struct line_in *in, uint64_t id)
+{
+    for (struct line_peer *p = in->peers; p; p = p->next)
+        if (p->id == id)
+            return p;
+    return NULL;
+}
