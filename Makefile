@@ -1,59 +1,102 @@
 # ngx_pay - the one entry. `make help` lists the targets.
 #
-#   build/        objects, libraries and programs (gcc, optimised)
-#   build-san/    the same under address and undefined-behaviour sanitizers (SAN=1)
+#   build/         objects, libraries, programs and the nginx module (gcc, optimised)
+#   build-san/     the same under address and undefined-behaviour sanitizers (SAN=1)
+#   build-clang/   objects and programs as clang sees them (CC=clang)
+#   build-cache/   what was fetched once: nginx's sources for static builds
+#   run/           the private stack of `make run`
 
-SHELL       := /bin/bash
-CC          ?= gcc
-SAN         ?=
-BUILD       := $(if $(SAN),build-san,build)
-WARN        := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla
-HARDEN      := -fstack-protector-strong -fPIC
-OPT         := $(if $(SAN),-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-O2 -D_FORTIFY_SOURCE=2)
-CFLAGS      := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -I. -I/usr/include/postgresql -MMD -MP $(EXTRA_CFLAGS)
-LDFLAGS     := $(if $(SAN),-fsanitize=address,undefined) -Wl,-z,relro,-z,now
+SHELL := /bin/bash
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SAN     ?=
+JOBS    ?= $(shell nproc)
+CLANG   := $(findstring clang,$(notdir $(CC)))
+BUILD   := build$(if $(CLANG),-clang)$(if $(SAN),-san)
+WARN    := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla
+HARDEN  := -fstack-protector-strong -fPIC
+SAN_ON  := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+OPT     := $(if $(SAN),-O1 $(SAN_ON) -fno-omit-frame-pointer,-O2 -D_FORTIFY_SOURCE=2)
+CFLAGS  := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -I. -I/usr/include/postgresql -MMD -MP $(EXTRA_CFLAGS)
+LDFLAGS := $(if $(SAN),$(SAN_ON)) -Wl,-z,relro,-z,now
 
 CORE_LIBS    := -lyajl -lcrypto
 BACKEND_LIBS := -levent_core -lmicrohttpd -lcurl -lpq $(CORE_LIBS)
 
-lib_objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
-PARTS       := core backends/io backends/domain backends/store backends/channel backends/options
-PART_LIBS   := $(foreach p,$(PARTS),$(BUILD)/$(p).a)
-PROGRAMS    := payd payctl paybank
-BINARIES    := $(foreach p,$(PROGRAMS),$(if $(wildcard backends/$(p)/*.c),$(BUILD)/$(p)))
-UNIT_TESTS  := $(patsubst t/unit/%.c,$(BUILD)/t/unit/%.t,$(wildcard t/unit/*_test.c))
+PROGRAMS := payd payctl paybank
+# every other folder of backends/ is a part: a library that programs and tests link
+PARTS    := core $(filter-out $(addprefix backends/,$(PROGRAMS)),$(patsubst %/,%,$(wildcard backends/*/)))
+lib_objs  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+LIBS     := $(foreach p,$(PARTS),$(BUILD)/$(p).a)
+BINARIES := $(foreach p,$(PROGRAMS),$(if $(wildcard backends/$(p)/*.c),$(BUILD)/$(p)))
+UNIT_TESTS := $(patsubst t/unit/%.c,$(BUILD)/t/unit/%.t,$(wildcard t/unit/*_test.c))
+# nginx takes its own compiler's flags: it has no clang folder
+EDGE     := $(if $(CLANG),,$(BUILD)/nginx.stamp)
 
-.PHONY: all programs unit-tests clean help
-all: programs unit-tests
-programs: $(BINARIES)
-unit-tests: $(UNIT_TESTS)
+.PHONY: all programs unit-tests edge install-deps built run demo test lint clean help
+
+all: programs unit-tests edge ## build everything
+programs: $(BINARIES) ## build payd, payctl, paybank
+unit-tests: $(UNIT_TESTS) ## build the unit tests
+edge: $(EDGE) ## build the nginx module (SAN=1: a static nginx)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(if $(filter core/%,$<),-Wconversion) -c -o $@ $<
+	@echo '  CC    $<'
+	@$(CC) $(CFLAGS) $(if $(filter core/%,$<),-Wconversion) -c -o $@ $<
 
 define part_lib
 $(BUILD)/$(1).a: $(call lib_objs,$(1))
-	@rm -f $$@
 	@mkdir -p $$(@D)
-	ar rcs $$@ $$^
+	@rm -f $$@
+	@ar rcs $$@ $$^
 endef
 $(foreach p,$(PARTS),$(eval $(call part_lib,$(p))))
 
-# order matters to the linker: what is used stands behind its users
-LINK_PARTS := $(BUILD)/backends/options.a $(BUILD)/backends/store.a $(BUILD)/backends/channel.a $(BUILD)/backends/io.a \
-              $(BUILD)/backends/domain.a $(BUILD)/core.a
-
 define program
-$(BUILD)/$(1): $(call lib_objs,backends/$(1)) $(LINK_PARTS)
-	$(CC) $(LDFLAGS) -o $$@ $$^ $(BACKEND_LIBS)
+$(BUILD)/$(1): $(call lib_objs,backends/$(1)) $(LIBS)
+	@echo '  LINK  $$@'
+	@$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(BACKEND_LIBS)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
-$(BUILD)/t/unit/%.t: $(BUILD)/t/unit/%.o $(LINK_PARTS)
-	$(CC) $(LDFLAGS) -o $@ $^ $(BACKEND_LIBS) -lcmocka
+$(BUILD)/t/unit/%.t: $(BUILD)/t/unit/%.o $(LIBS)
+	@echo '  LINK  $@'
+	@$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group $(BACKEND_LIBS) -lcmocka
+.SECONDARY:
 
-clean:
-	rm -rf build build-san
+include $(wildcard mk/*.mk)
+
+# ---- what people call ----
+
+install-deps: ## install missing Debian packages
+	@demo/install-deps
+
+# packages first: nothing compiles without them
+built: install-deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+
+run: built ## start everything under ./run, make one payment, wait for Ctrl-C
+	@PAY_BUILD=$(BUILD) exec demo/tour.py
+
+demo: built ## the same without waiting; exit 0 = the payment was called back as succeeded
+	@PAY_BUILD=$(BUILD) exec demo/tour.py --once
+
+test: built ## every test; SAN=1 under sanitizers; TESTS='t/flow/*.t' some of them
+	@PAY_BUILD=$(BUILD) t/run-tests $(TESTS)
+
+bench-%: built ## bench-edge, bench-create: measure, bench/ says how
+	@PAY_BUILD=$(BUILD) bench/$*
+
+lint: ## style and forbidden functions
+	@demo/install-deps lint
+	@.ci/lint
+
+clean: ## remove everything that was built (not what was fetched)
+	rm -rf build build-san build-clang build-clang-san
+
+help: ## this list
+	@sed -nE 's/^([a-z%-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
