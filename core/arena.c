@@ -51,7 +51,7 @@ static struct arena_chunk *chunk_add(struct arena *a, size_t need)
         size *= 2;
     if (size < need)
         size = need;
-    if (size > SIZE_MAX - sizeof(*c))
+    if (size > PTRDIFF_MAX - sizeof(*c)) /* no object is larger; valgrind and ASan insist */
         return NULL;
     c = malloc(sizeof(*c) + size);
     if (!c)

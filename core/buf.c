@@ -45,7 +45,7 @@ static bool buf_grow(struct buf *b, size_t need)
 
     while (size < need)
         size = size > b->cap / 2 ? b->cap : size * 2;
-    p = size == SIZE_MAX ? NULL : realloc(b->p, size + 1);
+    p = size < PTRDIFF_MAX ? realloc(b->p, size + 1) : NULL;
     if (!p)
         return false;
     b->p = p;

@@ -17,6 +17,7 @@
 #include <yajl/yajl_parse.h>
 
 #define DEPTH_DEFAULT  16u
+#define DEPTH_MAX      1024u
 #define VALUES_DEFAULT 1024u
 /* yajl's buffers double in size_t without a check: keep far away from the border */
 #define INPUT_MAX (64u * 1024 * 1024)
@@ -70,13 +71,18 @@ static void *scratch_malloc(void *ctx, size_t n)
 
 static void *scratch_realloc(void *ctx, void *old, size_t n)
 {
-    void *p = scratch_malloc(ctx, n);
+    struct parser *ps = ctx;
     size_t old_n;
+    void *p;
 
     if (!old)
-        return p;
+        return scratch_malloc(ctx, n);
     memcpy(&old_n, (char *)old - SCRATCH_ALIGN, sizeof(old_n));
-    memcpy(p, old, old_n < n ? old_n : n);
+    if ((char *)old + old_n == ps->scratch + ps->scratch_used) /* the newest grows in its place */
+        ps->scratch_used -= old_n + SCRATCH_ALIGN;
+    p = scratch_malloc(ctx, n);
+    if (p != old)
+        memcpy(p, old, old_n < n ? old_n : n);
     return p;
 }
 
@@ -396,12 +402,12 @@ static void run_yajl(struct parser *ps, struct slice in)
 
 /*
  * Room for yajl: its decode buffer and its token buffer each double up to twice the input, and a
- * doubling keeps the old block: 4 n each. The constant holds their first 2 KB, the lexer and the
- * state stack, which grows by 128 bytes per 128 levels.
+ * doubling that has to move keeps the old block: 4 n each. The constant holds their first 2 KB and
+ * the lexer; the state stack, a byte per level, grows in steps of 128.
  */
 static size_t scratch_need(size_t input, uint32_t depth)
 {
-    return 8 * input + 12288 + 4 * (size_t)depth;
+    return 8 * input + 12288 + 16 * (size_t)depth;
 }
 
 static int parse_with(struct parser *ps, struct slice in)
@@ -434,7 +440,7 @@ int json_parse(struct arena *a, struct slice in, const struct json_limits *limit
     if (check_input(in, err) < 0)
         return -1;
     if (limits && limits->depth)
-        ps.limits.depth = limits->depth;
+        ps.limits.depth = limits->depth < DEPTH_MAX ? limits->depth : DEPTH_MAX;
     if (limits && limits->values)
         ps.limits.values = limits->values;
     if (parse_with(&ps, in) < 0)

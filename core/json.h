@@ -21,7 +21,7 @@ struct json {
 };
 
 struct json_limits {
-    uint32_t depth;  /* nesting, default 16 */
+    uint32_t depth;  /* nesting, default 16, at most 1024 */
     uint32_t values; /* values in all, default 1024 */
 };
 
