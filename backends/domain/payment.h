@@ -12,6 +12,9 @@
  *
  * Meaning of `version`: rises by one with every committed step; each version has one history row.
  * `prev_state` is the state before the last move (steps that stay keep it).
+ *
+ * The egress's marker rules (R2.3): an answer whose `sent` is not SENT_ANSWERED is unknown whatever
+ * its class says, and only SENT_NO takes back that an attempt may have been sent.
  */
 #ifndef DOMAIN_PAYMENT_H
 #define DOMAIN_PAYMENT_H
@@ -20,6 +23,13 @@
 #include "core/clock.h"
 #include "core/problem.h"
 #include "core/terms.h"
+
+/* What a prepare attempt may have done; committed means OPEN, only an answer makes it less. */
+enum prepare_mark {
+    PREPARE_UNSENT = 0, /* the egress's own word: never passed on */
+    PREPARE_IDLE = 1,   /* the channel's word: not executed */
+    PREPARE_OPEN = 2    /* anything else, silence included */
+};
 
 /* The aggregate: row of `payment` with its timer. Slices belong to the loader's arena. */
 struct payment {
@@ -45,8 +55,14 @@ struct payment {
     struct slice route;           /* why this channel */
     uint32_t command_seq;         /* of the charging command; its request number: ids.h */
     uint32_t attempts;            /* attempts committed so far, all kinds */
-    bool maybe_sent;              /* some prepare attempt may have reached the channel */
+    bool maybe_sent;              /* some prepare attempt was not answered `not sent` */
     pay_time_t prepare_before;    /* latest send_before of a prepare attempt */
+    uint32_t prepare_n;           /* the latest prepare attempt */
+    enum prepare_mark prepare_last; /* what is known of it */
+    enum prepare_mark prepare_past; /* the worst of all earlier ones */
+    uint32_t not_sent;            /* prepare attempts answered `not sent` */
+    enum call_kind busy_kind;     /* of the latest attempt while it has no answer, else NONE */
+    pay_time_t busy_before;       /* its send_before */
     struct slice channel_trade_no;
     struct slice code_url;
     struct slice fail_code;       /* channel's code behind failed/closed */
@@ -93,7 +109,7 @@ struct payment_event {
 /* Everything that is configuration. Microseconds. */
 struct payment_policy {
     int64_t send_window;     /* attempt's commit -> send_before: 5 s */
-    int64_t query_first;     /* prepare sent, outcome unknown -> first query: 120 s */
+    int64_t query_first;     /* prepare sent, outcome unknown -> first query, not earlier: 120 s */
     int64_t query_interval;  /* then growing: interval * 2^tries ... */
     int64_t query_max;       /* ... up to this */
     int64_t soon;            /* "query soon": duplicate, close says paid */
@@ -107,35 +123,49 @@ struct payment_policy {
 #define PAYMENT_INPUT_TABLE(X)                                                                   \
     X(CREATE)                                                                                    \
     X(PREPARE_ACCEPTED)                                                                          \
-    X(PREPARE_FAILED)        /* failed or refused: nothing charged, definitely */                \
+    X(PREPARE_FAILED)          /* failed or refused: nothing charged, definitely */              \
+    X(PREPARE_FAILED_DOUBTED)  /* ... but another attempt has no definitive answer */            \
     X(PREPARE_CLOSED)                                                                            \
     X(PREPARE_TOO_FREQUENT)                                                                      \
     X(PREPARE_DUPLICATE)                                                                         \
-    X(PREPARE_NOT_SENT)      /* never passed on, may be tried again */                           \
-    X(PREPARE_GIVEN_UP)      /* never passed on, limit reached, no attempt maybe sent */         \
+    X(PREPARE_NOT_SENT)        /* never passed on, may be tried again */                         \
+    X(PREPARE_GIVEN_UP)        /* never passed on, limit reached, no attempt maybe sent */       \
     X(PREPARE_UNKNOWN)                                                                           \
-    X(QUERY_PAID)            /* success, amount and currency ours */                             \
-    X(QUERY_MISMATCH)        /* success with another amount or currency */                       \
+    X(QUERY_PAID)              /* success, amount and currency ours */                           \
+    X(QUERY_MISMATCH)          /* success with another amount or currency */                     \
     X(QUERY_WAITING)                                                                             \
+    X(QUERY_WAITING_LOST_CODE) /* the answer with the code was lost; asking again is allowed */  \
+    X(QUERY_WAITING_EARLY)     /* no code yet, and the prepare's own answer may still come */    \
+    X(QUERY_WAITING_STALE)     /* answers an attempt that is not the latest */                   \
     X(QUERY_FAILED)                                                                              \
     X(QUERY_CLOSED)                                                                              \
-    X(QUERY_NOT_FOUND_EARLY) /* before send_before + settle: proves nothing */                   \
-    X(QUERY_NOT_FOUND)                                                                           \
+    X(QUERY_NOT_FOUND)         /* settled; the same number may be sent again */                  \
+    X(QUERY_NOT_FOUND_EARLY)   /* before send_before + settle: proves nothing */                 \
+    X(QUERY_NOT_FOUND_KEEP)    /* settled, but nothing may be sent again */                      \
+    X(QUERY_NOT_FOUND_CLOSING) /* settled, and expired or a close is wanted */                   \
     X(QUERY_UNKNOWN)                                                                             \
     X(CLOSE_DONE)                                                                                \
-    X(CLOSE_PAID)            /* duplicate: the channel says it is paid; a query decides */       \
+    X(CLOSE_DONE_EARLY)        /* while a prepare attempt may still arrive there */              \
+    X(CLOSE_PAID)              /* duplicate: the channel says it is paid; a query decides */     \
     X(CLOSE_NOT_FOUND)                                                                           \
+    X(CLOSE_NOT_FOUND_LONG)    /* ... and so it has been for many tries */                       \
     X(CLOSE_UNKNOWN)                                                                             \
     X(NOTIFY_PAID)                                                                               \
     X(NOTIFY_MISMATCH)                                                                           \
+    X(NOTIFY_FAILED)                                                                             \
+    X(NOTIFY_CLOSED)                                                                             \
     X(NOTIFY_OTHER)                                                                              \
-    X(TIMER_EARLY)           /* not due (any more) */                                            \
+    X(SECOND_PAID)             /* paid again under another channel_trade_no */                   \
+    X(TIMER_EARLY)             /* not due (any more) */                                          \
     X(TIMER_PREPARE)                                                                             \
     X(TIMER_QUERY)                                                                               \
-    X(TIMER_CLOSE)           /* expired, or a close is wanted */                                 \
-    X(TIMER_EXPIRED_UNSENT)  /* expired and no attempt maybe sent */                             \
+    X(TIMER_CLOSE)             /* expired, or a close is wanted */                               \
+    X(TIMER_EXPIRED_UNSENT)    /* expired or a close is wanted, and no attempt maybe sent */     \
     X(MERCHANT_CLOSE)                                                                            \
-    X(OPERATOR_QUERY)
+    X(MERCHANT_CLOSE_BUSY)     /* a close is on its way already */                               \
+    X(MERCHANT_CLOSE_UNSENT)   /* no attempt maybe sent */                                       \
+    X(OPERATOR_QUERY)                                                                            \
+    X(OPERATOR_QUERY_BUSY)
 enum payment_input {
 #define X(name) INPUT_##name,
     PAYMENT_INPUT_TABLE(X)
@@ -166,6 +196,11 @@ struct payment_rule {
 extern const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT];
 /* Is from -> to (from != to) anywhere in the table? The database's CHECK is made from this. */
 bool payment_move_allowed(enum payment_state from, enum payment_state to);
+
+/* An unexpired order's timer never lies beyond time_expire + this; from then on it closes. */
+#define PAYMENT_EXPIRE_MARGIN (2 * USEC_PER_SEC)
+/* Closes answered `not found` before a person is asked. */
+#define PAYMENT_CLOSE_TRIES_LONG 8
 
 enum payment_input payment_classify(const struct payment *p, const struct payment_event *e,
                                     pay_time_t now, const struct payment_policy *policy);

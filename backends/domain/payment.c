@@ -1,0 +1,494 @@
+#include "payment.h"
+
+/* After this many closes in a row without a result, one turn asks instead: a paid order whose
+ * notification was lost would never be found by closing alone. */
+#define CLOSES_PER_QUERY 3
+
+/* ---- what an event means ---- */
+
+static bool expired(const struct payment *p, pay_time_t now)
+{
+    return p->time_expire && now >= p->time_expire;
+}
+
+/* The close that waits for the expiry is planned with no tries, a wanted one has at least one. */
+static bool close_wanted(const struct payment *p)
+{
+    return p->due_kind == CALL_CLOSE && p->due_tries > 0;
+}
+
+static bool closing(const struct payment *p, pay_time_t now)
+{
+    return expired(p, now) || close_wanted(p);
+}
+
+/* May a prepare go out (again) under the same number? */
+static bool may_prepare(const struct payment *p, const struct payment_policy *policy)
+{
+    return policy->prepare_resend || !p->maybe_sent;
+}
+
+static bool settled(const struct payment *p, pay_time_t now, const struct payment_policy *policy)
+{
+    return now >= p->prepare_before + policy->settle;
+}
+
+static bool amount_ours(const struct payment *p, const struct payment_event *e)
+{
+    if (e->amount != p->amount)
+        return false;
+    /* A channel that speaks of no currency has one only. */
+    return e->currency.n ? slice_eq(e->currency, p->currency) : slice_is(p->currency, "CNY");
+}
+
+static enum payment_input classify_paid(const struct payment *p, const struct payment_event *e,
+                                        enum payment_input paid, enum payment_input mismatch)
+{
+    if (!amount_ours(p, e))
+        return mismatch;
+    if (p->state == PAYMENT_SUCCEEDED && p->channel_trade_no.n && e->channel_trade_no.n &&
+        !slice_eq(p->channel_trade_no, e->channel_trade_no))
+        return INPUT_SECOND_PAID;
+    return paid;
+}
+
+static enum payment_input classify_prepare(const struct payment *p, const struct payment_event *e,
+                                           const struct payment_policy *policy)
+{
+    bool latest = e->attempt_n == p->prepare_n;
+
+    if (e->sent == SENT_NO) {
+        if (!latest)
+            return INPUT_PREPARE_UNKNOWN;
+        return p->prepare_past == PREPARE_UNSENT && p->not_sent + 1 >= policy->not_sent_limit
+                   ? INPUT_PREPARE_GIVEN_UP
+                   : INPUT_PREPARE_NOT_SENT;
+    }
+    if (e->sent != SENT_ANSWERED)
+        return INPUT_PREPARE_UNKNOWN;
+    switch (e->cls) {
+    case CLASS_SUCCESS:
+    case CLASS_ACCEPTED:
+    case CLASS_USER_PAYING:
+        return INPUT_PREPARE_ACCEPTED;
+    case CLASS_FAILED:
+    case CLASS_REFUSED:
+        return latest && p->prepare_past != PREPARE_OPEN ? INPUT_PREPARE_FAILED
+                                                         : INPUT_PREPARE_FAILED_DOUBTED;
+    case CLASS_CLOSED:
+        return INPUT_PREPARE_CLOSED;
+    case CLASS_TOO_FREQUENT:
+        return latest && policy->prepare_resend ? INPUT_PREPARE_TOO_FREQUENT
+                                                : INPUT_PREPARE_UNKNOWN;
+    case CLASS_DUPLICATE:
+        return INPUT_PREPARE_DUPLICATE;
+    default:
+        return INPUT_PREPARE_UNKNOWN;
+    }
+}
+
+static enum payment_input classify_waiting(const struct payment *p, const struct payment_event *e,
+                                           pay_time_t now, const struct payment_policy *policy)
+{
+    if (e->attempt_n < p->attempts)
+        return INPUT_QUERY_WAITING_STALE;
+    if (p->code_url.n || !policy->prepare_resend || closing(p, now))
+        return INPUT_QUERY_WAITING;
+    return settled(p, now, policy) ? INPUT_QUERY_WAITING_LOST_CODE : INPUT_QUERY_WAITING_EARLY;
+}
+
+static enum payment_input classify_not_found(const struct payment *p, pay_time_t now,
+                                             const struct payment_policy *policy)
+{
+    if (!settled(p, now, policy))
+        return INPUT_QUERY_NOT_FOUND_EARLY;
+    if (closing(p, now))
+        return INPUT_QUERY_NOT_FOUND_CLOSING;
+    return may_prepare(p, policy) ? INPUT_QUERY_NOT_FOUND : INPUT_QUERY_NOT_FOUND_KEEP;
+}
+
+static enum payment_input classify_query(const struct payment *p, const struct payment_event *e,
+                                         pay_time_t now, const struct payment_policy *policy)
+{
+    if (e->sent != SENT_ANSWERED)
+        return INPUT_QUERY_UNKNOWN;
+    switch (e->cls) {
+    case CLASS_SUCCESS:
+        return classify_paid(p, e, INPUT_QUERY_PAID, INPUT_QUERY_MISMATCH);
+    case CLASS_ACCEPTED:
+    case CLASS_USER_PAYING:
+        return classify_waiting(p, e, now, policy);
+    case CLASS_FAILED:
+        return INPUT_QUERY_FAILED;
+    case CLASS_CLOSED:
+        return INPUT_QUERY_CLOSED;
+    case CLASS_NOT_FOUND:
+        return classify_not_found(p, now, policy);
+    default:
+        return INPUT_QUERY_UNKNOWN;
+    }
+}
+
+static enum payment_input classify_close(const struct payment *p, const struct payment_event *e,
+                                         pay_time_t now, const struct payment_policy *policy)
+{
+    bool open = p->prepare_last == PREPARE_OPEN || p->prepare_past == PREPARE_OPEN;
+
+    if (e->sent != SENT_ANSWERED)
+        return INPUT_CLOSE_UNKNOWN;
+    switch (e->cls) {
+    case CLASS_SUCCESS:
+    case CLASS_CLOSED:
+        /* Some channels close what they never saw; the prepare may arrive behind the close. */
+        return p->state == PAYMENT_PROCESSING && open && !settled(p, now, policy)
+                   ? INPUT_CLOSE_DONE_EARLY
+                   : INPUT_CLOSE_DONE;
+    case CLASS_DUPLICATE:
+        return INPUT_CLOSE_PAID;
+    case CLASS_NOT_FOUND:
+        return p->due_tries >= PAYMENT_CLOSE_TRIES_LONG ? INPUT_CLOSE_NOT_FOUND_LONG
+                                                        : INPUT_CLOSE_NOT_FOUND;
+    default:
+        return INPUT_CLOSE_UNKNOWN;
+    }
+}
+
+static enum payment_input classify_notify(const struct payment *p, const struct payment_event *e)
+{
+    switch (e->cls) {
+    case CLASS_SUCCESS:
+        return classify_paid(p, e, INPUT_NOTIFY_PAID, INPUT_NOTIFY_MISMATCH);
+    case CLASS_FAILED:
+        return INPUT_NOTIFY_FAILED;
+    case CLASS_CLOSED:
+        return INPUT_NOTIFY_CLOSED;
+    default:
+        return INPUT_NOTIFY_OTHER;
+    }
+}
+
+static enum payment_input classify_timer(const struct payment *p, pay_time_t now,
+                                         const struct payment_policy *policy)
+{
+    if (!p->due_at || now < p->due_at)
+        return INPUT_TIMER_EARLY;
+    if (closing(p, now) && !p->maybe_sent)
+        return INPUT_TIMER_EXPIRED_UNSENT;
+    switch (p->due_kind) {
+    case CALL_PREPARE:
+        if (expired(p, now))
+            return INPUT_TIMER_CLOSE;
+        return may_prepare(p, policy) ? INPUT_TIMER_PREPARE : INPUT_TIMER_QUERY;
+    case CALL_CLOSE:
+        return p->due_tries % (CLOSES_PER_QUERY + 1) == CLOSES_PER_QUERY ? INPUT_TIMER_QUERY
+                                                                         : INPUT_TIMER_CLOSE;
+    default:
+        return INPUT_TIMER_QUERY;
+    }
+}
+
+/* 64 askers at once make one call: the latest attempt is of that kind, unanswered and in time. */
+static bool busy(const struct payment *p, enum call_kind kind, pay_time_t now)
+{
+    return p->busy_kind == kind && now < p->busy_before;
+}
+
+enum payment_input payment_classify(const struct payment *p, const struct payment_event *e,
+                                    pay_time_t now, const struct payment_policy *policy)
+{
+    switch (e->kind) {
+    case PAYMENT_EVENT_CREATE:
+        return INPUT_CREATE;
+    case PAYMENT_EVENT_ANSWER:
+        if (e->call == CALL_PREPARE)
+            return classify_prepare(p, e, policy);
+        if (e->call == CALL_CLOSE)
+            return classify_close(p, e, now, policy);
+        return classify_query(p, e, now, policy);
+    case PAYMENT_EVENT_NOTIFY:
+        return classify_notify(p, e);
+    case PAYMENT_EVENT_TIMER:
+        return classify_timer(p, now, policy);
+    case PAYMENT_EVENT_CLOSE:
+        if (!p->maybe_sent)
+            return INPUT_MERCHANT_CLOSE_UNSENT;
+        return busy(p, CALL_CLOSE, now) ? INPUT_MERCHANT_CLOSE_BUSY : INPUT_MERCHANT_CLOSE;
+    case PAYMENT_EVENT_OPERATOR_QUERY:
+    case PAYMENT_EVENT_KINDS:
+        break;
+    }
+    return busy(p, CALL_QUERY, now) ? INPUT_OPERATOR_QUERY_BUSY : INPUT_OPERATOR_QUERY;
+}
+
+/* ---- the timer ---- */
+
+/* base * 2^tries, at most max. */
+static int64_t grown(int64_t base, uint32_t tries, int64_t max)
+{
+    int64_t d = base > 0 ? base : USEC_PER_SEC;
+
+    while (tries-- > 0 && d < max)
+        d *= 2;
+    return max > 0 && d > max ? max : d;
+}
+
+/* 0 .. d/10, from the order and its tries: orders made together do not ask together. */
+static int64_t spread(const struct payment *p, int64_t d)
+{
+    uint64_t h = (uint64_t)p->id + (uint64_t)p->due_tries * 0x9e3779b97f4a7c15ULL;
+
+    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    h = (h ^ (h >> 27)) * 0x94d049bb133111ebULL;
+    return (int64_t)((h ^ (h >> 31)) % (uint64_t)(d / 10 + 1));
+}
+
+/* Before the expiry nothing is planned beyond it but the close that it brings. */
+static void set_due(struct payment *a, enum call_kind kind, pay_time_t at, pay_time_t now)
+{
+    pay_time_t last = a->time_expire + PAYMENT_EXPIRE_MARGIN;
+
+    if (expired(a, now)) {
+        kind = CALL_CLOSE;
+    } else if (a->time_expire && kind == CALL_CLOSE) {
+        at = at < last ? at : last;
+    } else if (a->time_expire && at >= a->time_expire) {
+        kind = CALL_CLOSE;
+        at = last;
+        a->due_tries = 0;
+    }
+    a->due_kind = kind;
+    a->due_at = at;
+}
+
+/* A query asked for by something that was said: soon, and before whatever else was planned. */
+static void query_soon(struct payment *a, pay_time_t now, const struct payment_policy *policy)
+{
+    pay_time_t at = now + grown(policy->soon, a->due_tries, policy->query_max);
+
+    if (a->time_expire && !expired(a, now) && at > a->time_expire + PAYMENT_EXPIRE_MARGIN)
+        at = a->time_expire + PAYMENT_EXPIRE_MARGIN;
+    if (a->due_kind == CALL_QUERY && a->due_at > now && a->due_at <= at)
+        return;
+    a->due_kind = CALL_QUERY;
+    a->due_at = at;
+}
+
+/* LATER_*: a send moves the timer, so that nobody sends again meanwhile; an answer leaves a timer
+ * alone that does the same already (a query beyond the expiry is planned as the close then). */
+static void call_later(struct payment *a, enum call_kind kind, bool sending, pay_time_t now,
+                       const struct payment_policy *policy)
+{
+    int64_t base = kind == CALL_PREPARE ? policy->resend_interval : policy->query_interval;
+    int64_t d;
+
+    if (close_wanted(a))
+        kind = CALL_CLOSE; /* stays wanted */
+    else if (kind == CALL_CLOSE && !expired(a, now))
+        a->due_tries = 0;
+    if (!sending && a->due_at > now &&
+        (a->due_kind == kind || (a->due_kind == CALL_CLOSE && kind == CALL_QUERY)))
+        return;
+    d = grown(base, a->due_tries, policy->query_max);
+    d += 2 * spread(a, d) - d / 10;
+    a->due_tries++;
+    set_due(a, kind, now + d, now);
+}
+
+/* After sending a prepare nothing is asked before query_first (R2.4). */
+static void query_after_prepare(struct payment *a, pay_time_t now,
+                                const struct payment_policy *policy)
+{
+    int64_t d = policy->query_first;
+
+    if (a->due_tries && d < grown(policy->query_interval, a->due_tries, policy->query_max))
+        d = grown(policy->query_interval, a->due_tries, policy->query_max);
+    set_due(a, CALL_QUERY, now + d + spread(a, d), now);
+    if (a->version > 1 && a->due_kind != CALL_CLOSE)
+        a->due_tries++;
+}
+
+static void plan(struct payment *a, unsigned actions, pay_time_t now,
+                 const struct payment_policy *policy)
+{
+    bool sending =
+        (actions & (ACTION_SEND_PREPARE | ACTION_SEND_QUERY | ACTION_SEND_CLOSE)) != 0;
+
+    if (actions & ACTION_SOON_QUERY)
+        query_soon(a, now, policy);
+    else if (actions & ACTION_SEND_PREPARE)
+        query_after_prepare(a, now, policy);
+    else if (actions & ACTION_LATER_PREPARE)
+        call_later(a, CALL_PREPARE, sending, now, policy);
+    else if (actions & ACTION_LATER_QUERY)
+        call_later(a, CALL_QUERY, sending, now, policy);
+    else if (actions & ACTION_LATER_CLOSE)
+        call_later(a, CALL_CLOSE, sending, now, policy);
+}
+
+/* ---- the step ---- */
+
+static void note_answer(struct payment *a, const struct payment_event *e)
+{
+    if (e->attempt_n == a->attempts) {
+        a->busy_kind = CALL_NONE;
+        a->busy_before = 0;
+    }
+    if (e->call != CALL_PREPARE || e->attempt_n != a->prepare_n || a->prepare_last != PREPARE_OPEN)
+        return;
+    if (e->sent == SENT_NO) {
+        a->prepare_last = PREPARE_UNSENT;
+        a->not_sent++;
+    } else if (e->sent == SENT_ANSWERED && e->cls == CLASS_TOO_FREQUENT) {
+        a->prepare_last = PREPARE_IDLE;
+    }
+    a->maybe_sent = a->prepare_last != PREPARE_UNSENT || a->prepare_past != PREPARE_UNSENT;
+}
+
+static void take(struct payment *a, const struct payment_event *e)
+{
+    if (e->channel_trade_no.n)
+        a->channel_trade_no = e->channel_trade_no;
+    if (e->code_url.n)
+        a->code_url = e->code_url;
+}
+
+static void finish(struct payment *a, const struct payment_event *e, enum payment_input in,
+                   pay_time_t now)
+{
+    a->final_at = now;
+    if (a->state == PAYMENT_SUCCEEDED)
+        a->succeeded_at = e->paid_at ? e->paid_at : now;
+    else if (in == INPUT_TIMER_EXPIRED_UNSENT || in == INPUT_MERCHANT_CLOSE_UNSENT ||
+             in == INPUT_PREPARE_GIVEN_UP)
+        a->fail_code = SLICE("NOT_SENT");
+    else
+        a->fail_code = e->code;
+    a->due_at = 0;
+    a->due_kind = CALL_NONE;
+    a->due_tries = 0;
+    a->busy_kind = CALL_NONE;
+    a->busy_before = 0;
+}
+
+/* The command and its attempt: written down before it is sent, so it counts as maybe sent. */
+static void add_attempt(struct payment *a, unsigned actions, pay_time_t now,
+                        const struct payment_policy *policy, struct payment_attempt *attempt)
+{
+    enum call_kind kind = CALL_NONE;
+
+    if (actions & ACTION_SEND_PREPARE)
+        kind = CALL_PREPARE;
+    else if (actions & ACTION_SEND_QUERY)
+        kind = CALL_QUERY;
+    else if (actions & ACTION_SEND_CLOSE)
+        kind = CALL_CLOSE;
+    else
+        return;
+    *attempt = (struct payment_attempt){.n = ++a->attempts,
+                                        .kind = kind,
+                                        .command_seq = a->command_seq,
+                                        .committed_at = now,
+                                        .send_before = now + policy->send_window};
+    a->busy_kind = kind;
+    a->busy_before = attempt->send_before;
+    if (kind != CALL_PREPARE)
+        return;
+    if (a->prepare_n && a->prepare_last > a->prepare_past)
+        a->prepare_past = a->prepare_last;
+    a->prepare_n = attempt->n;
+    a->prepare_last = PREPARE_OPEN;
+    a->prepare_before = attempt->send_before;
+    a->maybe_sent = true;
+}
+
+static struct slice case_kind(enum payment_state state, enum payment_input in)
+{
+    switch (in) {
+    case INPUT_QUERY_MISMATCH:
+    case INPUT_NOTIFY_MISMATCH:
+        return SLICE("amount_mismatch");
+    case INPUT_SECOND_PAID:
+        return SLICE("second_success");
+    case INPUT_QUERY_PAID:
+    case INPUT_NOTIFY_PAID:
+        return state == PAYMENT_SUCCEEDED ? SLICE("contradiction") : SLICE("late_success");
+    case INPUT_QUERY_NOT_FOUND:
+    case INPUT_QUERY_NOT_FOUND_KEEP:
+    case INPUT_QUERY_NOT_FOUND_CLOSING:
+    case INPUT_CLOSE_NOT_FOUND:
+    case INPUT_CLOSE_NOT_FOUND_LONG:
+        return SLICE("not_found");
+    default:
+        return SLICE("contradiction");
+    }
+}
+
+/* What is written whether or not the order moves. */
+static void note_facts(const struct payment *p, const struct payment_event *e, pay_time_t now,
+                       unsigned actions, struct payment_step *out)
+{
+    if (e->kind == PAYMENT_EVENT_ANSWER && p->state != PAYMENT_NONE)
+        out->outcome = (struct payment_outcome){.n = e->attempt_n,
+                                                .sent = e->sent,
+                                                .cls = e->cls,
+                                                .http_status = e->http_status,
+                                                .code = e->code,
+                                                .message = e->message,
+                                                .answered_at = now};
+    if (actions & ACTION_CASE) {
+        out->open_case = true;
+        out->case_kind = case_kind(p->state, out->input);
+        out->case_detail = slice_of(payment_input_name(out->input));
+    }
+}
+
+static void move(const struct payment *p, const struct payment_event *e, pay_time_t now,
+                 const struct payment_policy *policy, const struct payment_rule *rule,
+                 struct payment_step *out)
+{
+    struct payment *a = &out->after;
+
+    a->version++;
+    if (rule->to != p->state) {
+        a->prev_state = p->state;
+        a->state = rule->to;
+    }
+    if (p->state == PAYMENT_NONE && !a->command_seq)
+        a->command_seq = 1;
+    if (e->kind == PAYMENT_EVENT_ANSWER)
+        note_answer(a, e);
+    if (rule->actions & ACTION_TAKE)
+        take(a, e);
+    if (payment_state_final(a->state)) {
+        finish(a, e, out->input, now);
+        out->callback = true;
+    } else {
+        plan(a, rule->actions, now, policy);
+        add_attempt(a, rule->actions, now, policy, &out->attempt);
+    }
+    out->timer_changed = a->due_at != p->due_at || a->due_kind != p->due_kind ||
+                         a->due_tries != p->due_tries;
+    out->verdict = STEP_COMMIT;
+}
+
+void payment_decide(const struct payment *p, const struct payment_event *e, pay_time_t now,
+                    const struct payment_policy *policy, struct payment_step *out)
+{
+    enum payment_input in = payment_classify(p, e, now, policy);
+    const struct payment_rule *rule = &payment_rules[p->state][in];
+
+    memset(out, 0, sizeof(*out));
+    out->input = in;
+    out->after = *p;
+    if (rule->actions & ACTION_REFUSE) {
+        out->verdict = STEP_REFUSE;
+        out->problem =
+            p->state == PAYMENT_NONE ? PROBLEM_ORDER_NOT_FOUND : PROBLEM_STATE_CONFLICT;
+        return;
+    }
+    note_facts(p, e, now, rule->actions, out);
+    if ((rule->actions & ACTION_IGNORE) || payment_state_final(p->state))
+        out->verdict = out->outcome.n || out->open_case ? STEP_RECORD : STEP_NOTHING;
+    else
+        move(p, e, now, policy, rule, out);
+}
