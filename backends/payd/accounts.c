@@ -1,0 +1,194 @@
+#include "accounts.h"
+
+#include "backends/io/log.h"
+#include "worker.h"
+
+#include <stdlib.h>
+
+#define READ_EVERY_S 5
+#define ACCOUNTS_MAX 4096
+#define ARENA_CAP    (32u << 20)
+
+struct entry {
+    struct slice channel, account, mchid;
+    struct channel_account *opened;
+};
+
+/* One reading of the table; replaced whole by the next when anything differs. */
+struct snapshot {
+    struct arena arena;
+    struct entry *entries;
+    size_t count;
+    uint64_t fingerprint;
+};
+
+struct accounts {
+    struct worker *w;
+    struct snapshot *current;
+    struct arena *reading;
+    unsigned waited_s;
+};
+
+struct accounts *accounts_new(struct worker *w)
+{
+    struct accounts *a = calloc(1, sizeof(*a));
+
+    if (a) {
+        a->w = w;
+        a->waited_s = READ_EVERY_S;
+    }
+    return a;
+}
+
+static void snapshot_free(void *arg)
+{
+    struct snapshot *s = arg;
+
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->count; i++)
+        channel_account_free(s->entries[i].opened);
+    arena_release(&s->arena);
+    free(s);
+}
+
+void accounts_free(struct accounts *a)
+{
+    if (!a)
+        return;
+    snapshot_free(a->current);
+    if (a->reading) {
+        arena_release(a->reading);
+        free(a->reading);
+    }
+    free(a);
+}
+
+bool accounts_known(const struct accounts *a)
+{
+    return a->current != NULL;
+}
+
+static int open_account(struct worker *w, struct snapshot *s, const struct store_account *row)
+{
+    struct entry *e = &s->entries[s->count];
+    const struct channel *c = channel_find(w->channels, row->channel);
+    struct slice context = arena_printf(&s->arena, "channel_account:%.*s/%.*s",
+                                        SLICE_FMT(row->channel), SLICE_FMT(row->account));
+    struct conf_error err = {""};
+    struct buf plain;
+    int rc = -1;
+
+    if (!c) /* of a channel this process does not have: not ours to open */
+        return -1;
+    buf_init(&plain, 1 << 20);
+    if (vault_open(slice_n(w->master_key, sizeof(w->master_key)), context, row->secrets_sealed,
+                   &plain) != 0)
+        conf_fail(&err, NULL, "secrets do not open with this master key");
+    else
+        rc = channel_account_new(c, row->account, row->config, buf_slice(&plain), &e->opened, &err);
+    if (plain.p)
+        wipe(plain.p, plain.n);
+    buf_release(&plain);
+    if (rc != 0) {
+        log_event(LOG_ERROR, "account_unusable", LOG_S("channel", row->channel),
+                  LOG_S("account", row->account), LOG_S("reason", slice_of(err.text)));
+        return -1;
+    }
+    e->channel = arena_copy(&s->arena, row->channel);
+    e->account = arena_copy(&s->arena, row->account);
+    e->mchid = arena_copy(&s->arena, row->mchid);
+    s->count++;
+    return 0;
+}
+
+static uint64_t fingerprint(const struct store_account *rows, size_t n)
+{
+    uint64_t h = n + 1;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct slice parts[] = {rows[i].channel, rows[i].account, rows[i].mchid,
+                                      rows[i].config, rows[i].secrets_sealed};
+        for (size_t k = 0; k < sizeof(parts) / sizeof(parts[0]); k++)
+            h = h * 0x9e3779b97f4a7c15ULL + slice_hash(parts[k]);
+        h += rows[i].on;
+    }
+    return h;
+}
+
+static void take(struct accounts *a, const struct store_account *rows, size_t n, uint64_t print)
+{
+    struct snapshot *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return;
+    arena_init(&s->arena, ARENA_CAP);
+    s->entries = arena_array(&s->arena, struct entry, n + 1);
+    s->fingerprint = print;
+    for (size_t i = 0; s->entries && i < n; i++)
+        if (rows[i].on)
+            open_account(a->w, s, &rows[i]);
+    if (a->current)
+        loop_defer(a->w->loop, snapshot_free, a->current);
+    a->current = s;
+}
+
+static void on_accounts(void *arg, enum store_result r, const struct store_account *rows, size_t n)
+{
+    struct accounts *a = arg;
+
+    if ((r == STORE_DONE || r == STORE_NONE) && n <= ACCOUNTS_MAX) {
+        uint64_t print = fingerprint(rows, n);
+        if (!a->current || a->current->fingerprint != print)
+            take(a, rows, n, print);
+    }
+    arena_release(a->reading);
+    free(a->reading);
+    a->reading = NULL;
+}
+
+void accounts_tick(struct accounts *a)
+{
+    if (a->reading || (a->current && ++a->waited_s < READ_EVERY_S))
+        return;
+    a->reading = calloc(1, sizeof(*a->reading));
+    if (!a->reading)
+        return;
+    a->waited_s = 0;
+    arena_init(a->reading, ARENA_CAP);
+    store_accounts_get(a->w->store, a->reading, on_accounts, a);
+}
+
+const struct channel_account *accounts_get(const struct accounts *a, struct slice channel,
+                                           struct slice account)
+{
+    const struct snapshot *s = a->current;
+
+    for (size_t i = 0; s && i < s->count; i++)
+        if (slice_eq(s->entries[i].channel, channel) && slice_eq(s->entries[i].account, account))
+            return s->entries[i].opened;
+    return NULL;
+}
+
+const struct channel_account *accounts_choose(const struct accounts *a, struct slice channel,
+                                              struct slice mchid, struct slice *account)
+{
+    const struct snapshot *s = a->current;
+    const struct entry *shared = NULL;
+
+    for (size_t i = 0; s && i < s->count; i++) {
+        const struct entry *e = &s->entries[i];
+        if (!slice_eq(e->channel, channel))
+            continue;
+        if (e->mchid.n && slice_eq(e->mchid, mchid)) {
+            *account = e->account;
+            return e->opened;
+        }
+        if (!e->mchid.n && !shared)
+            shared = e;
+    }
+    if (!shared)
+        return NULL;
+    *account = shared->account;
+    return shared->opened;
+}

@@ -1,0 +1,28 @@
+/*
+ * accounts - the channel accounts of the database, opened (unsealed, keys parsed) and kept in memory,
+ * read again every 5 s. An account in use stays valid until the end of the loop turn in which it was
+ * found: look it up for each use, never keep the pointer.
+ */
+#ifndef PAYD_ACCOUNTS_H
+#define PAYD_ACCOUNTS_H
+
+#include "backends/channel/channel.h"
+
+struct accounts;
+struct worker;
+
+struct accounts *accounts_new(struct worker *w);
+void accounts_free(struct accounts *a);
+/* Once a second. */
+void accounts_tick(struct accounts *a);
+/* They have been read at least once. */
+bool accounts_known(const struct accounts *a);
+
+/* The account of that name; NULL when unknown or switched off. */
+const struct channel_account *accounts_get(const struct accounts *a, struct slice channel,
+                                           struct slice account);
+/* The merchant's own account at the channel, else the shared one. Its name into *account. */
+const struct channel_account *accounts_choose(const struct accounts *a, struct slice channel,
+                                              struct slice mchid, struct slice *account);
+
+#endif

@@ -1,0 +1,211 @@
+#include "api.h"
+
+#include "core/api.h"
+#include "create.h"
+#include "flow.h"
+#include "reply.h"
+
+/* One GET or close. Lives in the request's arena. */
+struct ask {
+    struct worker *w;
+    struct http_req *req;
+    struct slice mchid;
+    struct slice out_trade_no;
+    bool close;
+};
+
+static struct ask *ask_new(struct worker *w, struct http_req *req)
+{
+    struct ask *a = arena_new(&req->arena, struct ask);
+
+    if (!a) {
+        reply_problem(req, PROBLEM_OVERLOADED, NULL, NULL);
+        return NULL;
+    }
+    a->w = w;
+    a->req = req;
+    a->mchid = http_req_header(req, "Pay-Mchid");
+    return a;
+}
+
+/* ---- close ---- */
+
+static int close_status(const struct payment *p)
+{
+    return payment_state_final(p->state) ? 200 : 202;
+}
+
+/* The request (and with it the ask) must live until the flow has ended, so an early answer at the
+ * deadline is not possible; the channel's time-outs end the flow well within it. */
+static void on_closed(void *arg, struct flow *f)
+{
+    struct ask *a = arg;
+
+    switch (f->end) {
+    case FLOW_SETTLED:
+        reply_payment(a->req, close_status(&f->payment), &f->payment, false);
+        return;
+    case FLOW_REFUSED:
+        reply_problem(a->req, f->problem, payment_state_name(f->payment.state), NULL);
+        return;
+    case FLOW_NONE:
+        reply_problem(a->req, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
+        return;
+    default:
+        reply_problem(a->req, PROBLEM_RESULT_UNKNOWN, NULL, NULL);
+        return;
+    }
+}
+
+static void close_payment(struct ask *a, int64_t id)
+{
+    const struct payment_event e = {.kind = PAYMENT_EVENT_CLOSE, .amount = -1};
+    struct flow *f = flow_new(a->w, on_closed, a);
+
+    if (!f)
+        reply_problem(a->req, PROBLEM_OVERLOADED, NULL, NULL);
+    else
+        flow_start(f, id, &e);
+}
+
+/* ---- read ---- */
+
+static void on_read(void *arg, enum store_result r, const struct payment *p)
+{
+    struct ask *a = arg;
+    struct flow *creating;
+
+    if (r == STORE_DONE && slice_eq(p->mchid, a->mchid)) {
+        if (a->close)
+            close_payment(a, p->id);
+        else
+            reply_payment(a->req, 200, p, false);
+        return;
+    }
+    if (r != STORE_DONE && r != STORE_NONE) {
+        reply_problem(a->req, PROBLEM_RETRY_SAME_NUMBER, "the order could not be read", NULL);
+        return;
+    }
+    /* a creation whose commit is under way is not "not found" (R2.13) */
+    creating = a->out_trade_no.n ? flows_creating(a->w->flows, a->mchid, a->out_trade_no) : NULL;
+    if (creating)
+        create_join(creating, a->req);
+    else
+        reply_problem(a->req, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
+}
+
+static void by_id(struct worker *w, struct http_req *req, struct slice text, bool close)
+{
+    struct ask *a = ask_new(w, req);
+    int64_t id;
+
+    if (!a)
+        return;
+    a->close = close;
+    if (id_parse(text, 'P', &id) != 0)
+        reply_problem(req, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
+    else
+        store_payment_by_id(w->store, id, &req->arena, on_read, a);
+}
+
+static void by_number(struct worker *w, struct http_req *req, struct slice out_trade_no)
+{
+    struct ask *a = ask_new(w, req);
+    int64_t slot;
+
+    if (!a)
+        return;
+    a->out_trade_no = out_trade_no;
+    if (slice_int64(http_req_header(req, "Pay-Slot"), &slot) != 0 || slot < 0 || slot >= SLOT_COUNT)
+        reply_problem(req, PROBLEM_INTERNAL, "no slot", NULL);
+    else
+        store_payment_by_no(w->store, (uint32_t)slot, a->mchid, out_trade_no, &req->arena, on_read,
+                            a);
+}
+
+/* ---- certificates ---- */
+
+static void member_unix_time(struct json_writer *w, const char *key, int64_t s)
+{
+    char text[RFC3339_LEN + 1];
+
+    time_format_rfc3339(text, s * USEC_PER_SEC);
+    json_member_str(w, key, slice_of(text));
+}
+
+static void certificates(struct worker *w, struct http_req *req)
+{
+    struct json_writer j;
+    struct buf b;
+    int64_t from = 0, to = 0;
+
+    cert_validity(w->platform_cert, &from, &to);
+    buf_init(&b, 64 << 10);
+    json_writer_init(&j, &b);
+    json_begin_object(&j);
+    json_key(&j, "data");
+    json_begin_array(&j);
+    json_begin_object(&j);
+    json_member_str(&j, "serial_no", slice_of(w->options->platform_serial));
+    json_member_str(&j, "algorithm", SLICE("rsa-sha256"));
+    member_unix_time(&j, "effective_time", from);
+    member_unix_time(&j, "expire_time", to);
+    json_member_str(&j, "certificate", w->platform_cert);
+    json_end_object(&j);
+    json_end_array(&j);
+    json_end_object(&j);
+    if (buf_ok(&b))
+        reply_json(req, 200, buf_slice(&b));
+    else
+        reply_problem(req, PROBLEM_INTERNAL, NULL, NULL);
+    buf_release(&b);
+}
+
+/* ---- dispatch ---- */
+
+static void create(struct worker *w, struct http_req *req, const struct api *api)
+{
+    const struct json *doc;
+    struct problem problem;
+
+    if (api_check(&req->arena, api, req->body, &doc, &problem) != 0)
+        reply_problem_full(req, &problem);
+    else
+        create_payment(w, req, doc);
+}
+
+void api_handle(void *arg, struct http_req *req)
+{
+    struct worker *w = arg;
+    struct api_match m;
+    struct problem problem;
+
+    if (api_match(&req->arena, req->method, req->target, &m, &problem) != 0) {
+        reply_problem_full(req, &problem);
+        return;
+    }
+    if (http_req_header(req, "Pay-Mchid").n == 0) {
+        reply_problem(req, PROBLEM_AUTHORIZATION_INVALID, "not through the edge", NULL);
+        return;
+    }
+    switch (m.api->id) {
+    case API_PAYMENT_CREATE:
+        create(w, req, m.api);
+        return;
+    case API_PAYMENT_GET:
+        by_id(w, req, m.id, false);
+        return;
+    case API_PAYMENT_CLOSE:
+        by_id(w, req, m.id, true);
+        return;
+    case API_PAYMENT_FIND:
+        by_number(w, req, m.out_trade_no);
+        return;
+    case API_CERTIFICATES:
+        certificates(w, req);
+        return;
+    case API_NONE:
+        break;
+    }
+    reply_problem(req, PROBLEM_PATH_UNKNOWN, NULL, NULL);
+}

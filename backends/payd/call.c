@@ -1,0 +1,182 @@
+#include "call.h"
+
+#include "accounts.h"
+#include "backends/io/log.h"
+#include "core/json.h"
+#include "flow.h"
+
+/* The egress's own time-outs (pay_channel timeout) end a call much earlier; this is the backstop. */
+#define CALL_TIMEOUT_US (36 * USEC_PER_SEC)
+#define ANSWER_MAX      (64u << 10)
+#define PAY_HEADERS     4
+
+struct unsent {
+    struct flow *f;
+    struct payment_event event;
+};
+
+static struct payment_event answer_event(const struct flow *f, enum sent sent,
+                                         enum answer_class cls, struct slice code)
+{
+    return (struct payment_event){.kind = PAYMENT_EVENT_ANSWER,
+                                  .call = f->attempt.kind,
+                                  .attempt_n = f->attempt.n,
+                                  .sent = sent,
+                                  .cls = cls,
+                                  .code = code,
+                                  .amount = -1};
+}
+
+static void on_unsent(void *arg)
+{
+    struct unsent *u = arg;
+
+    flow_answer(u->f, &u->event);
+}
+
+/* Never left this process: said so in the next turn, as every answer. */
+static void not_sent(struct flow *f, const char *code)
+{
+    struct unsent *u = arena_new(&f->arena, struct unsent);
+    struct payment_event e = answer_event(f, SENT_NO, CLASS_NOT_SENT, slice_of(code));
+
+    log_event(LOG_ERROR, "call_not_sent", LOG_S("reason", slice_of(code)),
+              LOG_S("channel", f->payment.channel), LOG_S("trace", f->payment.trace_id));
+    if (!u) { /* out of arena: the flow ends soon anyway */
+        flow_answer(f, &e);
+        return;
+    }
+    u->f = f;
+    u->event = e;
+    loop_defer(f->w->loop, on_unsent, u);
+}
+
+static void order_of(const struct flow *f, struct arena *a, struct channel_order *o)
+{
+    const struct payment *p = &f->payment;
+    char no[REQUEST_NO_LEN + 1];
+
+    request_no_format(no, p->id, f->attempt.command_seq);
+    *o = (struct channel_order){.request_no = arena_copy(a, slice_of(no)),
+                                .channel_trade_no = p->channel_trade_no,
+                                .method = p->method,
+                                .amount = p->amount,
+                                .currency = p->currency,
+                                .description = p->description,
+                                .attach = p->attach,
+                                .created_at = p->created_at,
+                                .time_expire = p->time_expire};
+}
+
+static struct payment_event decoded_event(struct flow *f, const struct http_answer *answer)
+{
+    const struct channel *c = channel_find(f->w->channels, f->payment.channel);
+    const struct channel_account *acc =
+        accounts_get(f->w->accounts, f->payment.channel, f->payment.account);
+    struct slice body = answer->body.n <= ANSWER_MAX ? arena_copy(&f->arena, answer->body)
+                                                     : SLICE_NULL;
+    struct channel_order order;
+    struct channel_result r;
+    struct payment_event e;
+
+    if (!c || !acc)
+        return answer_event(f, SENT_ANSWERED, CLASS_UNKNOWN, SLICE("account is gone"));
+    order_of(f, &f->arena, &order);
+    channel_decode(c, acc, f->attempt.kind, &order, answer->status, answer->headers,
+                   answer->nheaders, body, worker_now(f->w), &f->arena, &r);
+    e = answer_event(f, SENT_ANSWERED, r.cls, r.code);
+    e.message = r.message;
+    e.channel_trade_no = r.channel_trade_no;
+    e.amount = r.amount;
+    e.currency = r.currency;
+    e.paid_at = r.paid_at;
+    e.code_url = r.code_url;
+    return e;
+}
+
+/* The egress's own refusal: problem+json with a code. */
+static struct slice refusal_code(struct flow *f, const struct http_answer *answer)
+{
+    const struct json *doc;
+    struct json_error err;
+    struct slice code = SLICE_NULL;
+
+    if (answer->body.n <= ANSWER_MAX &&
+        json_parse(&f->arena, answer->body, NULL, &doc, &err) == 0)
+        code = arena_copy(&f->arena, json_str(doc, "code"));
+    return code.n ? code : arena_printf(&f->arena, "HTTP %d", answer->status);
+}
+
+static void on_answer(void *arg, const struct http_answer *answer)
+{
+    struct flow *f = arg;
+    struct payment_event e;
+    struct slice sent;
+
+    if (answer->outcome == HTTP_NOT_SENT)
+        e = answer_event(f, SENT_NO, CLASS_NOT_SENT, slice_of(answer->reason));
+    else if (answer->outcome != HTTP_ANSWERED)
+        e = answer_event(f, SENT_MAYBE, CLASS_UNKNOWN, slice_of(answer->reason));
+    else {
+        sent = http_find(answer->headers, answer->nheaders, "Pay-Sent", NULL);
+        if (slice_is(sent, "no"))
+            e = answer_event(f, SENT_NO, CLASS_NOT_SENT, refusal_code(f, answer));
+        else if (slice_is(sent, "answered"))
+            e = decoded_event(f, answer);
+        else
+            e = answer_event(f, SENT_MAYBE, CLASS_UNKNOWN,
+                             arena_printf(&f->arena, "HTTP %d", answer->status));
+        e.http_status = answer->status;
+    }
+    flow_answer(f, &e);
+}
+
+static void add_pay_headers(struct flow *f, struct http_header *h, struct slice kind)
+{
+    struct arena *a = &f->arena;
+
+    h[0] = (struct http_header){SLICE("Pay-Channel"), f->payment.channel};
+    h[1] = (struct http_header){SLICE("Pay-Attempt"),
+                                arena_printf(a, "%lld", (long long)f->attempt_id)};
+    h[2] = (struct http_header){SLICE("Pay-Kind"), kind};
+    h[3] = (struct http_header){SLICE("Pay-Send-Before"),
+                                arena_printf(a, "%lld", (long long)f->send_before_boot_us)};
+}
+
+void call_send(struct flow *f)
+{
+    const struct channel *c = channel_find(f->w->channels, f->payment.channel);
+    const struct channel_account *acc =
+        accounts_get(f->w->accounts, f->payment.channel, f->payment.account);
+    struct channel_request req;
+    struct channel_order order;
+    struct http_header headers[sizeof(req.headers) / sizeof(req.headers[0]) + PAY_HEADERS];
+    const char *reason = "out of memory";
+    char nonce[32];
+
+    if (!c || !acc) {
+        not_sent(f, c ? "no usable account" : "channel not configured");
+        return;
+    }
+    random_token(nonce, sizeof(nonce));
+    order_of(f, &f->arena, &order);
+    if (channel_encode(c, acc, f->attempt.kind, &order, worker_now(f->w),
+                       slice_n(nonce, sizeof(nonce)), &f->arena, &req, &reason) != 0 ||
+        f->arena.failed) {
+        not_sent(f, reason);
+        return;
+    }
+    add_pay_headers(f, headers, req.egress_kind);
+    if (f->arena.failed) { /* never without its Pay-Attempt and Pay-Send-Before */
+        not_sent(f, "out of memory");
+        return;
+    }
+    memcpy(headers + PAY_HEADERS, req.headers, req.nheaders * sizeof(headers[0]));
+    struct http_call call = {.method = req.method,
+                             .target = req.target,
+                             .headers = headers,
+                             .nheaders = PAY_HEADERS + req.nheaders,
+                             .body = req.body,
+                             .timeout_us = CALL_TIMEOUT_US};
+    http_egress_send(f->w->egress, &call, on_answer, f);
+}

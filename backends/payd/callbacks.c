@@ -1,0 +1,316 @@
+#include "callbacks.h"
+
+#include "backends/io/http_out.h"
+#include "backends/io/log.h"
+#include "core/json.h"
+#include "worker.h"
+
+#include <stdlib.h>
+
+#define CLAIM_ARENA   (4u << 20)
+#define CALL_ARENA    (64u << 10)
+#define LEASE_SLACK   (5 * USEC_PER_SEC)
+#define NONCE_LEN     32
+#define HEADERS_MAX   12
+
+struct callbacks {
+    struct worker *w;
+    struct http_out *out;
+    struct loop_timer *poll;
+    struct arena claim; /* of the claim being read */
+    bool claiming;
+    long active;
+};
+
+/* One try. Owns copies of its row. */
+struct call {
+    struct callbacks *c;
+    struct arena arena;
+    struct store_callback row;
+    struct store_callback_try result;
+    struct verify_key app_key; /* alg NONE: the platform's signs */
+    struct slice app_serial;
+    pay_time_t started_at;
+};
+
+static void call_free(void *arg)
+{
+    struct call *x = arg;
+
+    verify_key_release(&x->app_key);
+    arena_release(&x->arena);
+    free(x);
+}
+
+static void call_end(struct call *x)
+{
+    x->c->active--;
+    loop_defer(x->c->w->loop, call_free, x);
+}
+
+/* ---- the result ---- */
+
+static void on_stored(void *arg, enum store_result r)
+{
+    struct call *x = arg;
+
+    if (r != STORE_DONE)
+        log_event(LOG_WARN, "callback_try_not_stored", LOG_I("callback", x->row.id),
+                  LOG_I("result", r));
+    call_end(x);
+}
+
+static bool agreed(struct arena *a, const struct http_out_result *r)
+{
+    const struct json *doc;
+    struct json_error err;
+
+    return r->error == HTTP_OUT_OK && r->status == 200 &&
+           json_parse(a, r->body, NULL, &doc, &err) == 0 &&
+           slice_is(json_str(doc, "code"), "SUCCESS");
+}
+
+/* +-10 %, from the id: merchants that came back are not all called in the same second. */
+static int64_t with_jitter(int64_t us, int64_t id, uint32_t tries)
+{
+    uint64_t h = ((uint64_t)id + tries) * 0x9e3779b97f4a7c15ULL;
+
+    return us + us / 10 * ((int64_t)(h >> 54) - 512) / 512;
+}
+
+static void schedule(struct call *x, const struct http_out_result *r, pay_time_t now)
+{
+    const struct callback_options *o = &x->c->w->options->callbacks;
+    struct store_callback_try *t = &x->result;
+    uint32_t failed = x->row.tries; /* this one included */
+
+    if (failed > o->steps || r->status == 410) {
+        t->state = CALLBACK_GIVEN_UP;
+        return;
+    }
+    t->state = CALLBACK_WAITING;
+    t->next_at = now + with_jitter(o->schedule_us[failed - 1], x->row.id, failed);
+}
+
+static void on_answer(void *arg, const struct http_out_result *r)
+{
+    struct call *x = arg;
+    struct worker *w = x->c->w;
+    pay_time_t now = worker_now(w);
+    struct store_callback_try *t = &x->result;
+
+    *t = (struct store_callback_try){.callback = &x->row,
+                                     .at = x->started_at,
+                                     .http_status = r->status,
+                                     .took_us = r->took_us,
+                                     .done = on_stored,
+                                     .arg = x};
+    if (agreed(&x->arena, r))
+        t->state = CALLBACK_DONE;
+    else
+        schedule(x, r, now);
+    if (r->error != HTTP_OUT_OK)
+        t->error = slice_of(http_out_error_name(r->error));
+    else if (t->state != CALLBACK_DONE)
+        t->error = SLICE("not_agreed");
+    log_event(t->state == CALLBACK_GIVEN_UP ? LOG_ALERT : LOG_INFO, "callback",
+              LOG_I("callback", x->row.id), LOG_S("mchid", x->row.mchid),
+              LOG_I("try", x->row.tries), LOG_I("status", r->status), LOG_S("error", t->error),
+              LOG_I("ms", r->took_us / USEC_PER_MSEC));
+    store_callback_tried(w->store, t);
+}
+
+/* ---- sending ---- */
+
+struct signature {
+    struct slice timestamp, nonce, serial, value;
+};
+
+static int sign(struct call *x, struct signature *s)
+{
+    struct worker *w = x->c->w;
+    bool hmac = x->app_key.alg == KEY_HMAC_SHA256;
+    struct slice parts[SCHEME_PARTS];
+    char nonce[NONCE_LEN];
+    struct buf b;
+    size_t n;
+    int rc;
+
+    random_token(nonce, sizeof(nonce));
+    s->nonce = arena_copy(&x->arena, slice_n(nonce, sizeof(nonce)));
+    s->timestamp = arena_printf(&x->arena, "%lld", (long long)(worker_now(w) / USEC_PER_SEC));
+    s->serial = hmac ? x->app_serial : slice_of(w->options->platform_serial);
+    n = scheme_answer_parts(s->timestamp, s->nonce, x->row.body, parts);
+    buf_init(&b, 1024);
+    rc = scheme_sign(hmac ? &x->app_key : &w->platform_key, parts, n, &b);
+    s->value = arena_copy(&x->arena, buf_slice(&b));
+    buf_release(&b);
+    return rc == 0 && !x->arena.failed ? 0 : -1;
+}
+
+static size_t add_signature(struct call *x, const char *prefix, const struct signature *s,
+                            struct http_header *h)
+{
+    const struct {
+        const char *name;
+        struct slice value;
+    } members[] = {
+        {"Timestamp", s->timestamp}, {"Nonce", s->nonce}, {"Serial", s->serial}, {"Signature", s->value}};
+    size_t n = sizeof(members) / sizeof(members[0]);
+
+    for (size_t i = 0; i < n; i++)
+        h[i] = (struct http_header){arena_printf(&x->arena, "%s%s", prefix, members[i].name),
+                                    members[i].value};
+    return n;
+}
+
+/* RSA callbacks carry the Wechatpay- names too, so that its SDKs verify them unchanged. */
+static void post(struct call *x)
+{
+    struct worker *w = x->c->w;
+    struct http_header headers[HEADERS_MAX] = {{SLICE("Content-Type"), SLICE("application/json")},
+                                               {SLICE("Accept"), SLICE("application/json")}};
+    struct signature s;
+    size_t n = 2;
+
+    x->started_at = worker_now(w);
+    if (sign(x, &s) != 0) {
+        log_event(LOG_ERROR, "callback_not_signed", LOG_I("callback", x->row.id));
+        call_end(x);
+        return;
+    }
+    n += add_signature(x, scheme_header_prefix(SCHEME_PAY_HMAC), &s, headers + n);
+    if (x->app_key.alg != KEY_HMAC_SHA256)
+        n += add_signature(x, scheme_header_prefix(SCHEME_WECHATPAY2_RSA), &s, headers + n);
+    http_out_post(x->c->out, x->row.url, headers, n, x->row.body,
+                  w->options->callbacks.timeout_us, on_answer, x);
+}
+
+static int open_app_key(struct call *x, const struct store_key *k)
+{
+    struct worker *w = x->c->w;
+    struct slice context =
+        arena_printf(&x->arena, "app_key:%.*s", SLICE_FMT(k->serial));
+    struct buf plain;
+    int rc;
+
+    x->app_serial = arena_copy(&x->arena, k->serial);
+    buf_init(&plain, 64 << 10);
+    rc = vault_open(slice_n(w->master_key, sizeof(w->master_key)), context, k->material_sealed,
+                    &plain);
+    if (rc == 0)
+        rc = verify_key_load(&x->app_key, KEY_HMAC_SHA256, buf_slice(&plain));
+    if (plain.p)
+        wipe(plain.p, plain.n);
+    buf_release(&plain);
+    return rc;
+}
+
+static void on_key(void *arg, enum store_result r, const struct store_key *k)
+{
+    struct call *x = arg;
+
+    if (r == STORE_NONE || (r == STORE_DONE && open_app_key(x, k) == 0)) {
+        post(x);
+        return;
+    }
+    log_event(LOG_ERROR, "callback_key", LOG_I("callback", x->row.id), LOG_I("result", r));
+    call_end(x); /* its claim runs out, then it is tried again */
+}
+
+static void call_start(struct callbacks *c, const struct store_callback *row)
+{
+    struct call *x = calloc(1, sizeof(*x));
+
+    if (!x)
+        return;
+    arena_init(&x->arena, CALL_ARENA);
+    x->c = c;
+    x->row = *row;
+    x->row.mchid = arena_copy(&x->arena, row->mchid);
+    x->row.app_id = arena_copy(&x->arena, row->app_id);
+    x->row.url = arena_copy(&x->arena, row->url);
+    x->row.body = arena_copy(&x->arena, row->body);
+    if (x->arena.failed) {
+        call_free(x);
+        return;
+    }
+    c->active++;
+    store_app_signing_key(c->w->store, x->row.app_id, &x->arena, on_key, x);
+}
+
+/* ---- claiming ---- */
+
+static void on_claimed(void *arg, enum store_result r, const struct store_callback *rows, size_t n)
+{
+    struct callbacks *c = arg;
+
+    c->claiming = false;
+    for (size_t i = 0; r == STORE_DONE && i < n; i++)
+        call_start(c, &rows[i]);
+    arena_clear(&c->claim);
+}
+
+static void on_poll(void *arg)
+{
+    struct callbacks *c = arg;
+    const struct callback_options *o = &c->w->options->callbacks;
+    const struct process_options *p = c->w->process;
+    pay_time_t now = worker_now(c->w);
+
+    loop_timer_set(c->poll, o->poll_us);
+    if (c->claiming || c->active >= o->active || !worker_clock_steady(c->w))
+        return;
+    c->claiming = true;
+    store_callbacks_claim(c->w->store, p->slot_from, p->slot_to, now,
+                          now + o->timeout_us + LEASE_SLACK, (unsigned)(o->active - c->active),
+                          (unsigned)o->per_merchant, &c->claim, on_claimed, c);
+}
+
+struct callbacks *callbacks_new(struct worker *w)
+{
+    const struct callback_options *o = &w->options->callbacks;
+    struct http_out_conf oc = {.allow = o->allow,
+                               .nallow = o->nallow,
+                               .ca_file = o->ca_file,
+                               .max_active = (size_t)o->active + 16,
+                               .user_agent = "ngx_pay/1"};
+    struct callbacks *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->w = w;
+    arena_init(&c->claim, CLAIM_ARENA);
+    c->out = http_out_new(w->loop, &oc);
+    c->poll = loop_timer_new(w->loop, on_poll, c);
+    if (!c->out || !c->poll) {
+        callbacks_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void callbacks_start(struct callbacks *c)
+{
+    loop_timer_set(c->poll, 0);
+}
+
+void callbacks_stop(struct callbacks *c)
+{
+    loop_timer_clear(c->poll);
+}
+
+long callbacks_active(const struct callbacks *c)
+{
+    return c->active + c->claiming;
+}
+
+void callbacks_free(struct callbacks *c)
+{
+    if (!c)
+        return;
+    loop_timer_free(c->poll);
+    http_out_free(c->out);
+    arena_release(&c->claim);
+    free(c);
+}

@@ -1,0 +1,18 @@
+/*
+ * callbacks - the callback role: due rows of the outbox, signed and posted to merchants, at least
+ * once. Success is HTTP 200 with the JSON object {"code":"SUCCESS"}. A try is counted in the claim,
+ * before it is made; a try whose result could not be stored is made again when its claim runs out.
+ */
+#ifndef PAYD_CALLBACKS_H
+#define PAYD_CALLBACKS_H
+
+struct callbacks;
+struct worker;
+
+struct callbacks *callbacks_new(struct worker *w);
+void callbacks_start(struct callbacks *c);
+void callbacks_stop(struct callbacks *c);
+long callbacks_active(const struct callbacks *c);
+void callbacks_free(struct callbacks *c);
+
+#endif

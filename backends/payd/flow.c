@@ -1,0 +1,351 @@
+#include "flow.h"
+
+#include "backends/io/log.h"
+#include "call.h"
+#include "view.h"
+
+#include <stdlib.h>
+
+#define BUCKETS       8192
+#define ARENA_CAP     (512u << 10)
+#define CONFLICTS_MAX 16
+#define RETRIES_MAX   8
+#define RETRY_FIRST_US (100 * USEC_PER_MSEC)
+
+/* ---- registry ---- */
+
+struct flows {
+    struct flow *by_id[BUCKETS];
+    struct flow *by_number[BUCKETS];
+    size_t active;
+};
+
+struct flows *flows_new(struct worker *w)
+{
+    (void)w;
+    return calloc(1, sizeof(struct flows));
+}
+
+void flows_free(struct flows *fs)
+{
+    free(fs);
+}
+
+size_t flows_active(const struct flows *fs)
+{
+    return fs->active;
+}
+
+static size_t id_bucket(int64_t id)
+{
+    return (size_t)(((uint64_t)id * 0x9e3779b97f4a7c15ULL) >> 51) % BUCKETS;
+}
+
+static size_t number_bucket(struct slice mchid, struct slice no)
+{
+    return (size_t)(slice_hash(mchid) * 31 + slice_hash(no)) % BUCKETS;
+}
+
+struct flow *flows_by_id(const struct flows *fs, int64_t id)
+{
+    struct flow *f = fs->by_id[id_bucket(id)];
+
+    while (f && f->payment.id != id)
+        f = f->by_id;
+    return f;
+}
+
+struct flow *flows_creating(const struct flows *fs, struct slice mchid, struct slice no)
+{
+    struct flow *f = fs->by_number[number_bucket(mchid, no)];
+
+    while (f && !(slice_eq(f->payment.out_trade_no, no) && slice_eq(f->payment.mchid, mchid)))
+        f = f->by_number;
+    return f;
+}
+
+static void register_id(struct flow *f)
+{
+    struct flow **at = &f->w->flows->by_id[id_bucket(f->payment.id)];
+
+    f->by_id = *at;
+    *at = f;
+    f->has_id = true;
+}
+
+static void register_number(struct flow *f)
+{
+    struct payment *p = &f->payment;
+    struct flow **at = &f->w->flows->by_number[number_bucket(p->mchid, p->out_trade_no)];
+
+    f->by_number = *at;
+    *at = f;
+    f->has_number = true;
+}
+
+static void unregister(struct flow *f)
+{
+    struct flows *fs = f->w->flows;
+    struct flow **at;
+
+    if (f->has_id) {
+        for (at = &fs->by_id[id_bucket(f->payment.id)]; *at != f; at = &(*at)->by_id)
+            ;
+        *at = f->by_id;
+    }
+    if (f->has_number) {
+        at = &fs->by_number[number_bucket(f->payment.mchid, f->payment.out_trade_no)];
+        for (; *at != f; at = &(*at)->by_number)
+            ;
+        *at = f->by_number;
+    }
+    f->has_id = f->has_number = false;
+}
+
+/* ---- life ---- */
+
+struct flow *flow_new(struct worker *w, flow_cb *done, void *arg)
+{
+    struct flow *f = calloc(1, sizeof(*f));
+
+    if (!f)
+        return NULL;
+    arena_init(&f->arena, ARENA_CAP);
+    f->w = w;
+    f->done = done;
+    f->arg = arg;
+    w->flows->active++;
+    return f;
+}
+
+static void flow_free(void *arg)
+{
+    struct flow *f = arg;
+
+    loop_timer_free(f->retry);
+    arena_release(&f->arena);
+    free(f);
+}
+
+void flow_drop(struct flow *f)
+{
+    f->w->flows->active--;
+    flow_free(f);
+}
+
+static void finish(struct flow *f, enum flow_end end)
+{
+    f->end = end;
+    unregister(f);
+    f->w->flows->active--;
+    f->done(f->arg, f);
+    loop_defer(f->w->loop, flow_free, f);
+}
+
+/* ---- decide and commit ---- */
+
+static void decide(struct flow *f);
+
+static void set_policy(struct flow *f)
+{
+    const struct options *o = f->w->options;
+    const struct channel *c = channel_find(f->w->channels, f->payment.channel);
+    const struct channel_facts *facts = c ? channel_facts(c) : NULL;
+
+    f->policy = (struct payment_policy){
+        .send_window = o->send_window_us,
+        .query_first = facts ? facts->first_query_us : 120 * USEC_PER_SEC,
+        .query_interval = o->query_interval_us,
+        .query_max = o->query_max_us,
+        .soon = o->query_soon_us,
+        .resend_interval = o->resend_interval_us,
+        .settle = facts ? facts->settle_us : 30 * USEC_PER_SEC,
+        .not_sent_limit = (uint32_t)o->not_sent_limit,
+        .prepare_resend = facts && facts->prepare_resend};
+    f->job.adapter_version = facts ? facts->version : 0;
+}
+
+static void log_step(const struct flow *f)
+{
+    const struct payment_step *s = &f->step;
+    char id[ID_TEXT_LEN + 1];
+
+    id_format(id, 'P', f->payment.id);
+    log_event(s->open_case ? LOG_ALERT : LOG_INFO, s->open_case ? "case" : "step",
+              LOG_S("order", slice_of(id)), LOG_S("mchid", f->payment.mchid),
+              LOG_S("trace", f->payment.trace_id),
+              LOG_S("input", slice_of(payment_input_name(s->input))),
+              LOG_S("from", slice_of(payment_state_name(f->payment.state))),
+              LOG_S("to", slice_of(payment_state_name(s->after.state))),
+              LOG_S("code", s->open_case ? s->case_kind : f->event.code),
+              LOG_I("version", s->after.version));
+}
+
+static void on_loaded(void *arg, enum store_result r, const struct payment *p)
+{
+    struct flow *f = arg;
+
+    if (r == STORE_NONE) {
+        finish(f, FLOW_NONE);
+        return;
+    }
+    if (r != STORE_DONE) {
+        finish(f, FLOW_BUSY);
+        return;
+    }
+    if (f->only_channel.n &&
+        !(slice_eq(f->only_channel, p->channel) && slice_eq(f->only_account, p->account) &&
+          f->only_seq == p->command_seq)) {
+        finish(f, FLOW_NONE);
+        return;
+    }
+    f->payment = *p;
+    decide(f);
+}
+
+static void reload(struct flow *f)
+{
+    store_payment_by_id(f->w->store, f->payment.id, &f->arena, on_loaded, f);
+}
+
+static void on_retry(void *arg)
+{
+    reload(arg);
+}
+
+/* An answer must not be forgotten because the database was away for a moment; what is still not
+ * stored after this is found by the timer's query. */
+static void retry_later(struct flow *f)
+{
+    if (f->event.kind != PAYMENT_EVENT_ANSWER || f->retries >= RETRIES_MAX ||
+        (!f->retry && !(f->retry = loop_timer_new(f->w->loop, on_retry, f)))) {
+        finish(f, FLOW_BUSY);
+        return;
+    }
+    loop_timer_set(f->retry, RETRY_FIRST_US << f->retries++);
+}
+
+static void on_committed(void *arg, enum store_result r)
+{
+    struct flow *f = arg;
+
+    switch (r) {
+    case STORE_DONE:
+        log_step(f);
+        if (f->step.verdict == STEP_COMMIT)
+            f->payment = f->step.after;
+        if (f->step.attempt.n)
+            call_send(f);
+        else
+            finish(f, FLOW_SETTLED);
+        return;
+    case STORE_CONFLICT:
+    case STORE_UNKNOWN:
+        if (f->payment.version == 0)
+            finish(f, FLOW_UNKNOWN);
+        else if (f->conflicts++ < CONFLICTS_MAX)
+            reload(f);
+        else
+            retry_later(f);
+        return;
+    case STORE_EXISTS:
+        finish(f, FLOW_EXISTS);
+        return;
+    case STORE_NONE:
+    case STORE_BUSY:
+        retry_later(f);
+        return;
+    }
+}
+
+/* Ids and the callback's text, which the domain cannot make. */
+static int complete_job(struct flow *f)
+{
+    struct worker *w = f->w;
+    struct store_job *j = &f->job;
+    uint32_t slot = f->payment.slot;
+
+    if (f->step.attempt.n && worker_id(w, slot, &j->attempt_id) != 0)
+        return -1;
+    if (f->step.open_case && worker_id(w, slot, &j->case_id) != 0)
+        return -1;
+    if (f->step.callback) {
+        if (worker_id(w, slot, &j->callback_id) != 0)
+            return -1;
+        j->callback_body = view_callback(&f->arena, j->callback_id, &f->step.after, j->now);
+        j->callback_at = j->now;
+        if (!j->callback_body.p)
+            return -1;
+    }
+    return 0;
+}
+
+static void decide(struct flow *f)
+{
+    pay_time_t now = worker_now(f->w);
+    struct store_job *j = &f->job;
+
+    set_policy(f);
+    payment_decide(&f->payment, &f->event, now, &f->policy, &f->step);
+    f->input = f->step.input;
+    if (f->step.verdict == STEP_NOTHING) {
+        finish(f, FLOW_SETTLED);
+        return;
+    }
+    if (f->step.verdict == STEP_REFUSE) {
+        f->problem = f->step.problem;
+        finish(f, FLOW_REFUSED);
+        return;
+    }
+    j->before = &f->payment;
+    j->step = &f->step;
+    j->event = &f->event;
+    j->now = now;
+    j->done = on_committed;
+    j->arg = f;
+    if (complete_job(f) != 0) {
+        retry_later(f);
+        return;
+    }
+    f->attempt = f->step.attempt;
+    f->attempt_id = j->attempt_id;
+    f->send_before_boot_us = clock_read_boot_us() + (f->attempt.send_before - now);
+    store_commit(f->w->store, j);
+}
+
+void flow_create(struct flow *f)
+{
+    f->payment.created_at = worker_now(f->w);
+    f->event.kind = PAYMENT_EVENT_CREATE;
+    if (worker_id(f->w, f->payment.slot, &f->payment.id) != 0 ||
+        worker_id(f->w, f->payment.slot, &f->event.id) != 0) {
+        finish(f, FLOW_BUSY);
+        return;
+    }
+    register_id(f);
+    register_number(f);
+    decide(f);
+}
+
+void flow_start(struct flow *f, int64_t payment_id, const struct payment_event *event)
+{
+    f->payment.id = payment_id;
+    f->event = *event;
+    if (worker_id(f->w, id_slot(payment_id), &f->event.id) != 0) {
+        finish(f, FLOW_BUSY);
+        return;
+    }
+    register_id(f);
+    reload(f);
+}
+
+void flow_answer(struct flow *f, const struct payment_event *event)
+{
+    f->event = *event;
+    f->conflicts = f->retries = 0;
+    if (worker_id(f->w, f->payment.slot, &f->event.id) != 0) {
+        retry_later(f);
+        return;
+    }
+    decide(f);
+}

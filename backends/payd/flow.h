@@ -1,0 +1,78 @@
+/*
+ * flow - event ▸ decide ▸ commit ▸ act, for one order, until nothing of it is in flight here.
+ *
+ * A flow takes one event to its end: it loads the order if need be, decides, commits, sends the
+ * command of the step and takes the channel's answer as the next event, and so on, until a step has
+ * no command. A commit that lost against another process is decided again on the new image. The
+ * owner hears once (done) and may look at the image at any time. Every role uses this one path.
+ *
+ *   f = flow_new(w, done, arg); fill f->payment; flow_create(f);        a new order
+ *   f = flow_new(w, done, arg); flow_start(f, id, &event);              an event of a known order
+ *
+ * The flow is freed at the end of the turn in which `done` was called.
+ */
+#ifndef PAYD_FLOW_H
+#define PAYD_FLOW_H
+
+#include "backends/domain/payment.h"
+#include "backends/store/store.h"
+#include "worker.h"
+
+enum flow_end {
+    FLOW_RUNNING,
+    FLOW_SETTLED, /* `payment` is the image after all that was to be done now */
+    FLOW_REFUSED, /* `problem` says why; `payment` is the image */
+    FLOW_EXISTS,  /* create: the number is taken */
+    FLOW_NONE,    /* no such order */
+    FLOW_BUSY,    /* nothing happened: no database, queues full, no process number */
+    FLOW_UNKNOWN  /* create: committed or not is not known */
+};
+
+struct flow;
+typedef void flow_cb(void *arg, struct flow *f);
+
+struct flow {
+    struct arena arena;
+    struct payment payment; /* version 0 until created or loaded */
+    enum flow_end end;
+    enum problem_code problem;
+    enum payment_input input; /* of the latest decision */
+    /* a notification is only about the order if it came from the account that carries it; empty = any */
+    struct slice only_channel, only_account;
+    uint32_t only_seq;
+    /* private */
+    struct worker *w;
+    flow_cb *done;
+    void *arg;
+    struct payment_event event;
+    struct payment_step step;
+    struct payment_policy policy;
+    struct store_job job;
+    int64_t send_before_boot_us;
+    int64_t attempt_id;
+    struct payment_attempt attempt;
+    unsigned conflicts, retries;
+    struct loop_timer *retry;
+    struct flow *by_id, *by_number; /* chains of the registry */
+    bool has_id, has_number;
+};
+
+struct flow *flow_new(struct worker *w, flow_cb *done, void *arg);
+/* Of a flow that was never started. */
+void flow_drop(struct flow *f);
+/* f->payment is complete but for id, created_at; version is 0. */
+void flow_create(struct flow *f);
+/* Loads the order, then takes the event; event->id is made here. Slices in *event must live in
+ * f->arena. */
+void flow_start(struct flow *f, int64_t payment_id, const struct payment_event *event);
+
+/* ---- registry: what this process has in flight ---- */
+struct flows;
+struct flows *flows_new(struct worker *w);
+void flows_free(struct flows *fs);
+size_t flows_active(const struct flows *fs);
+struct flow *flows_by_id(const struct flows *fs, int64_t payment_id);
+/* The creation in flight of that number. */
+struct flow *flows_creating(const struct flows *fs, struct slice mchid, struct slice out_trade_no);
+
+#endif

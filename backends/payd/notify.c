@@ -1,0 +1,109 @@
+#include "notify.h"
+
+#include "accounts.h"
+#include "backends/io/log.h"
+#include "flow.h"
+
+#define HEADERS_MAX 64
+
+/* Lives in the request's arena. */
+struct notice {
+    struct http_req *req;
+    const struct channel *channel;
+    uint32_t command_seq;
+};
+
+static void acknowledge(struct notice *n, bool ok)
+{
+    struct channel_ack ack;
+    struct http_header type;
+
+    channel_ack(n->channel, ok, &ack);
+    type = (struct http_header){SLICE("Content-Type"), ack.content_type};
+    http_req_reply(n->req, ack.status, &type, ack.content_type.n ? 1 : 0, ack.body);
+}
+
+static void on_flow(void *arg, struct flow *f)
+{
+    struct notice *n = arg;
+    bool taken = f->end == FLOW_SETTLED && f->input != INPUT_NOTIFY_MISMATCH;
+
+    if (!taken)
+        log_event(f->end == FLOW_BUSY ? LOG_WARN : LOG_ALERT, "notification_not_taken",
+                  LOG_I("order", f->payment.id), LOG_I("end", f->end),
+                  LOG_S("input", slice_of(payment_input_name(f->input))));
+    acknowledge(n, taken);
+}
+
+static void refuse(struct notice *n, struct slice channel, struct slice account, const char *reason)
+{
+    log_event(LOG_ALERT, "notification_refused", LOG_S("channel", channel),
+              LOG_S("account", account), LOG_S("reason", slice_of(reason)));
+    acknowledge(n, false);
+}
+
+static struct payment_event event_of(struct arena *a, const struct channel_result *r)
+{
+    return (struct payment_event){.kind = PAYMENT_EVENT_NOTIFY,
+                                  .cls = r->cls,
+                                  .code = arena_copy(a, r->code),
+                                  .message = arena_copy(a, r->message),
+                                  .channel_trade_no = arena_copy(a, r->channel_trade_no),
+                                  .amount = r->amount,
+                                  .currency = arena_copy(a, r->currency),
+                                  .paid_at = r->paid_at};
+}
+
+static void take(struct worker *w, struct notice *n, struct slice channel, struct slice account,
+                 const struct channel_result *r)
+{
+    struct payment_event e;
+    struct flow *f;
+    int64_t id;
+
+    if (request_no_parse(r->request_no, &id, &n->command_seq) != 0) {
+        refuse(n, channel, account, "not an order number of ours");
+        return;
+    }
+    f = flow_new(w, on_flow, n);
+    if (!f) {
+        acknowledge(n, false);
+        return;
+    }
+    e = event_of(&f->arena, r);
+    f->only_channel = arena_copy(&f->arena, channel);
+    f->only_account = arena_copy(&f->arena, account);
+    f->only_seq = n->command_seq;
+    flow_start(f, id, &e);
+}
+
+void notify_handle(void *arg, struct http_req *req)
+{
+    struct worker *w = arg;
+    struct slice path = req->target, rest, channel, account;
+    struct http_header headers[HEADERS_MAX];
+    struct notice *n = arena_new(&req->arena, struct notice);
+    const struct channel_account *acc = NULL;
+    struct channel_result r;
+    const char *reason;
+
+    path = slice_cut(&path, '?');
+    rest = slice_starts(path, SLICE("/notify/")) ? slice_n(path.p + 8, path.n - 8) : SLICE_NULL;
+    channel = slice_cut(&rest, '/');
+    account = rest;
+    if (n) {
+        n->req = req;
+        n->channel = channel_find(w->channels, channel);
+        acc = accounts_get(w->accounts, channel, account);
+    }
+    if (!n || !n->channel || !acc) {
+        http_req_reply(req, n ? 404 : 503, NULL, 0, SLICE_NULL);
+        return;
+    }
+    if (channel_notification(n->channel, acc, headers, http_req_headers(req, headers, HEADERS_MAX),
+                             req->body, worker_now(w), &req->arena, &r, &reason) != 0) {
+        refuse(n, channel, account, reason);
+        return;
+    }
+    take(w, n, channel, account, &r);
+}

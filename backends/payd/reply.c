@@ -1,0 +1,56 @@
+#include "reply.h"
+
+#include "core/ids.h"
+#include "view.h"
+
+#define RETRY_AFTER SLICE("1")
+
+void reply_json(struct http_req *req, int status, struct slice body)
+{
+    const struct http_header type = {SLICE("Content-Type"), SLICE("application/json")};
+
+    http_req_reply(req, status, &type, 1, body);
+}
+
+void reply_problem_full(struct http_req *req, const struct problem *problem)
+{
+    struct http_header headers[2] = {{SLICE("Content-Type"), SLICE(PROBLEM_CONTENT_TYPE)},
+                                     {SLICE("Retry-After"), RETRY_AFTER}};
+    int status = problem_status(problem->code);
+    struct buf b;
+
+    buf_init(&b, 8192);
+    problem_write(&b, problem, http_req_header(req, "Pay-Trace"));
+    http_req_reply(req, status, headers, status == 503 || status == 429 ? 2 : 1, buf_slice(&b));
+    buf_release(&b);
+}
+
+void reply_problem(struct http_req *req, enum problem_code code, const char *detail,
+                   const char *pointer)
+{
+    struct problem p = {.code = code, .detail = slice_of(detail), .pointer = slice_of(pointer)};
+
+    reply_problem_full(req, &p);
+}
+
+void reply_payment(struct http_req *req, int status, const struct payment *p, bool replayed)
+{
+    struct http_header headers[3] = {{SLICE("Content-Type"), SLICE("application/json")}};
+    struct slice body = view_payment(&req->arena, p);
+    char id[ID_TEXT_LEN + 1];
+    size_t n = 1;
+
+    if (!body.p) {
+        reply_problem(req, PROBLEM_INTERNAL, "the order could not be written", NULL);
+        return;
+    }
+    if (replayed)
+        headers[n++] =
+            (struct http_header){SLICE("Idempotency-Replayed"), SLICE("true")};
+    if (status == 201) {
+        id_format(id, 'P', p->id);
+        headers[n++] = (struct http_header){
+            SLICE("Location"), arena_printf(&req->arena, "/v1/payments/%s", id)};
+    }
+    http_req_reply(req, status, headers, n, body);
+}

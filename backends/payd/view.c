@@ -1,0 +1,93 @@
+#include "view.h"
+
+#include "core/ids.h"
+#include "core/json.h"
+
+#define VIEW_MAX (16u << 10)
+
+static void member_time(struct json_writer *w, const char *key, pay_time_t t)
+{
+    char text[RFC3339_LEN + 1];
+
+    if (t == 0)
+        return;
+    time_format_rfc3339(text, t);
+    json_member_str(w, key, slice_of(text));
+}
+
+static void write_payment(struct json_writer *w, const struct payment *p)
+{
+    char id[ID_TEXT_LEN + 1];
+
+    id_format(id, 'P', p->id);
+    json_begin_object(w);
+    json_member_str(w, "id", slice_of(id));
+    json_member_str(w, "out_trade_no", p->out_trade_no);
+    json_member_str(w, "mchid", p->mchid);
+    json_member_str(w, "state", slice_of(payment_state_name(p->state)));
+    json_member_str(w, "method", slice_of(payment_method_name(p->method)));
+    json_member_str(w, "channel", p->channel);
+    json_key(w, "amount");
+    json_begin_object(w);
+    json_member_int64(w, "total", p->amount);
+    json_member_str(w, "currency", p->currency);
+    json_end_object(w);
+    json_member_str(w, "description", p->description);
+    json_member_str_opt(w, "attach", p->attach);
+    /* a code that can no longer be paid is not shown */
+    if (!payment_state_final(p->state))
+        json_member_str_opt(w, "code_url", p->code_url);
+    member_time(w, "created_at", p->created_at);
+    member_time(w, "time_expire", p->time_expire);
+    member_time(w, "succeeded_at", p->state == PAYMENT_SUCCEEDED ? p->succeeded_at : 0);
+    json_member_str_opt(w, "channel_trade_no", p->channel_trade_no);
+    if (p->state == PAYMENT_FAILED || p->state == PAYMENT_CLOSED)
+        json_member_str_opt(w, "fail_code", p->fail_code);
+    json_key(w, "refunded");
+    json_begin_object(w);
+    json_member_int64(w, "total", 0);
+    json_end_object(w);
+    json_end_object(w);
+}
+
+static struct slice take(struct arena *a, struct buf *b)
+{
+    struct slice out = buf_ok(b) ? arena_copy(a, buf_slice(b)) : SLICE_NULL;
+
+    buf_release(b);
+    return out;
+}
+
+struct slice view_payment(struct arena *a, const struct payment *p)
+{
+    struct json_writer w;
+    struct buf b;
+
+    buf_init(&b, VIEW_MAX);
+    json_writer_init(&w, &b);
+    write_payment(&w, p);
+    return take(a, &b);
+}
+
+struct slice view_callback(struct arena *a, int64_t callback_id, const struct payment *p,
+                           pay_time_t now)
+{
+    char id[ID_TEXT_LEN + 1], type[32] = "payment.";
+    const char *state = payment_state_name(p->state);
+    struct json_writer w;
+    struct buf b;
+
+    id_format(id, 'E', callback_id);
+    memcpy(type + 8, state, strlen(state) + 1);
+    buf_init(&b, VIEW_MAX);
+    json_writer_init(&w, &b);
+    json_begin_object(&w);
+    json_member_str(&w, "id", slice_of(id));
+    json_member_str(&w, "event_type", slice_of(type));
+    member_time(&w, "create_time", now);
+    json_member_str(&w, "resource_type", SLICE("payment"));
+    json_key(&w, "resource");
+    write_payment(&w, p);
+    json_end_object(&w);
+    return take(a, &b);
+}

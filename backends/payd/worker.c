@@ -1,0 +1,171 @@
+#include "worker.h"
+
+#include "accounts.h"
+#include "backends/io/log.h"
+#include "flow.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define LEASE_US       (120 * USEC_PER_SEC)
+#define RENEW_EVERY_S  20
+#define CLOCK_JUMP_US  (2 * USEC_PER_SEC)
+#define CLOCK_STEADY_US (30 * USEC_PER_SEC)
+
+pay_time_t worker_now(const struct worker *w)
+{
+    return loop_now_us(w->loop) + w->clock_offset_us;
+}
+
+bool worker_clock_steady(const struct worker *w)
+{
+    return w->clock_known && (w->clock_jumped_us == 0 ||
+                              loop_now_us(w->loop) - w->clock_jumped_us > CLOCK_STEADY_US);
+}
+
+int worker_id(struct worker *w, uint32_t slot, int64_t *id)
+{
+    if (!w->leased || loop_now_us(w->loop) > w->lease_until_us)
+        return -1;
+    return id_next(&w->ids, slot, worker_now(w), id);
+}
+
+static void check_ready(struct worker *w)
+{
+    if (w->ready || !w->leased || !w->clock_known || !accounts_known(w->accounts))
+        return;
+    w->ready = true;
+    log_event(LOG_NOTICE, "ready", LOG_I("process_number", w->ids.process));
+    w->on_ready(w->ready_arg);
+}
+
+/* ---- clock ---- */
+
+static void on_clock(void *arg, enum store_result r, pay_time_t pg_now, int64_t mono_us)
+{
+    struct worker *w = arg;
+    int64_t offset = pg_now - mono_us, moved = offset - w->clock_offset_us;
+
+    if (r != STORE_DONE)
+        return;
+    if (w->clock_known && (moved > CLOCK_JUMP_US || moved < -CLOCK_JUMP_US)) {
+        w->clock_jumped_us = loop_now_us(w->loop);
+        log_event(LOG_ALERT, "clock_jump", LOG_I("moved_ms", moved / USEC_PER_MSEC));
+    }
+    w->clock_offset_us = offset;
+    w->clock_known = true;
+    check_ready(w);
+}
+
+/* ---- process number ---- */
+
+static void on_lease(void *arg, enum store_result r, uint32_t process)
+{
+    struct worker *w = arg;
+
+    if (r != STORE_DONE) {
+        log_event(LOG_WARN, "lease_failed", LOG_I("result", r));
+        return;
+    }
+    if (!w->leased || w->ids.process != process) {
+        if (id_gen_init(&w->ids, process) != 0) {
+            log_event(LOG_ERROR, "lease_invalid", LOG_I("process_number", process));
+            return;
+        }
+    }
+    w->leased = true;
+    /* stop using it well before anyone else may get it */
+    w->lease_until_us = loop_now_us(w->loop) + LEASE_US / 2;
+    check_ready(w);
+}
+
+static void on_second(void *arg)
+{
+    struct worker *w = arg;
+
+    loop_timer_set(w->second, USEC_PER_SEC);
+    if (!store_ready(w->store))
+        return;
+    store_clock(w->store, on_clock, w);
+    if (!w->leased || w->lease_wait_s++ >= RENEW_EVERY_S) {
+        w->lease_wait_s = 0;
+        store_lease(w->store, slice_of(w->holder), LEASE_US, false, on_lease, w);
+    }
+    accounts_tick(w->accounts);
+    check_ready(w);
+}
+
+void worker_start(struct worker *w, void (*on_ready)(void *arg), void *arg)
+{
+    w->on_ready = on_ready;
+    w->ready_arg = arg;
+    loop_timer_set(w->second, 0);
+}
+
+/* ---- life ---- */
+
+static int load_platform(struct worker *w, struct conf_error *err)
+{
+    struct arena *a = (struct arena *)(uintptr_t)&w->options->arena;
+    struct slice key;
+
+    w->platform_cert = options_read_file(a, w->options->platform_cert, err);
+    if (!w->platform_cert.p)
+        return -1;
+    key = options_read_file(a, w->options->platform_key, err);
+    if (!key.p)
+        return -1;
+    if (verify_key_load(&w->platform_key, KEY_RSA_SHA256, key) != 0)
+        return conf_fail(err, NULL, "%s: not an RSA private key of at least 2048 bits",
+                         w->options->platform_key);
+    return 0;
+}
+
+static int open_store(struct worker *w, struct conf_error *err)
+{
+    struct store_conf sc = {.conninfo = w->options->database,
+                            .writers = (unsigned)w->options->writers,
+                            .readers = (unsigned)w->options->readers};
+    char text[256] = "";
+
+    w->store = store_new(w->loop, &sc, text, sizeof(text));
+    return w->store ? 0 : conf_fail(err, NULL, "database: %s", text);
+}
+
+int worker_init(struct worker *w, const struct options *o, const struct process_options *p,
+                struct loop *loop, struct conf_error *err)
+{
+    struct http_egress_conf ec = {.unix_path = o->egress,
+                                  .max_connections = (size_t)o->max_requests + 64};
+    char host[64] = "?";
+
+    memset(w, 0, sizeof(*w));
+    w->options = o;
+    w->process = p;
+    w->loop = loop;
+    gethostname(host, sizeof(host) - 1);
+    snprintf(w->holder, sizeof(w->holder), "%s:%s:%d", host, p->name, (int)getpid());
+    if (options_master_key(o, w->master_key, err) != 0 || load_platform(w, err) != 0 ||
+        channel_set_load(o->channels, o->adapters, &w->channels, err) != 0 ||
+        open_store(w, err) != 0)
+        return -1;
+    w->egress = http_egress_new(loop, &ec);
+    w->accounts = accounts_new(w);
+    w->flows = flows_new(w);
+    w->second = loop_timer_new(loop, on_second, w);
+    if (!w->egress || !w->accounts || !w->flows || !w->second)
+        return conf_fail(err, NULL, "out of memory");
+    return 0;
+}
+
+void worker_release(struct worker *w)
+{
+    loop_timer_free(w->second);
+    http_egress_free(w->egress);
+    store_free(w->store);
+    flows_free(w->flows);
+    accounts_free(w->accounts);
+    channel_set_free(w->channels);
+    verify_key_release(&w->platform_key);
+    wipe(w->master_key, sizeof(w->master_key));
+}
