@@ -1,0 +1,88 @@
+"""Keys and certificates of a private stack, made on the spot with openssl. Folder 0700, files 0600.
+
+What they are for:
+  ca            signs the two TLS certificates below; clients and the egress trust it
+  server        TLS of the ingress (ECDSA P-256)
+  bank          TLS of the virtual bank, in the names of the channels it plays
+  platform      RSA: signs our answers and callbacks
+  merchant      RSA: the merchant's requests
+  hmac          the second app's secret
+  wechat_mch    RSA: our requests to WeChat Pay
+  wechat_plat   RSA: WeChat Pay's answers and notifications (the bank holds the private half)
+  master        encrypts the secrets in the database
+"""
+from __future__ import annotations
+
+import secrets
+import string
+import subprocess
+from pathlib import Path
+
+DAYS = "3650"
+
+
+def openssl(*args: str) -> str:
+    done = subprocess.run(["openssl", *args], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"openssl {' '.join(args)}: {done.stderr}")
+    return done.stdout
+
+
+class Keys:
+    """Makes every key once; a folder that has them all, for these names, is used as it is."""
+
+    def __init__(self, folder: Path, bank_names: list[str]):
+        self.folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        complete, names = folder / "complete", " ".join(bank_names)
+        if not complete.exists() or complete.read_text() != names:
+            self._make(bank_names)
+            complete.write_text(names)
+            for file in folder.iterdir():
+                file.chmod(0o600)
+        self.platform_serial = self.serial("platform")
+        self.wechat_mch_serial = self.serial("wechat_mch")
+        self.wechat_plat_serial = self.serial("wechat_plat")
+        self.api_v3_key = self.path("api_v3.key").read_text()
+        self.bank_json_key = self.path("bank_json.key").read_text()
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def text(self, name: str) -> str:
+        return self.path(name).read_text()
+
+    def serial(self, name: str) -> str:
+        """Upper-case hex, as WeChat Pay writes serial numbers."""
+        out = openssl("x509", "-in", str(self.path(f"{name}.crt")), "-noout", "-serial")
+        return out.strip().removeprefix("serial=")
+
+    def _make(self, bank_names: list[str]) -> None:
+        self._certificate("ca", "ec", "/CN=ngx_pay private CA")
+        self._certificate("server", "ec", "/CN=localhost", signed=True,
+                          names="DNS:localhost,IP:127.0.0.1")
+        self._certificate("bank", "ec", "/CN=virtual bank", signed=True,
+                          names=",".join(f"DNS:{n}" for n in ["localhost", *bank_names]) + ",IP:127.0.0.1")
+        for name in ("platform", "merchant", "wechat_mch", "wechat_plat"):
+            self._certificate(name, "rsa", f"/CN=ngx_pay {name}")
+        openssl("rsa", "-in", str(self.path("merchant.key")), "-pubout",
+                "-out", str(self.path("merchant.pub")))
+        self._text("hmac.key", random_text(48))
+        self._text("api_v3.key", random_text(32))
+        self._text("bank_json.key", random_text(40))
+        self._text("master.key", secrets.token_hex(32) + "\n")
+
+    def _certificate(self, name: str, kind: str, subject: str, signed: bool = False, names: str = "") -> None:
+        new = ["-newkey", "rsa:2048"] if kind == "rsa" else \
+              ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        by = ["-CA", str(self.path("ca.crt")), "-CAkey", str(self.path("ca.key"))] if signed else []
+        usage = ["-addext", f"subjectAltName={names}"] if names else []
+        openssl("req", "-x509", *new, "-noenc", "-days", DAYS, "-subj", subject, *by, *usage,
+                "-keyout", str(self.path(f"{name}.key")), "-out", str(self.path(f"{name}.crt")))
+
+    def _text(self, name: str, text: str) -> None:
+        self.path(name).write_text(text)
+
+
+def random_text(length: int) -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
