@@ -1,0 +1,109 @@
+#include "moves_sql.h"
+
+#include "backends/domain/payment.h"
+
+static const char head[] =
+    "-- Generated from backends/domain/payment_rules.c by `make sql`; do not edit.\n"
+    "-- The moves of a payment:\n";
+static const char check[] =
+    "\n"
+    "SET LOCAL ROLE ngx_pay_owner;\n"
+    "\n"
+    "ALTER TABLE pay.payment DROP CONSTRAINT IF EXISTS payment_moves;\n"
+    "ALTER TABLE pay.payment ADD CONSTRAINT payment_moves\n"
+    "    CHECK ((prev_state, state) IN (\n"
+    "        ";
+static const char triggers[] =
+    "));\n"
+    "\n"
+    "CREATE OR REPLACE FUNCTION pay.refuse_move() RETURNS trigger\n"
+    "LANGUAGE plpgsql AS $$\n"
+    "BEGIN\n"
+    "    IF TG_OP = 'INSERT' THEN\n"
+    "        RAISE EXCEPTION 'payment %: illegal birth in state %, version %',\n"
+    "            NEW.id, NEW.state, NEW.version USING ERRCODE = 'PAY01';\n"
+    "    END IF;\n"
+    "    RAISE EXCEPTION 'payment %: illegal update, state % -> %, version % -> %',\n"
+    "        OLD.id, OLD.state, NEW.state, OLD.version, NEW.version USING ERRCODE = 'PAY01';\n"
+    "END $$;\n"
+    "\n"
+    "-- Of these triggers legal rows meet the WHEN only.\n"
+    "CREATE OR REPLACE TRIGGER payment_birth BEFORE INSERT ON pay.payment FOR EACH ROW\n"
+    "    WHEN (NEW.version <> 1 OR NEW.prev_state <> 0)\n"
+    "    EXECUTE FUNCTION pay.refuse_move();\n"
+    "\n"
+    "-- A final order is not updated at all; any other by one version, staying or by a move of\n"
+    "-- the table; and what was agreed with the merchant never changes.\n"
+    "CREATE OR REPLACE TRIGGER payment_moves BEFORE UPDATE ON pay.payment FOR EACH ROW\n"
+    "    WHEN (OLD.state IN (";
+static const char update[] =
+    ")\n"
+    "          OR NEW.version <> OLD.version + 1\n"
+    "          OR NOT (NEW.state = OLD.state AND NEW.prev_state = OLD.prev_state\n"
+    "                  OR NEW.prev_state = OLD.state AND (OLD.state, NEW.state) IN (\n"
+    "                      ";
+static const char tail[] =
+    "))\n"
+    "          OR NEW.id <> OLD.id OR NEW.slot <> OLD.slot OR NEW.amount <> OLD.amount\n"
+    "          OR NEW.currency <> OLD.currency OR NEW.mchid <> OLD.mchid\n"
+    "          OR NEW.out_trade_no <> OLD.out_trade_no)\n"
+    "    EXECUTE FUNCTION pay.refuse_move();\n"
+    "\n"
+    "RESET ROLE;\n";
+
+static void add_pairs(struct buf *b)
+{
+    const char *separator = "";
+
+    for (unsigned from = 0; from < PAYMENT_STATE_COUNT; from++) {
+        for (unsigned to = 0; to < PAYMENT_STATE_COUNT; to++) {
+            if (!payment_move_allowed((enum payment_state)from, (enum payment_state)to))
+                continue;
+            buf_addf(b, "%s(%u, %u)", separator, from, to);
+            separator = ", ";
+        }
+    }
+}
+
+static void add_names(struct buf *b)
+{
+    for (unsigned from = 0; from < PAYMENT_STATE_COUNT; from++) {
+        const char *separator = "";
+
+        for (unsigned to = 0; to < PAYMENT_STATE_COUNT; to++) {
+            if (!payment_move_allowed((enum payment_state)from, (enum payment_state)to))
+                continue;
+            if (!*separator)
+                buf_addf(b, "--   %u %s ->", from, payment_state_name((enum payment_state)from));
+            buf_addf(b, "%s %u %s", separator, to, payment_state_name((enum payment_state)to));
+            separator = ",";
+        }
+        if (*separator)
+            buf_add_char(b, '\n');
+    }
+}
+
+static void add_finals(struct buf *b)
+{
+    const char *separator = "";
+
+    for (unsigned s = 0; s < PAYMENT_STATE_COUNT; s++) {
+        if (!payment_state_final((enum payment_state)s))
+            continue;
+        buf_addf(b, "%s%u", separator, s);
+        separator = ", ";
+    }
+}
+
+void moves_sql(struct buf *b)
+{
+    buf_add_str(b, head);
+    add_names(b);
+    buf_add_str(b, check);
+    add_pairs(b);
+    buf_add_str(b, triggers);
+    add_finals(b);
+    buf_add_str(b, update);
+    add_pairs(b);
+    buf_add_str(b, tail);
+}

@@ -1,0 +1,43 @@
+-- Generated from backends/domain/payment_rules.c by `make sql`; do not edit.
+-- The moves of a payment:
+--   0 none -> 1 processing
+--   1 processing -> 2 pending, 3 succeeded, 4 failed, 5 closed
+--   2 pending -> 3 succeeded, 4 failed, 5 closed
+
+SET LOCAL ROLE ngx_pay_owner;
+
+ALTER TABLE pay.payment DROP CONSTRAINT IF EXISTS payment_moves;
+ALTER TABLE pay.payment ADD CONSTRAINT payment_moves
+    CHECK ((prev_state, state) IN (
+        (0, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5)));
+
+CREATE OR REPLACE FUNCTION pay.refuse_move() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        RAISE EXCEPTION 'payment %: illegal birth in state %, version %',
+            NEW.id, NEW.state, NEW.version USING ERRCODE = 'PAY01';
+    END IF;
+    RAISE EXCEPTION 'payment %: illegal update, state % -> %, version % -> %',
+        OLD.id, OLD.state, NEW.state, OLD.version, NEW.version USING ERRCODE = 'PAY01';
+END $$;
+
+-- Of these triggers legal rows meet the WHEN only.
+CREATE OR REPLACE TRIGGER payment_birth BEFORE INSERT ON pay.payment FOR EACH ROW
+    WHEN (NEW.version <> 1 OR NEW.prev_state <> 0)
+    EXECUTE FUNCTION pay.refuse_move();
+
+-- A final order is not updated at all; any other by one version, staying or by a move of
+-- the table; and what was agreed with the merchant never changes.
+CREATE OR REPLACE TRIGGER payment_moves BEFORE UPDATE ON pay.payment FOR EACH ROW
+    WHEN (OLD.state IN (3, 4, 5)
+          OR NEW.version <> OLD.version + 1
+          OR NOT (NEW.state = OLD.state AND NEW.prev_state = OLD.prev_state
+                  OR NEW.prev_state = OLD.state AND (OLD.state, NEW.state) IN (
+                      (0, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5)))
+          OR NEW.id <> OLD.id OR NEW.slot <> OLD.slot OR NEW.amount <> OLD.amount
+          OR NEW.currency <> OLD.currency OR NEW.mchid <> OLD.mchid
+          OR NEW.out_trade_no <> OLD.out_trade_no)
+    EXECUTE FUNCTION pay.refuse_move();
+
+RESET ROLE;
