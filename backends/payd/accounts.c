@@ -73,7 +73,7 @@ static int open_account(struct worker *w, struct snapshot *s, const struct store
 {
     struct entry *e = &s->entries[s->count];
     const struct channel *c = channel_find(w->channels, row->channel);
-    struct slice context = arena_printf(&s->arena, "channel_account:%.*s/%.*s",
+    struct slice context = arena_printf(&s->arena, "channel_account:%.*s:%.*s",
                                         SLICE_FMT(row->channel), SLICE_FMT(row->account));
     struct conf_error err = {""};
     struct buf plain;

@@ -1,0 +1,46 @@
+/*
+ * ctl - what payctl's commands share. A command prints its own result and returns the exit status:
+ * CTL_DONE, CTL_REFUSED (with a reason on stderr) or CTL_USAGE.
+ */
+#ifndef PAYCTL_CTL_H
+#define PAYCTL_CTL_H
+
+#include "backends/options/options.h"
+#include "backends/store/admin.h"
+
+enum { CTL_DONE = 0, CTL_REFUSED = 1, CTL_USAGE = 2 };
+
+struct ctl {
+    struct options options;
+    struct admin *admin; /* opened by ctl_admin */
+    const char *conf;
+    bool json;
+};
+
+struct command {
+    const char *group;    /* "merchant" */
+    const char *verb;     /* "add"; NULL: the group is the command */
+    const char *synopsis; /* "MCHID NAME [--slot N] [--span N]" */
+    const char *help;
+    int (*run)(struct ctl *c, int argc, char **argv);
+};
+
+extern const struct command registry_commands[]; /* merchants, apps, keys, accounts */
+extern const struct command order_commands[];    /* orders, trace, callbacks, cases */
+extern const struct command migrate_commands[];
+
+/* Value of `--name VALUE` among argv (removed from it), NULL if absent. */
+const char *ctl_option(int *argc, char **argv, const char *name);
+bool ctl_flag(int *argc, char **argv, const char *name);
+/* Opens the configured database once. NULL after printing why. */
+struct admin *ctl_admin(struct ctl *c);
+/* Runs a statement; NULL after printing why. */
+struct admin_rows *ctl_run(struct ctl *c, enum admin_statement s, const char *const *params);
+/* Runs and prints: a list as a table or JSON array. */
+int ctl_list(struct ctl *c, enum admin_statement s, const char *const *params);
+/* Runs a change; `missing` is said when it touched no row. */
+int ctl_change(struct ctl *c, enum admin_statement s, const char *const *params,
+               const char *missing);
+int ctl_refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,280 @@
+/*
+ * Orders, their trace, callbacks and cases.
+ */
+#include "ctl.h"
+#include "print.h"
+
+#include "core/ids.h"
+#include "core/terms.h"
+
+#include <stdio.h>
+
+#define TEXT_MAX 24
+
+/* (slot, id) of an order or callback as statement parameters. */
+struct target {
+    char slot[TEXT_MAX], id[TEXT_MAX];
+    const char *params[2];
+};
+
+static void set_target(struct target *t, int64_t id)
+{
+    snprintf(t->slot, sizeof(t->slot), "%u", id_slot(id));
+    snprintf(t->id, sizeof(t->id), "%lld", (long long)id);
+    t->params[0] = t->slot;
+    t->params[1] = t->id;
+}
+
+/* The database's number, or the shown form of that kind. */
+static int parse_id(const char *text, char kind, int64_t *id)
+{
+    return id_parse(slice_of(text), kind, id) == 0 || slice_int64(slice_of(text), id) == 0 ? 0 : -1;
+}
+
+static int find_by_number(struct ctl *c, const char *text, int64_t *id)
+{
+    struct slice no = slice_of(text), mchid = slice_cut(&no, '/');
+    const char *merchant = arena_cstr(&c->options.arena, mchid);
+    const char *number = arena_cstr(&c->options.arena, no);
+    const char *who[] = {merchant};
+    struct admin_rows *rows = ctl_run(c, ADMIN_MERCHANT_SLOTS, who);
+    int64_t base, span;
+    char slot[TEXT_MAX];
+    int rc = -1;
+
+    if (!rows)
+        return -1;
+    if (admin_rows_count(rows) == 1 &&
+        slice_int64(slice_of(admin_rows_value(rows, 0, 0)), &base) == 0 &&
+        slice_int64(slice_of(admin_rows_value(rows, 0, 1)), &span) == 0) {
+        snprintf(slot, sizeof(slot), "%u", slot_of((uint32_t)base, (uint32_t)span, no));
+        rc = 0;
+    }
+    admin_rows_free(rows);
+    if (rc != 0)
+        return ctl_refuse("no merchant \"%s\"", merchant), -1;
+    const char *params[] = {slot, merchant, number};
+    rows = ctl_run(c, ADMIN_PAYMENT_FIND, params);
+    rc = rows && admin_rows_count(rows) == 1
+             ? slice_int64(slice_of(admin_rows_value(rows, 0, 0)), id)
+             : -1;
+    if (rows && rc != 0)
+        ctl_refuse("no order \"%s\"", text);
+    admin_rows_free(rows);
+    return rc;
+}
+
+static int find_order(struct ctl *c, const char *text, struct target *t)
+{
+    int64_t id;
+
+    if (strchr(text, '/')) {
+        if (find_by_number(c, text, &id) != 0)
+            return -1;
+    } else if (parse_id(text, 'P', &id) != 0) {
+        ctl_refuse("\"%s\" is neither P... nor MCHID/out_trade_no", text);
+        return -1;
+    }
+    set_target(t, id);
+    return 0;
+}
+
+static int show(struct ctl *c, enum admin_statement s, const struct target *t, const char *missing)
+{
+    return ctl_change(c, s, t->params, missing);
+}
+
+static int orders_show(struct ctl *c, int argc, char **argv)
+{
+    struct target t;
+
+    if (argc != 1)
+        return CTL_USAGE;
+    return find_order(c, argv[0], &t) == 0 ? show(c, ADMIN_PAYMENT_SHOW, &t, "no such order")
+                                           : CTL_REFUSED;
+}
+
+static int orders_query(struct ctl *c, int argc, char **argv)
+{
+    struct target t;
+
+    if (argc != 1)
+        return CTL_USAGE;
+    return find_order(c, argv[0], &t) == 0
+               ? show(c, ADMIN_PAYMENT_QUERY, &t, "the order is final or unknown: nothing to ask")
+               : CTL_REFUSED;
+}
+
+static int orders_list(struct ctl *c, int argc, char **argv)
+{
+    const char *mchid = ctl_option(&argc, argv, "--merchant");
+    const char *state = ctl_option(&argc, argv, "--state");
+    const char *limit = ctl_option(&argc, argv, "--limit");
+    char number[TEXT_MAX];
+    int64_t v = 50;
+
+    if (argc != 0)
+        return CTL_USAGE;
+    if (limit && (slice_int64(slice_of(limit), &v) != 0 || v < 1 || v > 100000))
+        return ctl_refuse("--limit: \"%s\" is not 1..100000", limit);
+    if (state) {
+        if (payment_state_parse(slice_of(state)) < 0)
+            return ctl_refuse("--state: \"%s\" is no state of a payment", state);
+        snprintf(number, sizeof(number), "%d", payment_state_parse(slice_of(state)));
+    }
+    const char *params[] = {mchid, state ? number : NULL, limit ? limit : "50"};
+    return ctl_list(c, ADMIN_PAYMENT_LIST, params);
+}
+
+/* ---- trace: the whole story ---- */
+
+static const struct {
+    const char *key, *title;
+    enum admin_statement statement;
+} trace_parts[] = {{"history", "History (each committed step)", ADMIN_PAYMENT_HISTORY},
+                   {"attempts", "Attempts (each call to the channel)", ADMIN_PAYMENT_ATTEMPTS},
+                   {"timer", "Timer (what happens next)", ADMIN_PAYMENT_TIMER},
+                   {"callbacks", "Callbacks", ADMIN_PAYMENT_CALLBACKS},
+                   {"cases", "Cases", ADMIN_PAYMENT_CASES}};
+#define TRACE_PARTS (sizeof(trace_parts) / sizeof(trace_parts[0]))
+
+static void trace_text(const struct admin_rows *order, struct admin_rows **parts)
+{
+    int64_t id = 0;
+    char shown[ID_TEXT_LEN + 1];
+
+    slice_int64(slice_of(admin_rows_value(order, 0, 0)), &id);
+    id_format(shown, 'P', id);
+    printf("Payment %s\n", shown);
+    print_record(order, 0);
+    for (size_t i = 0; i < TRACE_PARTS; i++) {
+        if (admin_rows_count(parts[i]) == 0)
+            continue;
+        printf("\n%s\n", trace_parts[i].title);
+        print_table(parts[i]);
+    }
+}
+
+static void trace_json(const struct admin_rows *order, struct admin_rows **parts)
+{
+    struct json_writer w;
+    struct buf b;
+
+    buf_init(&b, 16u << 20);
+    json_writer_init(&w, &b);
+    json_begin_object(&w);
+    json_key(&w, "payment");
+    rows_to_json(&w, order, true);
+    for (size_t i = 0; i < TRACE_PARTS; i++) {
+        json_key(&w, trace_parts[i].key);
+        rows_to_json(&w, parts[i], false);
+    }
+    json_end_object(&w);
+    printf("%.*s\n", SLICE_FMT(buf_slice(&b)));
+    buf_release(&b);
+}
+
+static int trace(struct ctl *c, int argc, char **argv)
+{
+    struct admin_rows *order, *parts[TRACE_PARTS] = {NULL};
+    struct target t;
+    int status = CTL_REFUSED;
+    size_t n = 0;
+
+    if (argc != 1)
+        return CTL_USAGE;
+    if (find_order(c, argv[0], &t) != 0)
+        return CTL_REFUSED;
+    order = ctl_run(c, ADMIN_PAYMENT_SHOW, t.params);
+    if (order && admin_rows_count(order) == 0)
+        ctl_refuse("no such order");
+    else if (order) {
+        while (n < TRACE_PARTS && (parts[n] = ctl_run(c, trace_parts[n].statement, t.params)))
+            n++;
+        if (n == TRACE_PARTS) {
+            if (c->json)
+                trace_json(order, parts);
+            else
+                trace_text(order, parts);
+            status = CTL_DONE;
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        admin_rows_free(parts[i]);
+    admin_rows_free(order);
+    return status;
+}
+
+/* ---- callbacks, cases ---- */
+
+static int callbacks_list(struct ctl *c, int argc, char **argv)
+{
+    static const char *const states[] = {"waiting", "done", "given_up", "skipped"};
+    const char *state = ctl_option(&argc, argv, "--state");
+    char number[TEXT_MAX] = "";
+
+    if (argc != 0)
+        return CTL_USAGE;
+    for (int i = 0; state && i < 4; i++)
+        if (strcmp(state, states[i]) == 0)
+            snprintf(number, sizeof(number), "%d", i + 1);
+    if (state && !*number)
+        return ctl_refuse("--state: \"%s\" is not waiting, done, given_up or skipped", state);
+    const char *params[] = {state ? number : NULL, "100"};
+    return ctl_list(c, ADMIN_CALLBACK_LIST, params);
+}
+
+static int callback_target(const char *text, struct target *t)
+{
+    int64_t id;
+
+    if (parse_id(text, 'E', &id) != 0) {
+        ctl_refuse("\"%s\" is not the id of a callback (E...)", text);
+        return -1;
+    }
+    set_target(t, id);
+    return 0;
+}
+
+static int callbacks_show(struct ctl *c, int argc, char **argv)
+{
+    struct target t;
+    int status;
+
+    if (argc != 1)
+        return CTL_USAGE;
+    if (callback_target(argv[0], &t) != 0)
+        return CTL_REFUSED;
+    status = show(c, ADMIN_CALLBACK_SHOW, &t, "no such callback");
+    return status == CTL_DONE ? ctl_list(c, ADMIN_CALLBACK_TRIES, t.params) : status;
+}
+
+static int callbacks_resend(struct ctl *c, int argc, char **argv)
+{
+    struct target t;
+
+    if (argc != 1)
+        return CTL_USAGE;
+    return callback_target(argv[0], &t) == 0
+               ? show(c, ADMIN_CALLBACK_RESEND, &t, "no such callback, or it has no address")
+               : CTL_REFUSED;
+}
+
+static int cases_list(struct ctl *c, int argc, char **argv)
+{
+    const char *params[] = {"200"};
+
+    (void)argv;
+    return argc == 0 ? ctl_list(c, ADMIN_CASE_LIST, params) : CTL_USAGE;
+}
+
+const struct command order_commands[] = {
+    {"orders", "show", "ORDER", "one order as it is", orders_show},
+    {"orders", "list", "[--merchant MCHID] [--state STATE] [--limit N]", "newest first", orders_list},
+    {"orders", "query", "ORDER", "ask the channel now instead of at the timer's time", orders_query},
+    {"trace", NULL, "ORDER", "the whole story: steps, calls, timer, callbacks, cases", trace},
+    {"callbacks", "list", "[--state waiting|done|given_up|skipped]", "newest first", callbacks_list},
+    {"callbacks", "show", "ID", "one callback with its tries", callbacks_show},
+    {"callbacks", "resend", "ID", "send it once more, now", callbacks_resend},
+    {"cases", "list", "", "what a person has to look at", cases_list},
+    {0}};

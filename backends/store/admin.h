@@ -1,0 +1,66 @@
+/*
+ * admin - the statements behind payctl: synchronous, one connection, one transaction each. No money
+ * fact is changed here; what moves an order goes through the workers.
+ */
+#ifndef STORE_ADMIN_H
+#define STORE_ADMIN_H
+
+#include "core/slice.h"
+
+struct admin;
+
+#define ADMIN_ERROR_LEN 512
+
+/* NULL with a reason in err (ADMIN_ERROR_LEN). */
+struct admin *admin_open(const char *conninfo, char *err);
+void admin_close(struct admin *a);
+
+/* Every statement with its parameters (text, NULL = SQL NULL) in order. */
+enum admin_statement {
+    ADMIN_MERCHANT_ADD,     /* mchid, name, base_slot, span */
+    ADMIN_MERCHANT_STATE,   /* mchid, "on" | "off" */
+    ADMIN_MERCHANT_LIST,    /* */
+    ADMIN_APP_ADD,          /* app, mchid, name */
+    ADMIN_APP_STATE,        /* app, on | off */
+    ADMIN_APP_LIST,         /* mchid or NULL */
+    ADMIN_KEY_ADD,          /* serial, app, alg, material sealed (hex), valid days */
+    ADMIN_KEY_STATE,        /* serial, on | off */
+    ADMIN_KEY_LIST,         /* app or NULL */
+    ADMIN_ACCOUNT_PUT,      /* channel, account, mchid or NULL, config JSON, secrets sealed (hex) */
+    ADMIN_ACCOUNT_STATE,    /* channel, account, on | off */
+    ADMIN_ACCOUNT_LIST,     /* */
+    ADMIN_MERCHANT_SLOTS,   /* mchid -> base_slot, span */
+    ADMIN_PAYMENT_FIND,     /* slot, mchid, out_trade_no -> id */
+    ADMIN_PAYMENT_SHOW,     /* slot, id */
+    ADMIN_PAYMENT_LIST,     /* mchid or NULL, state or NULL, limit */
+    ADMIN_PAYMENT_HISTORY,  /* slot, id */
+    ADMIN_PAYMENT_ATTEMPTS, /* slot, id */
+    ADMIN_PAYMENT_TIMER,    /* slot, id */
+    ADMIN_PAYMENT_QUERY,    /* slot, id: the timer is due now */
+    ADMIN_PAYMENT_CASES,    /* slot, id */
+    ADMIN_PAYMENT_CALLBACKS, /* slot, id */
+    ADMIN_CALLBACK_LIST,    /* state or NULL, limit */
+    ADMIN_CALLBACK_SHOW,    /* slot, id */
+    ADMIN_CALLBACK_TRIES,   /* slot, id */
+    ADMIN_CALLBACK_RESEND,  /* slot, id */
+    ADMIN_CASE_LIST,        /* limit */
+    ADMIN_STATEMENTS
+};
+
+struct admin_rows;
+/* 0 (rows may be none), or -1 with the database's message in err. params has as many members as the
+ * statement wants. */
+int admin_run(struct admin *a, enum admin_statement s, const char *const *params,
+              struct admin_rows **rows, char *err);
+int admin_rows_count(const struct admin_rows *r);
+int admin_rows_columns(const struct admin_rows *r);
+const char *admin_rows_name(const struct admin_rows *r, int column);
+const char *admin_rows_value(const struct admin_rows *r, int row, int column); /* NULL = SQL NULL */
+bool admin_rows_numeric(const struct admin_rows *r, int column);
+void admin_rows_free(struct admin_rows *r);
+
+/* Migrations: runs `sql` and records (number, name) in one transaction, unless recorded already.
+ * 1 = applied, 0 = was there, -1 = failed. */
+int admin_migrate(struct admin *a, int number, const char *name, const char *sql, char *err);
+
+#endif
