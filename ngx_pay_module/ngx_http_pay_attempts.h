@@ -1,0 +1,42 @@
+/*
+ * Attempts: the ids of the calls that were passed on during the last ten
+ * minutes, for all processes of the node.  An id is passed on at most once in
+ * that time, whatever happens.
+ *
+ * A hash with open addressing and a window: an id stands within the first
+ * WINDOW places from its hash.  Expired places are used again; there is no
+ * other removal, so a place that never was used ends a search.
+ */
+
+#ifndef _NGX_HTTP_PAY_ATTEMPTS_H_INCLUDED_
+#define _NGX_HTTP_PAY_ATTEMPTS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_HTTP_PAY_ATTEMPTS_SECONDS  600
+#define NGX_HTTP_PAY_ATTEMPTS_DEFAULT  1048576
+#define NGX_HTTP_PAY_ATTEMPTS_WINDOW   128      /* also the smallest table */
+
+
+typedef struct ngx_http_pay_attempts_s  ngx_http_pay_attempts_t;
+
+/* adds the zone for `count` ids; NULL with the reason logged */
+ngx_http_pay_attempts_t *ngx_http_pay_attempts_add(ngx_conf_t *cf,
+    ngx_uint_t count, ngx_module_t *module);
+
+/* 1 if the id was recorded less than ten minutes ago */
+ngx_uint_t ngx_http_pay_attempts_seen(ngx_http_pay_attempts_t *at,
+    uint64_t id);
+
+/*
+ * NGX_OK: recorded now.  NGX_DECLINED: it was there before.  NGX_BUSY: no
+ * place for it.  Of several processes with one id exactly one gets NGX_OK.
+ */
+ngx_int_t ngx_http_pay_attempts_record(ngx_http_pay_attempts_t *at,
+    uint64_t id);
+
+
+#endif /* _NGX_HTTP_PAY_ATTEMPTS_H_INCLUDED_ */

@@ -1,0 +1,221 @@
+/*
+ * Channels: the pay_channel blocks of the configuration and what the zone
+ * knows about each of them.
+ *
+ * Configuration lives in the cycle; counters live in a row of the zone
+ * "pay_channel" that is matched by name, so that they survive a reload.  A
+ * channel's calls in flight are counted exactly: all changes happen under the
+ * zone's mutex, together with the ledger entry of the process that made them,
+ * so that the calls of a killed process can be given back.
+ */
+
+#ifndef _NGX_HTTP_PAY_CHANNEL_H_INCLUDED_
+#define _NGX_HTTP_PAY_CHANNEL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+#define NGX_HTTP_PAY_CHANNELS_MAX   256     /* rows of the zone */
+#define NGX_HTTP_PAY_CHANNELS_HASH  512
+#define NGX_HTTP_PAY_NAME_MAX       32
+
+
+/* what a channel is open for */
+
+#define NGX_HTTP_PAY_STATE_ON       0
+#define NGX_HTTP_PAY_STATE_OFF      1       /* no new payments */
+#define NGX_HTTP_PAY_STATE_DRAIN    2       /* the same, on the way to off */
+#define NGX_HTTP_PAY_STATE_BLOCK    3       /* nothing at all */
+#define NGX_HTTP_PAY_STATES         4
+
+/* kinds of calls, Pay-Kind */
+
+#define NGX_HTTP_PAY_KIND_PAY       0
+#define NGX_HTTP_PAY_KIND_QUERY     1
+#define NGX_HTTP_PAY_KIND_CLOSE     2
+#define NGX_HTTP_PAY_KIND_REVERSE   3
+#define NGX_HTTP_PAY_KIND_REFUND    4
+#define NGX_HTTP_PAY_KIND_OTHER     5
+#define NGX_HTTP_PAY_KINDS          6
+
+/* what became of a call, Pay-Sent */
+
+#define NGX_HTTP_PAY_SENT_NO        0
+#define NGX_HTTP_PAY_SENT_MAYBE     1
+#define NGX_HTTP_PAY_SENT_ANSWERED  2
+#define NGX_HTTP_PAY_SENTS          3
+
+/* the egress's own refusals */
+
+#define NGX_HTTP_PAY_REFUSED_UNKNOWN     0
+#define NGX_HTTP_PAY_REFUSED_OFF         1
+#define NGX_HTTP_PAY_REFUSED_BUSY        2
+#define NGX_HTTP_PAY_REFUSED_LATE        3
+#define NGX_HTTP_PAY_REFUSED_INVALID     4
+#define NGX_HTTP_PAY_REFUSED_SEEN        5
+#define NGX_HTTP_PAY_REFUSED_UNRESOLVED  6
+#define NGX_HTTP_PAY_REFUSALS            7
+
+/* payment methods a channel may list */
+
+#define NGX_HTTP_PAY_METHODS_MAX    32
+
+/* upper bounds of the latency buckets, ms; one more bucket has no bound */
+
+#define NGX_HTTP_PAY_BUCKETS        9
+
+
+/* one channel in the zone */
+
+typedef struct {
+    ngx_atomic_t                 in_flight; /* all kinds */
+    ngx_atomic_t                 in_pay;    /* kind pay only */
+
+    ngx_atomic_t                 calls[NGX_HTTP_PAY_KINDS];
+    ngx_atomic_t                 sent[NGX_HTTP_PAY_SENTS];
+    ngx_atomic_t                 answers[6];  /* by status / 100 */
+    ngx_atomic_t                 refused[NGX_HTTP_PAY_REFUSALS];
+    ngx_atomic_t                 buckets[NGX_HTTP_PAY_BUCKETS + 1];
+    ngx_atomic_t                 latency;     /* sum, ms */
+
+    ngx_uint_t                   len;         /* 0: row is free */
+    u_char                       name[NGX_HTTP_PAY_NAME_MAX];
+} ngx_http_pay_channel_row_t;
+
+
+/* calls of one process slot on one channel */
+
+typedef struct {
+    uint16_t                     all;
+    uint16_t                     pay;
+} ngx_http_pay_channel_entry_t;
+
+
+typedef struct {
+    ngx_http_pay_channel_row_t   rows[NGX_HTTP_PAY_CHANNELS_MAX];
+
+    /* runtime switches: 0 or 1 + NGX_HTTP_PAY_STATE_..., dense for routing */
+    u_char                       states[NGX_HTTP_PAY_CHANNELS_MAX];
+
+    /* refusals that concern no channel */
+    ngx_atomic_t                 refused[NGX_HTTP_PAY_REFUSALS];
+
+    time_t                       reaped;
+    ngx_pid_t                    pids[NGX_MAX_PROCESSES];
+    ngx_http_pay_channel_entry_t ledger[NGX_MAX_PROCESSES]
+                                       [NGX_HTTP_PAY_CHANNELS_MAX];
+} ngx_http_pay_channel_sh_t;
+
+
+/* one pay_channel block */
+
+typedef struct ngx_http_pay_peers_s  ngx_http_pay_peers_t;
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_str_t                    adapter;
+    ngx_uint_t                   state;     /* as configured */
+    uint32_t                     methods;   /* bits */
+
+    ngx_url_t                    url;
+    ngx_str_t                    tls_name;  /* SNI, verification */
+    ngx_str_t                    host;      /* Host header */
+
+    int64_t                      amount_min;
+    int64_t                      amount_max;
+    ngx_uint_t                   weight;
+
+    ngx_uint_t                   cap;       /* calls at once */
+    ngx_uint_t                   pay_cap;   /* of them new payments */
+    ngx_uint_t                   keepalive; /* idle connections a worker */
+
+    ngx_msec_t                   connect_timeout;
+    ngx_msec_t                   send_timeout;
+    ngx_msec_t                   read_timeout;
+    ngx_msec_t                   idle_timeout;
+
+    /* breaker; no effect yet */
+    ngx_uint_t                   failures;
+    time_t                       window;
+    time_t                       probe;
+
+    ngx_uint_t                   row;       /* index in the zone */
+    ngx_http_pay_peers_t        *peers;     /* the balancer's, per worker */
+
+    unsigned                     tls:1;
+    unsigned                     by_name:1; /* endpoint needs a resolver */
+
+    u_char                      *file;      /* where the block stands */
+    ngx_uint_t                   line;
+} ngx_http_pay_channel_t;
+
+
+typedef struct {
+    ngx_array_t                  channels;  /* ngx_http_pay_channel_t * */
+    ngx_http_pay_channel_t      *hash[NGX_HTTP_PAY_CHANNELS_HASH];
+    ngx_shm_zone_t              *zone;      /* NULL without channels */
+    ngx_http_pay_channel_sh_t   *sh;
+    ngx_slab_pool_t             *shpool;
+} ngx_http_pay_channel_main_conf_t;
+
+
+/* names of the enumerations above, for parsing, variables and metrics */
+
+extern ngx_str_t  ngx_http_pay_state_names[];
+extern ngx_str_t  ngx_http_pay_kind_names[];
+extern ngx_str_t  ngx_http_pay_sent_names[];
+extern ngx_str_t  ngx_http_pay_refusal_names[];
+extern ngx_str_t  ngx_http_pay_method_names[];     /* ends with len 0 */
+extern ngx_uint_t  ngx_http_pay_bucket_bounds[];
+
+/* index of s among n names, or NGX_ERROR */
+ngx_int_t ngx_http_pay_name_index(ngx_str_t *names, ngx_uint_t n,
+    ngx_str_t *s);
+/* index of a payment method, or NGX_ERROR */
+ngx_int_t ngx_http_pay_method_index(ngx_str_t *s);
+
+
+/* the pay_channel block's parser, called by the directive */
+char *ngx_http_pay_channel_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* where the configured channel of that name is, or would be */
+ngx_http_pay_channel_t **ngx_http_pay_channel_place(
+    ngx_http_pay_channel_main_conf_t *cmcf, ngx_str_t *name);
+
+#define ngx_http_pay_channel_find(cmcf, name)                                 \
+    (*ngx_http_pay_channel_place(cmcf, name))
+
+#define ngx_http_pay_channel_row(cmcf, ch)  (&(cmcf)->sh->rows[(ch)->row])
+
+/* the runtime switch if one is set, else what the configuration says */
+#define ngx_http_pay_channel_state(cmcf, ch)                                  \
+    ((cmcf)->sh->states[(ch)->row]                                            \
+     ? (ngx_uint_t) (cmcf)->sh->states[(ch)->row] - 1 : (ch)->state)
+
+/* has no room for a new payment */
+#define ngx_http_pay_channel_full(row, ch)                                    \
+    ((row)->in_pay >= (ch)->pay_cap || (row)->in_flight >= (ch)->cap)
+
+
+ngx_int_t ngx_http_pay_channel_zone_init(ngx_shm_zone_t *zone, void *data);
+void ngx_http_pay_channel_process_start(ngx_http_pay_channel_main_conf_t *cmcf);
+void ngx_http_pay_channel_process_end(ngx_http_pay_channel_main_conf_t *cmcf);
+
+/*
+ * NGX_OK: the call is counted and must be released exactly once by the same
+ * process.  NGX_BUSY: over the cap.
+ */
+ngx_int_t ngx_http_pay_channel_acquire(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch, ngx_uint_t kind);
+void ngx_http_pay_channel_release(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch, ngx_uint_t kind);
+
+
+extern ngx_module_t  ngx_http_pay_channel_module;
+
+
+#endif /* _NGX_HTTP_PAY_CHANNEL_H_INCLUDED_ */

@@ -1,0 +1,387 @@
+/*
+ * The status page as Prometheus text and as JSON.
+ */
+
+#include "ngx_http_pay_status.h"
+
+
+static void ngx_http_pay_status_edge(ngx_http_pay_status_text_t *t);
+static void ngx_http_pay_status_channels(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf);
+static void ngx_http_pay_status_labelled(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf, const char *name,
+    const char *label, ngx_str_t *values, ngx_uint_t n, size_t offset);
+static void ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf);
+static void ngx_http_pay_status_latency(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf);
+static void ngx_http_pay_status_json_channel(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch);
+static void ngx_http_pay_status_json_counts(ngx_http_pay_status_text_t *t,
+    const char *name, ngx_str_t *keys, ngx_atomic_t *values, ngx_uint_t n);
+
+
+#define ngx_http_pay_metric(field, help, gauge)                               \
+    { #field, help, offsetof(ngx_http_pay_row_t, field), gauge }
+
+ngx_http_pay_status_metric_t  ngx_http_pay_status_metrics[] = {
+    ngx_http_pay_metric(requests, "Requests seen by pay_sign.", 0),
+    ngx_http_pay_metric(verified, "Requests whose signature is genuine.", 0),
+    ngx_http_pay_metric(key_hits, "Keys found parsed in the worker.", 0),
+    ngx_http_pay_metric(key_zone_hits, "Keys found in the zone.", 0),
+    ngx_http_pay_metric(key_misses, "Keys asked of payd.", 0),
+    ngx_http_pay_metric(key_stale, "Keys used without being fresh.", 0),
+    ngx_http_pay_metric(key_evicted, "Keys pushed out.", 0),
+    ngx_http_pay_metric(redis_ok, "Redis replies in time.", 0),
+    ngx_http_pay_metric(redis_errors, "Redis errors.", 0),
+    ngx_http_pay_metric(redis_timeouts, "Redis deadlines missed.", 0),
+    ngx_http_pay_metric(redis_late, "Redis replies after the deadline.", 0),
+    ngx_http_pay_metric(redis_reconnects, "Connections to Redis.", 0),
+    ngx_http_pay_metric(fallbacks, "Requests guarded without Redis.", 0),
+    ngx_http_pay_metric(sign_hmac, "Answers signed with HMAC.", 0),
+    ngx_http_pay_metric(sign_rsa, "Answers signed with RSA.", 0),
+    ngx_http_pay_metric(sign_full, "Requests without a place to sign.", 0),
+    ngx_http_pay_metric(redis_inflight, "Redis commands in flight.", 1),
+    ngx_http_pay_metric(sign_inflight, "RSA signatures in flight.", 1),
+    { NULL, NULL, 0, 0 }
+};
+
+
+static ngx_str_t  ngx_http_pay_status_classes[] = {
+    ngx_string("0xx"), ngx_string("1xx"), ngx_string("2xx"),
+    ngx_string("3xx"), ngx_string("4xx"), ngx_string("5xx")
+};
+
+
+ngx_atomic_uint_t
+ngx_http_pay_status_sum(size_t offset)
+{
+    ngx_uint_t           i;
+    ngx_atomic_uint_t    sum;
+    ngx_http_pay_row_t  *rows;
+
+    rows = ngx_http_pay_rows();
+
+    if (rows == NULL) {
+        return 0;
+    }
+
+    sum = 0;
+
+    for (i = 0; i < NGX_HTTP_PAY_ROWS; i++) {
+        sum += *(ngx_atomic_t *) ((u_char *) &rows[i] + offset);
+    }
+
+    return sum;
+}
+
+
+void
+ngx_http_pay_status_prometheus(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t)
+{
+    ngx_http_pay_channel_main_conf_t  *cmcf;
+
+    ngx_http_pay_status_edge(t);
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_pay_channel_module);
+
+    if (cmcf->sh) {
+        ngx_http_pay_status_channels(t, cmcf);
+    }
+}
+
+
+static void
+ngx_http_pay_status_edge(ngx_http_pay_status_text_t *t)
+{
+    ngx_uint_t                     i;
+    ngx_http_pay_row_t            *rows;
+    ngx_http_pay_status_metric_t  *m;
+
+    for (m = ngx_http_pay_status_metrics; m->name; m++) {
+        ngx_http_pay_status_printf(t, "# HELP pay_edge_%s%s %s\n"
+                                   "# TYPE pay_edge_%s%s %s\n"
+                                   "pay_edge_%s%s %uA\n",
+                                   m->name, m->gauge ? "" : "_total", m->help,
+                                   m->name, m->gauge ? "" : "_total",
+                                   m->gauge ? "gauge" : "counter",
+                                   m->name, m->gauge ? "" : "_total",
+                                   ngx_http_pay_status_sum(m->offset));
+    }
+
+    ngx_http_pay_status_printf(t, "# HELP pay_edge_refused_total "
+                               "Requests refused, by code.\n"
+                               "# TYPE pay_edge_refused_total counter\n");
+
+    for (i = 1; i < PROBLEM_COUNT; i++) {
+        ngx_http_pay_status_printf(t, "pay_edge_refused_total"
+                                   "{code=\"%s\"} %uA\n", problem_name(i),
+                                   ngx_http_pay_status_sum(
+                                       offsetof(ngx_http_pay_row_t, refused)
+                                       + i * sizeof(ngx_atomic_t)));
+    }
+
+    rows = ngx_http_pay_rows();
+
+    if (rows == NULL) {
+        return;
+    }
+
+    ngx_http_pay_status_printf(t, "# HELP pay_edge_redis_state "
+                               "0 none, 1 ok, 2 down, 3 paused.\n"
+                               "# TYPE pay_edge_redis_state gauge\n"
+                               "# HELP pay_edge_feed_alive "
+                               "1 when the change feed of keys is alive.\n"
+                               "# TYPE pay_edge_feed_alive gauge\n");
+
+    for (i = 0; i < NGX_HTTP_PAY_ROWS; i++) {
+        if (rows[i].pid) {
+            ngx_http_pay_status_printf(t,
+                                  "pay_edge_redis_state{pid=\"%uA\"} %uA\n"
+                                  "pay_edge_feed_alive{pid=\"%uA\"} %uA\n",
+                                  rows[i].pid, rows[i].redis_state,
+                                  rows[i].pid, rows[i].feed_alive);
+        }
+    }
+}
+
+
+static void
+ngx_http_pay_status_channels(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf)
+{
+    ngx_uint_t  i;
+
+    ngx_http_pay_status_gauges(t, cmcf);
+
+    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_calls_total", "kind",
+                                 ngx_http_pay_kind_names, NGX_HTTP_PAY_KINDS,
+                                 offsetof(ngx_http_pay_channel_row_t, calls));
+
+    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_sent_total", "sent",
+                                 ngx_http_pay_sent_names, NGX_HTTP_PAY_SENTS,
+                                 offsetof(ngx_http_pay_channel_row_t, sent));
+
+    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_answers_total",
+                                 "status", ngx_http_pay_status_classes, 6,
+                                 offsetof(ngx_http_pay_channel_row_t, answers));
+
+    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_refused_total", "code",
+                                 ngx_http_pay_refusal_names,
+                                 NGX_HTTP_PAY_REFUSALS,
+                                 offsetof(ngx_http_pay_channel_row_t, refused));
+
+    ngx_http_pay_status_latency(t, cmcf);
+
+    ngx_http_pay_status_printf(t, "# HELP pay_egress_refused_total "
+                               "Calls refused that concern no channel.\n"
+                               "# TYPE pay_egress_refused_total counter\n");
+
+    for (i = 0; i < NGX_HTTP_PAY_REFUSALS; i++) {
+        ngx_http_pay_status_printf(t, "pay_egress_refused_total"
+                                   "{code=\"%V\"} %uA\n",
+                                   &ngx_http_pay_refusal_names[i],
+                                   cmcf->sh->refused[i]);
+    }
+}
+
+
+static void
+ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf)
+{
+    ngx_uint_t                    i;
+    ngx_http_pay_channel_t      **chp, *ch;
+    ngx_http_pay_channel_row_t   *row;
+
+    ngx_http_pay_status_printf(t,
+        "# HELP pay_channel_state 0 on, 1 off, 2 drain, 3 block.\n"
+        "# TYPE pay_channel_state gauge\n"
+        "# HELP pay_channel_in_flight Calls at the channel now.\n"
+        "# TYPE pay_channel_in_flight gauge\n"
+        "# HELP pay_channel_in_pay New payments at the channel now.\n"
+        "# TYPE pay_channel_in_pay gauge\n"
+        "# HELP pay_channel_cap Calls the channel may have at once.\n"
+        "# TYPE pay_channel_cap gauge\n");
+
+    chp = cmcf->channels.elts;
+
+    for (i = 0; i < cmcf->channels.nelts; i++) {
+        ch = chp[i];
+        row = ngx_http_pay_channel_row(cmcf, ch);
+
+        ngx_http_pay_status_printf(t,
+            "pay_channel_state{channel=\"%V\"} %ui\n"
+            "pay_channel_in_flight{channel=\"%V\"} %uA\n"
+            "pay_channel_in_pay{channel=\"%V\"} %uA\n"
+            "pay_channel_cap{channel=\"%V\"} %ui\n",
+            &ch->name, ngx_http_pay_channel_state(cmcf, ch),
+            &ch->name, row->in_flight, &ch->name, row->in_pay,
+            &ch->name, ch->cap);
+    }
+}
+
+
+/* counters of a row that stand in an array, with a label for the index */
+
+static void
+ngx_http_pay_status_labelled(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf, const char *name,
+    const char *label, ngx_str_t *values, ngx_uint_t n, size_t offset)
+{
+    u_char                   *row;
+    ngx_uint_t                i, k;
+    ngx_http_pay_channel_t  **chp;
+
+    ngx_http_pay_status_printf(t, "# TYPE %s counter\n", name);
+
+    chp = cmcf->channels.elts;
+
+    for (i = 0; i < cmcf->channels.nelts; i++) {
+        row = (u_char *) ngx_http_pay_channel_row(cmcf, chp[i]);
+
+        for (k = 0; k < n; k++) {
+            ngx_http_pay_status_printf(t,
+                                       "%s{channel=\"%V\",%s=\"%V\"} %uA\n",
+                                       name, &chp[i]->name, label, &values[k],
+                                       ((ngx_atomic_t *) (row + offset))[k]);
+        }
+    }
+}
+
+
+/* bounds in milliseconds, shown in seconds */
+
+static void
+ngx_http_pay_status_latency(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf)
+{
+    ngx_uint_t                    i, k, ms;
+    ngx_atomic_uint_t             sum;
+    ngx_http_pay_channel_t      **chp;
+    ngx_http_pay_channel_row_t   *row;
+
+    ngx_http_pay_status_printf(t, "# HELP pay_channel_latency_seconds "
+                               "Until the header of the channel's answer.\n"
+                               "# TYPE pay_channel_latency_seconds "
+                               "histogram\n");
+
+    chp = cmcf->channels.elts;
+
+    for (i = 0; i < cmcf->channels.nelts; i++) {
+        row = ngx_http_pay_channel_row(cmcf, chp[i]);
+        sum = 0;
+
+        for (k = 0; k < NGX_HTTP_PAY_BUCKETS; k++) {
+            sum += row->buckets[k];
+            ms = ngx_http_pay_bucket_bounds[k];
+
+            ngx_http_pay_status_printf(t, "pay_channel_latency_seconds_bucket"
+                                       "{channel=\"%V\",le=\"%ui.%03ui\"} "
+                                       "%uA\n", &chp[i]->name, ms / 1000,
+                                       ms % 1000, sum);
+        }
+
+        sum += row->buckets[k];
+
+        ngx_http_pay_status_printf(t, "pay_channel_latency_seconds_bucket"
+                                   "{channel=\"%V\",le=\"+Inf\"} %uA\n"
+                                   "pay_channel_latency_seconds_sum"
+                                   "{channel=\"%V\"} %uA.%03uA\n"
+                                   "pay_channel_latency_seconds_count"
+                                   "{channel=\"%V\"} %uA\n",
+                                   &chp[i]->name, sum, &chp[i]->name,
+                                   row->latency / 1000, row->latency % 1000,
+                                   &chp[i]->name, sum);
+    }
+}
+
+
+void
+ngx_http_pay_status_json(ngx_http_request_t *r, ngx_http_pay_status_text_t *t)
+{
+    ngx_uint_t                         i;
+    ngx_http_pay_channel_t           **chp;
+    ngx_http_pay_status_metric_t      *m;
+    ngx_http_pay_channel_main_conf_t  *cmcf;
+
+    ngx_http_pay_status_printf(t, "{\"edge\":{");
+
+    for (m = ngx_http_pay_status_metrics; m->name; m++) {
+        ngx_http_pay_status_printf(t, "\"%s\":%uA,", m->name,
+                                   ngx_http_pay_status_sum(m->offset));
+    }
+
+    ngx_http_pay_status_printf(t, "\"refused\":{");
+
+    for (i = 1; i < PROBLEM_COUNT; i++) {
+        ngx_http_pay_status_printf(t, "%s\"%s\":%uA", i > 1 ? "," : "",
+                                   problem_name(i),
+                                   ngx_http_pay_status_sum(
+                                       offsetof(ngx_http_pay_row_t, refused)
+                                       + i * sizeof(ngx_atomic_t)));
+    }
+
+    ngx_http_pay_status_printf(t, "}},\"channels\":[");
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_pay_channel_module);
+
+    chp = cmcf->channels.elts;
+
+    for (i = 0; cmcf->sh && i < cmcf->channels.nelts; i++) {
+        ngx_http_pay_status_printf(t, i ? "," : "");
+        ngx_http_pay_status_json_channel(t, cmcf, chp[i]);
+    }
+
+    ngx_http_pay_status_printf(t, "]}\n");
+}
+
+
+static void
+ngx_http_pay_status_json_channel(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch)
+{
+    ngx_uint_t                   state;
+    ngx_http_pay_channel_row_t  *row;
+
+    row = ngx_http_pay_channel_row(cmcf, ch);
+    state = ngx_http_pay_channel_state(cmcf, ch);
+
+    ngx_http_pay_status_printf(t, "{\"name\":\"%V\",\"state\":\"%V\","
+                               "\"configured\":\"%V\",\"in_flight\":%uA,"
+                               "\"in_pay\":%uA,\"cap\":%ui,\"pay_cap\":%ui,"
+                               "\"latency_ms\":%uA",
+                               &ch->name, &ngx_http_pay_state_names[state],
+                               &ngx_http_pay_state_names[ch->state],
+                               row->in_flight, row->in_pay, ch->cap,
+                               ch->pay_cap, row->latency);
+
+    ngx_http_pay_status_json_counts(t, "calls", ngx_http_pay_kind_names,
+                                    row->calls, NGX_HTTP_PAY_KINDS);
+    ngx_http_pay_status_json_counts(t, "sent", ngx_http_pay_sent_names,
+                                    row->sent, NGX_HTTP_PAY_SENTS);
+    ngx_http_pay_status_json_counts(t, "answers", ngx_http_pay_status_classes,
+                                    row->answers, 6);
+    ngx_http_pay_status_json_counts(t, "refused", ngx_http_pay_refusal_names,
+                                    row->refused, NGX_HTTP_PAY_REFUSALS);
+
+    ngx_http_pay_status_printf(t, "}");
+}
+
+
+static void
+ngx_http_pay_status_json_counts(ngx_http_pay_status_text_t *t,
+    const char *name, ngx_str_t *keys, ngx_atomic_t *values, ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    ngx_http_pay_status_printf(t, ",\"%s\":{", name);
+
+    for (i = 0; i < n; i++) {
+        ngx_http_pay_status_printf(t, "%s\"%V\":%uA", i ? "," : "", &keys[i],
+                                   values[i]);
+    }
+
+    ngx_http_pay_status_printf(t, "}");
+}
