@@ -1,6 +1,59 @@
-"""Who takes part in a private stack: the merchant with two apps, our accounts at the channels, and the
-same accounts in the books of the virtual bank."""
-RSA_SERIAL = "DEMORSA1"
-HMAC_SERIAL = "DEMOHMAC1"
-def configure_paybank(conf, keys): pass
-def register(stack): pass
+"""Who takes part in a private stack: a merchant with two apps (RSA and HMAC), our accounts at the
+channels, and the same accounts in the books of the virtual bank."""
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from conf import Conf
+from keys import Keys
+
+if TYPE_CHECKING:
+    from stack import Stack
+
+MCHID = "M1000001"
+RSA_APP, HMAC_APP = "shop_rsa", "shop_hmac"
+RSA_SERIAL, HMAC_SERIAL = "SHOPRSA1", "SHOPHMAC1"
+
+WECHAT_MCHID, WECHAT_APPID = "1900000109", "wx8888888888888888"
+BANK_MCHID = "M10001"
+ACCOUNT = "main"  # the name that lua-free-conf/channels/*.conf use
+
+
+def configure_paybank(conf: Conf, keys: Keys) -> None:
+    """The bank's side of our accounts, with this stack's keys instead of the sample's."""
+    wechat = "wechat > merchant"
+    conf.set(f"{wechat} > appid", WECHAT_APPID)
+    conf.set(f"{wechat} > api_v3_key", keys.api_v3_key)
+    conf.set(f"{wechat} > merchant_cert", str(keys.path("wechat_mch.crt")))
+    conf.set(f"{wechat} > platform_serial", keys.wechat_plat_serial)
+    conf.set(f"{wechat} > platform_key", str(keys.path("wechat_plat.key")))
+    conf.set("bank_json > merchant > key", keys.bank_json_key)
+
+
+def channel_accounts(keys: Keys) -> dict[str, tuple[dict, dict]]:
+    """channel -> (plain values, secrets), by the names that its adapter asks for."""
+    wechat = {"mchid": WECHAT_MCHID, "appid": WECHAT_APPID, "serial_no": keys.wechat_mch_serial,
+              "platform_serial": keys.wechat_plat_serial}
+    wechat_secrets = {"private_key": keys.text("wechat_mch.key"), "api_v3_key": keys.api_v3_key,
+                      "platform_key": keys.text("wechat_plat.pub")}
+    return {"wechat": (wechat, wechat_secrets),
+            "bank": ({"mch_id": BANK_MCHID}, {"key": keys.bank_json_key})}
+
+
+def register(stack: Stack) -> None:
+    """What an operator does once, with payctl."""
+    keys, payctl = stack.keys, stack.payctl
+    payctl("merchant", "add", MCHID, "Tea House")
+    payctl("app", "add", RSA_APP, MCHID, "Shop")
+    payctl("app", "add", HMAC_APP, MCHID, "Shop's back office")
+    payctl("key", "add-rsa", RSA_APP, "--public-key", str(keys.path("merchant.pub")), "--serial", RSA_SERIAL)
+    payctl("key", "add-hmac", HMAC_APP, "--secret-file", str(keys.path("hmac.key")), "--serial", HMAC_SERIAL)
+    for channel, (config, secrets) in channel_accounts(keys).items():
+        files = {"config": keys.path(f"{channel}.config.json"), "secrets": keys.path(f"{channel}.secrets.json")}
+        files["config"].write_text(json.dumps(config))
+        files["secrets"].write_text(json.dumps(secrets))
+        for file in files.values():
+            file.chmod(0o600)
+        payctl("account", "add", channel, ACCOUNT, "--config", str(files["config"]),
+               "--secrets", str(files["secrets"]))

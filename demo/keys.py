@@ -65,8 +65,9 @@ class Keys:
                           names=",".join(f"DNS:{n}" for n in ["localhost", *bank_names]) + ",IP:127.0.0.1")
         for name in ("platform", "merchant", "wechat_mch", "wechat_plat"):
             self._certificate(name, "rsa", f"/CN=ngx_pay {name}")
-        openssl("rsa", "-in", str(self.path("merchant.key")), "-pubout",
-                "-out", str(self.path("merchant.pub")))
+        for name in ("merchant", "wechat_plat"):
+            openssl("pkey", "-in", str(self.path(f"{name}.key")), "-pubout",
+                    "-out", str(self.path(f"{name}.pub")))
         self._text("hmac.key", random_text(48))
         self._text("api_v3.key", random_text(32))
         self._text("bank_json.key", random_text(40))

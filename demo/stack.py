@@ -41,8 +41,6 @@ from processes import NotReady, Process, Registry, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "lua-free-conf"
-MCHID = "M1000001"
-RSA_APP, HMAC_APP = "app_rsa", "app_hmac"
 LONGEST_SOCKET_NAME = len("/order99.internal.sock")
 SOCKET_PATH_MAX = 107
 
@@ -282,14 +280,17 @@ class Stack:
         self._finish(conf, "payd.conf", self.options["payd"])
 
     def _configure_channels(self) -> None:
-        """Every channel is played by the virtual bank, under the channel's own TLS name."""
+        """Every channel is played by the virtual bank, over TLS under the channel's own name."""
         for file in channel_files():
             conf = Conf.read(file)
             name = conf.all("pay_channel")[0].words[1]
             block = f"pay_channel {name}"
-            host = endpoint_host(conf)
-            conf.set(f"{block} > endpoint", f"https://127.0.0.1:{self.bank_tls_port}")
-            conf.set(f"{block} > tls_name", host)
+            if conf.all("endpoint")[0].words[1].startswith("https:"):
+                host = endpoint_host(conf)
+                conf.set(f"{block} > endpoint", f"https://127.0.0.1:{self.bank_tls_port}")
+                conf.set(f"{block} > tls_name", host)
+            else:
+                conf.set(f"{block} > endpoint", f"http://127.0.0.1:{self.bank_port}")
             conf.set(f"{block} > notify_base", f"https://127.0.0.1:{self.ingress_port}/notify")
             options = {f"{block} > {k}": v for k, v in self.channel_options.get(name, {}).items()}
             self._finish(conf, f"channels/{file.name}", options)
@@ -351,7 +352,7 @@ class Stack:
         key = self.keys.path
         self.env = {
             "PAY_URL": f"https://127.0.0.1:{self.ingress_port}", "PAY_CA": key("ca.crt"),
-            "PAY_MCHID": MCHID, "PAY_SERIAL": accounts.RSA_SERIAL, "PAY_KEY": key("merchant.key"),
+            "PAY_MCHID": accounts.MCHID, "PAY_SERIAL": accounts.RSA_SERIAL, "PAY_KEY": key("merchant.key"),
             "PAY_HMAC_SERIAL": accounts.HMAC_SERIAL, "PAY_HMAC_KEY": key("hmac.key"),
             "PAY_PLATFORM_SERIAL": self.keys.platform_serial, "PAY_PLATFORM_CERT": key("platform.crt"),
             "PAYBANK_URL": f"http://127.0.0.1:{self.bank_port}", "PAY_PG": self.postgres.conninfo(),
