@@ -1,0 +1,226 @@
+#include "account.h"
+
+#include "core/json.h"
+#include "set.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ACCOUNT_MEMORY (64u * 1024)
+#define JSON_MEMORY    (256u * 1024)
+#define VALUE_MAX      128u
+#define HMAC_KEY_MIN   32u
+
+static const char *const type_names[] = {
+    [SECRET_RSA_PRIVATE] = "rsa_private",
+    [SECRET_RSA_PUBLIC] = "rsa_public",
+    [SECRET_HMAC_SHA256] = "hmac_sha256",
+    [SECRET_AES256] = "aes256",
+};
+#define TYPE_COUNT (sizeof(type_names) / sizeof(*type_names))
+
+const char *secret_type_name(enum secret_type t)
+{
+    return t < TYPE_COUNT ? type_names[t] : "?";
+}
+
+int secret_type_parse(struct slice s)
+{
+    for (size_t i = 0; i < TYPE_COUNT; i++)
+        if (slice_is(s, type_names[i]))
+            return (int)i;
+    return -1;
+}
+
+/* "account NAME of channel NAME: ..."; never a value, let alone a secret. */
+__attribute__((format(printf, 3, 4)))
+static int fail_account(const struct channel_account *a, struct conf_error *err, const char *fmt,
+                        ...)
+{
+    char text[256];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return conf_fail(err, NULL, "account %.*s of channel %.*s: %s", SLICE_FMT(a->name),
+                     SLICE_FMT(a->channel->facts.name), text);
+}
+
+/* Account values go into headers and between quotes. */
+static bool value_valid(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] > '~' || s.p[i] == '"' || s.p[i] == '\\')
+            return false;
+    return s.n > 0 && s.n <= VALUE_MAX;
+}
+
+static int set_values(struct channel_account *a, const struct json *config,
+                      struct conf_error *err)
+{
+    const struct adapter *ad = a->channel->adapter;
+
+    for (uint32_t i = 0; i < ad->nvalues; i++) {
+        const struct json *v = json_get(config, ad->values[i].name);
+
+        if (!v && ad->values[i].optional)
+            continue;
+        if (!v)
+            return fail_account(a, err, "value \"%s\" is missing", ad->values[i].name);
+        if (v->type != JSON_STRING || !value_valid(v->text))
+            return fail_account(a, err, "value \"%s\" must be a text of 1..%u printable characters",
+                        ad->values[i].name, VALUE_MAX);
+        a->values[i] = arena_copy(&a->arena, v->text);
+    }
+    return a->arena.failed ? fail_account(a, err, "values are too large") : 0;
+}
+
+static int load_key(struct account_key *k, enum secret_type type, struct slice text)
+{
+    switch (type) {
+    case SECRET_RSA_PRIVATE:
+        if (!slice_contains(text, SLICE("PRIVATE KEY-----")))
+            return -1;
+        return verify_key_load(&k->key, KEY_RSA_SHA256, text);
+    case SECRET_RSA_PUBLIC:
+        if (slice_contains(text, SLICE("PRIVATE KEY-----")))
+            return -1;
+        return verify_key_load(&k->key, KEY_RSA_SHA256, text);
+    case SECRET_HMAC_SHA256:
+        return text.n < HMAC_KEY_MIN ? -1 : verify_key_load(&k->key, KEY_HMAC_SHA256, text);
+    case SECRET_AES256:
+        return text.n != AES256_KEY_LEN ? -1 : secret_set(&k->raw, text);
+    }
+    return -1;
+}
+
+static const char *expected(enum secret_type type)
+{
+    switch (type) {
+    case SECRET_RSA_PRIVATE:
+        return "an RSA private key in PEM of at least 2048 bits";
+    case SECRET_RSA_PUBLIC:
+        return "an RSA public key or certificate in PEM of at least 2048 bits";
+    case SECRET_HMAC_SHA256:
+        return "a key of at least 32 bytes";
+    case SECRET_AES256:
+        return "a key of 32 bytes";
+    }
+    return "?";
+}
+
+static int set_secret(struct channel_account *a, uint32_t i, const struct json *secrets,
+                      struct conf_error *err)
+{
+    const struct adapter_secret *s = &a->channel->adapter->secrets[i];
+    const struct json *v = json_get(secrets, s->name);
+    struct account_key *k = &a->keys[i];
+
+    if (s->serial >= 0)
+        k->serial = a->values[s->serial];
+    if (!v) {
+        if (!s->optional)
+            return fail_account(a, err, "secret \"%s\" is missing", s->name);
+        if (k->serial.n)
+            return fail_account(a, err, "value \"%s\" is there without secret \"%s\"",
+                        a->channel->adapter->values[s->serial].name, s->name);
+        return 0;
+    }
+    if (s->serial >= 0 && k->serial.n == 0)
+        return fail_account(a, err, "secret \"%s\" is there without value \"%s\"", s->name,
+                    a->channel->adapter->values[s->serial].name);
+    if (v->type != JSON_STRING || load_key(k, s->type, v->text) < 0)
+        return fail_account(a, err, "secret \"%s\" must be %s", s->name, expected(s->type));
+    k->present = true;
+    return 0;
+}
+
+static void wipe_texts(const struct json *v)
+{
+    for (; v; v = v->next) {
+        wipe_texts(v->child);
+        if (v->text.n)
+            wipe((void *)(uintptr_t)v->text.p, v->text.n);
+    }
+}
+
+static int set_json(struct channel_account *a, struct slice config_json,
+                    struct slice secrets_json, struct conf_error *err)
+{
+    const struct json *config = NULL, *secrets = NULL;
+    struct json_error why;
+    struct arena arena;
+    int rc = -1;
+
+    arena_init(&arena, JSON_MEMORY);
+    if (json_parse(&arena, config_json, NULL, &config, &why) < 0 ||
+        config->type != JSON_OBJECT) {
+        fail_account(a, err, "config is not a JSON object");
+    } else if (json_parse(&arena, secrets_json, NULL, &secrets, &why) < 0 ||
+               secrets->type != JSON_OBJECT) {
+        fail_account(a, err, "secrets are not a JSON object");
+    } else {
+        rc = set_values(a, config, err);
+        for (uint32_t i = 0; rc == 0 && i < a->channel->adapter->nsecrets; i++)
+            rc = set_secret(a, i, secrets, err);
+    }
+    wipe_texts(secrets);
+    arena_release(&arena);
+    return rc;
+}
+
+static bool account_name_valid(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '_' || c == '-'))
+            return false;
+    }
+    return s.n > 0 && s.n <= 64;
+}
+
+int channel_account_new(const struct channel *c, struct slice account, struct slice config_json,
+                        struct slice secrets_json, struct channel_account **out,
+                        struct conf_error *err)
+{
+    struct channel_account *a;
+
+    if (!account_name_valid(account))
+        return conf_fail(err, NULL, "channel %.*s: account name must be 1..64 of 0-9A-Za-z_-",
+                         SLICE_FMT(c->facts.name));
+    a = calloc(1, sizeof(*a));
+    if (!a)
+        return conf_fail(err, NULL, "out of memory");
+    a->channel = c;
+    arena_init(&a->arena, ACCOUNT_MEMORY);
+    a->name = arena_copy(&a->arena, account);
+    a->notify_url = arena_printf(&a->arena, "%.*s/%.*s/%.*s", SLICE_FMT(c->facts.notify_base),
+                                 SLICE_FMT(c->facts.name), SLICE_FMT(account));
+    if (set_json(a, config_json, secrets_json, err) < 0) {
+        channel_account_free(a);
+        return -1;
+    }
+    *out = a;
+    return 0;
+}
+
+void channel_account_free(struct channel_account *a)
+{
+    if (!a)
+        return;
+    for (size_t i = 0; i < ADAPTER_SECRETS_MAX; i++) {
+        verify_key_release(&a->keys[i].key);
+        secret_release(&a->keys[i].raw);
+    }
+    arena_release(&a->arena);
+    free(a);
+}
+
+struct slice channel_account_name(const struct channel_account *a)
+{
+    return a->name;
+}

@@ -1,0 +1,226 @@
+/*
+ * adapter - the compiled form of one lua-free-conf/adapters/NAME.conf: flat arrays of numbers and
+ * slices that encode, decode and notify walk without looking a name up. Built once by adapter_load,
+ * immutable afterwards, everything in the arena of the channel set.
+ */
+#ifndef CHANNEL_ADAPTER_H
+#define CHANNEL_ADAPTER_H
+
+#include "core/arena.h"
+#include "core/conf.h"
+#include "core/terms.h"
+#include "filter.h"
+#include "signer.h"
+#include "source.h"
+
+#define ADAPTER_VALUES_MAX  32u
+#define ADAPTER_SECRETS_MAX 16u
+#define ADAPTER_HEADERS_MAX 8u
+#define ADAPTER_BODY_MAX    (256u * 1024u) /* of answers and notifications */
+
+/* What an account has to bring: plain values and secrets. */
+struct adapter_value {
+    const char *name;
+    bool optional;
+};
+
+enum secret_type { SECRET_RSA_PRIVATE, SECRET_RSA_PUBLIC, SECRET_HMAC_SHA256, SECRET_AES256 };
+
+struct adapter_secret {
+    const char *name;
+    enum secret_type type;
+    int serial; /* index of the value that names this key, -1 = none */
+    bool optional;
+};
+
+/* A source and what is done to it. */
+struct adapter_expr {
+    struct source source;
+    struct filter_list filters;
+    bool optional; /* nothing there: leave out */
+};
+
+/* One member of a body. Objects are opened and closed around it. */
+struct adapter_field {
+    struct adapter_expr expr;
+    struct slice key;
+    const struct slice *open; /* names of the objects that begin before it */
+    uint32_t nopen;
+    uint32_t nclose;          /* objects that end before it */
+    enum value_type type;     /* as it is written */
+    const char *missing;      /* reasons, ready made: nothing is formatted while encoding */
+    const char *refused;
+};
+
+/* A member that must equal something, or must not be there. */
+struct adapter_check {
+    const char *path;
+    bool absent;
+    struct adapter_expr want;
+};
+
+/* Members of a struct channel_result that `take` can fill. */
+#define MEMBER_TABLE(X)                                                                          \
+    X(REQUEST_NO, "request_no", VALUE_TEXT, 64, "our number of the order")                       \
+    X(CHANNEL_TRADE_NO, "channel_trade_no", VALUE_TEXT, 64, "the channel's number")              \
+    X(AMOUNT, "amount", VALUE_INT, 0, "amount in fen, not negative")                             \
+    X(CURRENCY, "currency", VALUE_TEXT, 3, "three upper-case letters")                           \
+    X(PAID_AT, "paid_at", VALUE_TIME, 0, "when the payer paid")                                  \
+    X(CODE_URL, "code_url", VALUE_TEXT, 1024, "what the payer's QR code says")                   \
+    X(MESSAGE, "message", VALUE_TEXT, 1024, "text for people")
+enum result_member {
+#define X(name, text, type, max, help) MEMBER_##name,
+    MEMBER_TABLE(X)
+#undef X
+    MEMBER_COUNT
+};
+
+enum take_need { NEED_ALWAYS, NEED_NEVER, NEED_ON_SUCCESS };
+
+struct adapter_take {
+    enum result_member member;
+    const char *path;
+    struct filter_list filters;
+    enum value_type type; /* as it stands in the answer */
+    enum take_need need;
+};
+
+/* One row of a table of words. `status` 0 = any 4xx (tables of codes only). */
+struct adapter_row {
+    struct slice word;
+    enum answer_class cls;
+    int status;
+    const struct conf_node *at;
+};
+
+struct adapter_rows {
+    const struct adapter_row *v;
+    uint32_t n;
+};
+
+/* The trade layer of an answer, or of a notification. */
+struct adapter_trade {
+    const struct adapter_check *checks;
+    uint32_t nchecks;
+    const struct adapter_take *takes;
+    uint32_t ntakes;
+    const char *state;      /* path, NULL: always `cls` */
+    struct adapter_rows map;
+    enum answer_class cls;
+};
+
+/* The call layer: which answers are whole, and what the others say. */
+#define CALL_STATUS_MAX 4u
+struct adapter_call {
+    int status[CALL_STATUS_MAX];
+    uint32_t nstatus;
+    bool no_body;
+    const struct adapter_check *checks;
+    uint32_t nchecks;
+};
+
+/* Where an answer that is not whole keeps its code. */
+struct adapter_errors {
+    const char *code;
+    const char *message;
+    char ignore;              /* left out when codes are compared, 0 = none */
+    struct adapter_rows codes;
+    struct adapter_rows statuses; /* `word` empty */
+};
+
+struct adapter_api {
+    const char *name;
+    enum call_kind kind;
+    uint32_t methods;      /* bit per payment_method; 0 = any */
+    bool idempotent;
+    bool resend;           /* resend=same_number */
+    struct slice verb;
+    struct text_template target;
+    bool has_body;
+    const struct adapter_field *fields;
+    uint32_t nfields;
+    uint32_t nclose;       /* objects that end behind the last field */
+    uint32_t fixed_size;   /* bytes of the body without its values */
+    struct adapter_call call;
+    struct adapter_trade trade;
+    struct adapter_rows codes;    /* own rows, then the common ones that they do not replace */
+    struct adapter_rows statuses;
+    uint32_t unsigned_believe;    /* bit per answer_class */
+};
+
+struct adapter_header {
+    struct slice name;
+    struct text_template value;
+};
+
+struct adapter_ack {
+    int status;
+    struct slice content_type;
+    struct slice body;
+};
+
+struct adapter_notification {
+    bool present;
+    const struct adapter_check *checks; /* of the envelope */
+    uint32_t nchecks;
+    const char *event;       /* path, NULL: every genuine one has a result */
+    struct slice event_word;
+    bool encrypted;
+    uint32_t key;            /* secret */
+    const char *ciphertext, *nonce, *aad;
+    struct adapter_trade trade;
+    struct adapter_ack ok, fail;
+};
+
+struct adapter {
+    struct slice name;
+    uint32_t version;
+    struct adapter_value values[ADAPTER_VALUES_MAX];
+    uint32_t nvalues;
+    struct adapter_secret secrets[ADAPTER_SECRETS_MAX];
+    uint32_t nsecrets;
+    struct adapter_header headers[ADAPTER_HEADERS_MAX];
+    uint32_t nheaders;
+    struct slice content_type;
+    struct signer sign;
+    struct signer verify;
+    struct adapter_errors errors;
+    const struct adapter_api *apis;
+    uint32_t napis;
+    /* index + 1 into apis, 0 = none */
+    uint8_t api_of[CALL_KIND_COUNT][PAYMENT_METHOD_COUNT];
+    struct adapter_notification notification;
+    bool uses_notify_url;
+};
+
+/* While a file is compiled. */
+struct compiler {
+    struct arena *arena;
+    struct adapter *adapter;
+    struct conf_error *err;
+};
+
+/* Reads and compiles dir/NAME.conf; `at` is the directive that names it (errors without a line of
+ * the adapter's own are reported there). Everything goes into the arena. 0 or -1. */
+int adapter_load(struct arena *arena, const char *dir, struct slice name,
+                 const struct conf_node *at, struct adapter **out, struct conf_error *err);
+
+/* NULL when the adapter has none. */
+const struct adapter_api *adapter_find_api(const struct adapter *ad, enum call_kind kind,
+                                           enum payment_method method);
+
+/* Secret by name: index or -1. */
+int adapter_secret_index(const struct adapter *ad, struct slice name);
+
+/* The directive tables of adapter files, for documentation and its test. NULL past the last. */
+struct directive_context {
+    const char *name; /* "api", "api/recv/call", "" = the file */
+    const struct conf_directive *table;
+};
+const struct directive_context *adapter_contexts(size_t i);
+
+/* NUL-terminated copy; for words that were checked to have no NUL. */
+const char *adapter_cstr(struct compiler *cp, struct slice s);
+int adapter_no_memory(struct compiler *cp);
+
+#endif
