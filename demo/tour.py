@@ -1,0 +1,147 @@
+#!/usr/bin/python3
+"""make run, make demo: starts the private stack under ./run and makes one payment, telling each step with
+what was really sent and answered. Then it waits (or with --once ends; exit 0 = the merchant was called back)."""
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from client import Answer, Client  # noqa: E402
+from processes import NotReady, wait_until  # noqa: E402
+from stack import ROOT, Stack  # noqa: E402
+
+COLOURS = sys.stdout.isatty()
+# the stack behaves as in production but for the waits that would bore a spectator
+PAYD = {"callbacks > schedule": "2s 5s 15s 30s 3m 10m 20m 30m 30m 30m 60m 3h 3h 3h 6h 6h"}
+
+
+def bold(text: str) -> str:
+    return f"\033[1m{text}\033[0m" if COLOURS else text
+
+
+def step(title: str) -> None:
+    print(f"\n{bold('▶ ' + title)}", flush=True)
+
+
+def show(text: str) -> None:
+    print("".join(f"    {line}\n" for line in text.splitlines()), end="", flush=True)
+
+
+def show_request(method: str, target: str, body: dict, answer: Answer) -> None:
+    show(f"{method} {target}")
+    for name, value in answer.request_headers.items():
+        show(f"{name}: {value.replace(',', ',' + chr(10) + ' ' * 15) if name == 'Authorization' else value}")
+    show("\n" + json.dumps(body, ensure_ascii=False, indent=2))
+
+
+def show_answer(answer: Answer) -> None:
+    show(f"HTTP {answer.status}")
+    for name, value in answer.headers.items():
+        if name.startswith(("Pay-", "Wechatpay-", "Content-Type")):
+            show(f"{name}: {value}")
+    show("\n" + json.dumps(answer.json, ensure_ascii=False, indent=2))
+    show(f"\nsignature verified: made with key {answer.verified}")
+
+
+def show_code(text: str) -> None:
+    """A QR code as a payer would scan it."""
+    if shutil.which("qrencode"):
+        subprocess.run(["qrencode", "-t", "ANSIUTF8" if COLOURS else "UTF8", "-m", "1", text], check=False)
+    show(text)
+
+
+def create(client: Client, stack: Stack) -> dict:
+    step("The merchant asks for a payment of ¥8.88")
+    order = {"out_trade_no": f"TEA{int(time.time())}", "total": 888, "description": "一杯茶 A cup of tea",
+             "notify_url": stack.callback_url}
+    answer = client.create_payment(**order)
+    body = {"method": "native", "out_trade_no": order["out_trade_no"],
+            "amount": {"total": 888, "currency": "CNY"}, "description": order["description"],
+            "notify_url": order["notify_url"]}
+    show_request("POST", "/v1/payments", body, answer)
+    step("ngx_pay answers, signed")
+    show_answer(answer)
+    if answer.status != 201:
+        raise SystemExit(f"The payment was not made: {answer.body.decode()}")
+    return answer.json
+
+
+def pay(stack: Stack, payment: dict) -> None:
+    step("The shop shows the code; the payer scans it")
+    show_code(payment["code_url"])
+    step("The payer pays (at the virtual bank)")
+    show(f"POST {stack.env['PAYBANK_URL']}/_control/pay {json.dumps({'code_url': payment['code_url']})}")
+    status, answer = stack.bank("POST", "/pay", {"code_url": payment["code_url"]})
+    show(f"HTTP {status} {json.dumps(answer)}")
+
+
+def callback(stack: Stack, payment: dict) -> dict:
+    step("The bank notifies ngx_pay, ngx_pay calls the merchant back. What the merchant got:")
+
+    def received() -> list[dict]:
+        return [r for r in stack.merchant("GET", "/received") if payment["id"] in r["body"]]
+    call = wait_until(received, "the callback", 30)[-1]
+    for name in ("Content-Type", "Pay-Timestamp", "Pay-Nonce", "Pay-Serial", "Pay-Signature"):
+        show(f"{name}: {call['headers'].get(name)}")
+    event = json.loads(call["body"])
+    show("\n" + json.dumps(event, ensure_ascii=False, indent=2))
+    show(f"\nsignature verified: made with key {call['verified']}; answered {call['answered']}")
+    return event
+
+
+def story(stack: Stack, payment: dict) -> None:
+    step(f"The whole story: build/payctl -c run/conf/payd.conf trace {payment['id']}")
+    wait_until(lambda: "done" in stack.payctl("callbacks", "list"), "the callback's end", 10)
+    show(stack.payctl("trace", payment["id"]))
+
+
+def invite(stack: Stack) -> None:
+    step("Everything runs under ./run until Ctrl-C. Try:")
+    show("set -a; . run/demo.env; set +a\n"
+         "PYTHONPATH=demo /usr/bin/python3 -c 'from client import Client; "
+         "print(Client.from_env().create_payment(\"MYFIRST1\", 100).json)'\n"
+         f"build/payctl -c run/conf/payd.conf orders list\n"
+         f"curl $PAY_STATUS_URL/metrics        # {stack.env['PAY_STATUS_URL']}\n"
+         f"xdg-open $PAYBANK_URL               # the virtual bank: {stack.env['PAYBANK_URL']}\n"
+         "psql \"$PAY_PG\" -c 'table pay.payment'\n"
+         "tail -f run/log/*")
+
+
+def tour(once: bool) -> int:
+    step("Starting PostgreSQL, Redis, nginx, payd, the virtual bank and an example merchant under ./run")
+    begun = time.monotonic()
+    with Stack(ROOT / "run", payd=PAYD) as stack:
+        show(f"{' · '.join(stack.processes)} ({time.monotonic() - begun:.1f} s)")
+        payment = create(stack.client(), stack)
+        pay(stack, payment)
+        event = callback(stack, payment)
+        story(stack, payment)
+        succeeded = event["event_type"] == "payment.succeeded" and event["resource"]["state"] == "succeeded"
+        if not once:
+            invite(stack)
+            signal.pause()
+        return 0 if succeeded else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--once", action="store_true", help="do not wait at the end")
+    try:
+        return tour(parser.parse_args().once)
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 0
+    except NotReady as e:
+        print(f"\n{e}\nMore in run/log/.", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
