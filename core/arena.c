@@ -39,8 +39,8 @@ void arena_release(struct arena *a)
 }
 
 /*
- * Chunks grow with the arena, from 4 KB to 64 KB: a small request makes one malloc, a large one few,
- * and neither wastes more than what it uses.
+ * Chunks grow with the arena, from 4 KB to 64 KB: a small request makes one malloc, a large one
+ * few, and neither wastes more than what it uses.
  */
 static struct arena_chunk *chunk_add(struct arena *a, size_t need)
 {

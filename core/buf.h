@@ -1,9 +1,9 @@
 /*
  * buf - a growing byte buffer with a cap given at birth.
  *
- * Invariants: b->n <= b->cap; once an addition would pass the cap (or memory ends) b->failed is set,
- * the addition and all later ones do nothing, so a sequence of additions is checked once by buf_ok.
- * buf_release frees; buf_clear empties, clears `failed` and keeps the memory.
+ * Invariants: b->n <= b->cap; once an addition would pass the cap (or memory ends) b->failed is
+ * set, the addition and all later ones do nothing, so a sequence of additions is checked once by
+ * buf_ok. buf_release frees; buf_clear empties, clears `failed` and keeps the memory.
  */
 #ifndef CORE_BUF_H
 #define CORE_BUF_H

@@ -16,9 +16,9 @@ struct civil {
 };
 
 /*
- * Days since 1970-01-01 in the proleptic Gregorian calendar, by hand: timegm is no standard function
- * and struct tm invites time zones. The year is counted from March, so that the leap day is its
- * last; 400 years have 146097 days.
+ * Days since 1970-01-01 in the proleptic Gregorian calendar, by hand: timegm is no standard
+ * function and struct tm invites time zones. The year is counted from March, so that the leap day
+ * is its last; 400 years have 146097 days.
  */
 static int64_t days_from_civil(struct civil c)
 {
@@ -169,9 +169,9 @@ void time_format_rfc3339(char out[RFC3339_LEN + 1], pay_time_t t)
     struct civil c = civil_from_days(s / SEC_PER_DAY);
     unsigned in_day = (unsigned)(s % SEC_PER_DAY);
 
-    snprintf(out, RFC3339_LEN + 1, "%04u-%02u-%02uT%02u:%02u:%02u+08:00",
-             (unsigned)c.year % 10000, (unsigned)c.month % 100, (unsigned)c.day % 100,
-             in_day / 3600 % 24, in_day / 60 % 60, in_day % 60);
+    snprintf(out, RFC3339_LEN + 1, "%04u-%02u-%02uT%02u:%02u:%02u+08:00", (unsigned)c.year % 10000,
+             (unsigned)c.month % 100, (unsigned)c.day % 100, in_day / 3600 % 24, in_day / 60 % 60,
+             in_day % 60);
 }
 
 void time_format_day(char out[9], pay_time_t t)

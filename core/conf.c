@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_MAX (1024 * 1024)
+#define FILE_MAX          (1024 * 1024)
 #define INCLUDE_DEPTH_MAX 8u
-#define BLOCK_DEPTH_MAX 16u
+#define BLOCK_DEPTH_MAX   16u
 
 enum token_kind { TOKEN_WORD, TOKEN_SEMICOLON, TOKEN_OPEN, TOKEN_CLOSE, TOKEN_END };
 
@@ -30,17 +30,16 @@ struct reader {
     char *p;
     char *end;
     uint32_t line;
-    uint32_t depth;      /* of includes */
-    uint32_t blocks;     /* open, in this file */
+    uint32_t depth;  /* of includes */
+    uint32_t blocks; /* open, in this file */
     bool allow_include;
     struct conf_node **tail; /* where the next node is linked */
 };
 
 /* ------------------------------------------------------------------ errors */
 
-__attribute__((format(printf, 4, 0)))
-static int fail_args(struct conf_error *err, const char *file, uint32_t line, const char *fmt,
-                     va_list args)
+static int __attribute__((format(printf, 4, 0)))
+fail_args(struct conf_error *err, const char *file, uint32_t line, const char *fmt, va_list args)
 {
     int n = 0;
 
@@ -66,8 +65,8 @@ int conf_fail(struct conf_error *err, const struct conf_node *at, const char *fm
     return -1;
 }
 
-__attribute__((format(printf, 3, 4)))
-static int fail_at(const struct reader *r, uint32_t line, const char *fmt, ...)
+static int __attribute__((format(printf, 3, 4)))
+fail_at(const struct reader *r, uint32_t line, const char *fmt, ...)
 {
     va_list args;
 
@@ -262,8 +261,11 @@ static int parse_bytes(struct reader *r, char *p, size_t n)
 /* Reads one included file into the place where the include stands. */
 static int include_file(struct reader *from, uint32_t line, const char *file)
 {
-    struct reader r = {.arena = from->arena, .err = from->err, .depth = from->depth + 1,
-                       .allow_include = true, .tail = from->tail};
+    struct reader r = {.arena = from->arena,
+                       .err = from->err,
+                       .depth = from->depth + 1,
+                       .allow_include = true,
+                       .tail = from->tail};
     size_t n;
     char *p;
 
@@ -306,9 +308,9 @@ static int compare_paths(const void *a, const void *b)
 
 static int include_glob(struct reader *r, const struct token *arg)
 {
-    bool wild = arg->text.n && (memchr(arg->text.p, '*', arg->text.n) ||
-                                memchr(arg->text.p, '?', arg->text.n) ||
-                                memchr(arg->text.p, '[', arg->text.n));
+    bool wild = arg->text.n &&
+                (memchr(arg->text.p, '*', arg->text.n) || memchr(arg->text.p, '?', arg->text.n) ||
+                 memchr(arg->text.p, '[', arg->text.n));
     char *pattern;
     glob_t found;
     int rc;

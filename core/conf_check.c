@@ -90,8 +90,8 @@ static int check_node(const struct conf_node *first, const struct conf_node *nod
         return conf_fail(err, node, "\"%s\" is repeated, first at %s:%u", d->name, earlier->file,
                          earlier->line);
     if (node->nargs < d->min_args || node->nargs > d->max_args)
-        return conf_fail(err, node, "wrong number of arguments (%u), expected: %s %s",
-                         node->nargs, d->name, d->syntax ? d->syntax : "");
+        return conf_fail(err, node, "wrong number of arguments (%u), expected: %s %s", node->nargs,
+                         d->name, d->syntax ? d->syntax : "");
     if (node->block && !(d->flags & CONF_BLOCK))
         return conf_fail(err, node, "\"%s\" takes no block", d->name);
     if (!node->block && (d->flags & CONF_BLOCK))

@@ -141,8 +141,7 @@ int hmac_sign(const struct hmac_key *k, const struct slice *parts, size_t count,
     return ok ? 0 : -1; /* SHA256_Final has wiped the context */
 }
 
-int hmac_verify(const struct hmac_key *k, const struct slice *parts, size_t count,
-                struct slice mac)
+int hmac_verify(const struct hmac_key *k, const struct slice *parts, size_t count, struct slice mac)
 {
     uint8_t own[SHA256_LEN];
 

@@ -1,6 +1,6 @@
 /*
- * crypto - the primitives of OpenSSL 3 that ngx_pay uses, with cached states and secrets that do not
- * reach a log. All functions: 0, or -1 (bad key, bad input, forged); nothing is printed.
+ * crypto - the primitives of OpenSSL 3 that ngx_pay uses, with cached states and secrets that do
+ * not reach a log. All functions: 0, or -1 (bad key, bad input, forged); nothing is printed.
  */
 #ifndef CORE_CRYPTO_H
 #define CORE_CRYPTO_H
@@ -39,7 +39,7 @@ int hmac_verify(const struct hmac_key *k, const struct slice *parts, size_t coun
 
 /* Public-key keys (RSA now; ed25519, ECDSA, SM2 later). Signatures: RSA PKCS#1 v1.5 SHA-256. */
 struct pkey;
-/* PEM of a private key, public key (SPKI) or X.509 certificate. RSA must have >= 2048 bits. */
+/* PEM of a private key, public key (SPKI) or X.509 certificate. RSA must have 2048..8192 bits. */
 struct pkey *pkey_private_from_pem(struct slice pem);
 struct pkey *pkey_public_from_pem(struct slice pem);
 void pkey_free(struct pkey *k);
@@ -62,7 +62,7 @@ int gcm_open(struct slice key, struct slice nonce, struct slice aad, struct slic
              struct buf *out);
 
 /* Secrets at rest: 1 version byte || 12 nonce || cipher || tag under the master key; `context`
- * (e.g. "app_key:SERIAL") is authenticated so that a sealed value cannot be moved to another row. */
+ * (e.g. "app_key:SERIAL") is authenticated: a sealed value cannot be moved to another row. */
 int vault_seal(struct slice master, struct slice context, struct slice plain, struct buf *out);
 int vault_open(struct slice master, struct slice context, struct slice sealed, struct buf *out);
 

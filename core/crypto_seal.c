@@ -8,8 +8,8 @@
 
 #define NONCE_LEN 12u
 /* WeChat names "up to 16 bytes" for the nonces it sends; today they have 12 */
-#define NONCE_MIN 8u
-#define NONCE_MAX 16u
+#define NONCE_MIN     8u
+#define NONCE_MAX     16u
 #define VAULT_VERSION 1
 
 /* Fetching searches the providers under a lock: once per process. */
@@ -27,8 +27,7 @@ static EVP_CIPHER_CTX *gcm_begin(struct slice key, struct slice nonce, struct sl
     EVP_CIPHER_CTX *ctx;
     int n;
 
-    if (key.n != AES256_KEY_LEN || nonce.n < NONCE_MIN || nonce.n > NONCE_MAX ||
-        aad.n > INT_MAX)
+    if (key.n != AES256_KEY_LEN || nonce.n < NONCE_MIN || nonce.n > NONCE_MAX || aad.n > INT_MAX)
         return NULL;
     pthread_once(&aes_gcm_once, fetch_aes_gcm);
     ctx = EVP_CIPHER_CTX_new();
@@ -36,8 +35,7 @@ static EVP_CIPHER_CTX *gcm_begin(struct slice key, struct slice nonce, struct sl
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_IVLEN, (int)nonce.n, NULL) == 1 &&
         EVP_CipherInit_ex2(ctx, NULL, (const uint8_t *)key.p, (const uint8_t *)nonce.p, seal,
                            NULL) == 1 &&
-        (aad.n == 0 ||
-         EVP_CipherUpdate(ctx, NULL, &n, (const uint8_t *)aad.p, (int)aad.n) == 1))
+        (aad.n == 0 || EVP_CipherUpdate(ctx, NULL, &n, (const uint8_t *)aad.p, (int)aad.n) == 1))
         return ctx;
     EVP_CIPHER_CTX_free(ctx);
     return NULL;
@@ -48,8 +46,8 @@ static bool gcm_update(EVP_CIPHER_CTX *ctx, struct slice in, uint8_t *to)
 {
     int n = 0;
 
-    return in.n == 0 || (EVP_CipherUpdate(ctx, to, &n, (const uint8_t *)in.p, (int)in.n) == 1 &&
-                         n == (int)in.n);
+    return in.n == 0 ||
+           (EVP_CipherUpdate(ctx, to, &n, (const uint8_t *)in.p, (int)in.n) == 1 && n == (int)in.n);
 }
 
 int gcm_seal(struct slice key, struct slice nonce, struct slice aad, struct slice plain,
@@ -65,8 +63,7 @@ int gcm_seal(struct slice key, struct slice nonce, struct slice aad, struct slic
     to = (uint8_t *)buf_reserve(out, plain.n + GCM_TAG_LEN);
     ctx = to ? gcm_begin(key, nonce, aad, 1) : NULL;
     ok = ctx && gcm_update(ctx, plain, to) && EVP_CipherFinal_ex(ctx, to + plain.n, &n) == 1 &&
-         n == 0 &&
-         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, GCM_TAG_LEN, to + plain.n) == 1;
+         n == 0 && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, GCM_TAG_LEN, to + plain.n) == 1;
     EVP_CIPHER_CTX_free(ctx);
     if (!ok) {
         ERR_clear_error();

@@ -6,8 +6,9 @@
  *   2025-01-01 UTC  0..1023    0..255     0..16383
  *
  * The slot is inside every id, so any id routes itself. Process numbers are leased in the database;
- * 224..255 are for shadow traffic. The generator never goes back: an overflowing counter borrows the
- * next second. The shown form is prefix, day (+08:00) and 19 digits: P20261122 1234567890123456789.
+ * 224..255 are for shadow traffic. The generator never goes back: an overflowing counter borrows
+ * the next second. The shown form is prefix, day (+08:00) and 19 digits:
+ * P20261122 1234567890123456789.
  */
 #ifndef CORE_IDS_H
 #define CORE_IDS_H

@@ -19,10 +19,10 @@
 #define DEPTH_DEFAULT  16u
 #define DEPTH_MAX      1024u
 #define VALUES_DEFAULT 1024u
-/* yajl's buffers double in size_t without a check: keep far away from the border */
+/* yajl's buffers grow twofold in size_t without a check: keep far away from the border */
 #define INPUT_MAX (64u * 1024 * 1024)
 /* objects up to this size compare keys pairwise, larger ones are sorted once, at their end */
-#define PAIRWISE_MAX 64u
+#define PAIRWISE_MAX     64u
 #define SCRATCH_ON_STACK 16384u
 
 static const char NO_MEMORY[] = "out of memory";
@@ -401,8 +401,8 @@ static void run_yajl(struct parser *ps, struct slice in)
 }
 
 /*
- * Room for yajl: its decode buffer and its token buffer each double up to twice the input, and a
- * doubling that has to move keeps the old block: 4 n each. The constant holds their first 2 KB and
+ * Room for yajl: its decode buffer and its token buffer each grow up to twice the input, and
+ * growing that has to move keeps the old block: 4 n each. The constant holds their first 2 KB and
  * the lexer; the state stack, a byte per level, grows in steps of 128.
  */
 static size_t scratch_need(size_t input, uint32_t depth)

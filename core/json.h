@@ -1,7 +1,8 @@
 /*
  * json - strict JSON (RFC 8259) into an arena tree, and a writer onto a buf. Over yajl's callback
  * parser, with the checks yajl lacks: duplicate keys, NUL in strings, depth, number of values,
- * trailing bytes, UTF-8, lone surrogates. Numbers keep their raw text: money never passes a double.
+ * trailing bytes, UTF-8, lone surrogates. Numbers keep their raw text: money is
+ * never floating point.
  */
 #ifndef CORE_JSON_H
 #define CORE_JSON_H
@@ -9,7 +10,15 @@
 #include "arena.h"
 #include "buf.h"
 
-enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+    JSON_NULL,
+    JSON_FALSE,
+    JSON_TRUE,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
 
 struct json {
     enum json_type type;

@@ -3,8 +3,8 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#define HOST_MAX  253u
-#define LABEL_MAX 63u
+#define HOST_MAX       253u
+#define LABEL_MAX      63u
 #define V4_MAPPED_BITS 96u
 
 static bool is_digit(char c)
@@ -178,8 +178,7 @@ int url_parse(struct slice s, struct url *out, const char **reason)
     u.https = slice_eq_nocase(slice_n(s.p, scheme), SLICE("https://"));
     scheme = u.https ? 8 : 7;
     *reason = "not http:// or https://";
-    if (s.n < scheme ||
-        (!u.https && !slice_eq_nocase(slice_n(s.p, scheme), SLICE("http://"))))
+    if (s.n < scheme || (!u.https && !slice_eq_nocase(slice_n(s.p, scheme), SLICE("http://"))))
         return -1;
     u.port = u.https ? 443 : 80;
     authority = slice_n(s.p + scheme, s.n - scheme);

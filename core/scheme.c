@@ -1,6 +1,6 @@
 #include "scheme.h"
 
-#define SIGNATURE_MAX 1024u /* bytes: RSA of 8192 bits */
+#define SIGNATURE_MAX      1024u /* bytes: RSA of 8192 bits */
 #define SIGNATURE_TEXT_MAX ((SIGNATURE_MAX + 2) / 3 * 4)
 
 /* ------------------------------------------------------------------ names */
@@ -83,9 +83,11 @@ static const struct parameter {
     bool (*allowed)(char c);
     const char *missing, *repeated, *bad;
 } parameters[] = {
-#define PARAMETER(name, min, max, allowed)                                                        \
-    {#name, offsetof(struct authorization, name), min, max, allowed,                              \
-     #name " is missing", #name " is repeated", #name " is malformed"}
+#define PARAMETER(name, min, max, allowed)                                                         \
+    {                                                                                              \
+#name, offsetof(struct authorization, name), min, max, allowed, #name " is missing",       \
+            #name " is repeated", #name " is malformed"                                            \
+    }
     PARAMETER(mchid, 1, 64, is_token_char),
     PARAMETER(nonce_str, 16, 64, is_token_char),
     PARAMETER(timestamp, 1, 12, is_digit),

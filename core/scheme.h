@@ -6,8 +6,8 @@
  *   request message:  METHOD\n target-as-sent\n timestamp\n nonce\n body\n
  *   answer message:   timestamp\n nonce\n body\n
  * Schemas: WECHATPAY2-SHA256-RSA2048 (answers carry Wechatpay-...), PAY-SHA256-RSA2048 and
- * PAY-HMAC-SHA256 (answers carry Pay-...). The algorithm is the key record's; a schema that does not
- * fit the key's algorithm is refused by the caller with scheme_fits.
+ * PAY-HMAC-SHA256 (answers carry Pay-...). The algorithm is the key record's; a schema that does
+ * not fit the key's algorithm is refused by the caller with scheme_fits.
  */
 #ifndef CORE_SCHEME_H
 #define CORE_SCHEME_H

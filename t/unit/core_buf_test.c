@@ -134,12 +134,9 @@ static void test_consume(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_additions),
-        cmocka_unit_test(test_exact_cap),
-        cmocka_unit_test(test_failure_is_sticky),
-        cmocka_unit_test(test_growth_up_to_each_cap),
-        cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_additions),         cmocka_unit_test(test_exact_cap),
+        cmocka_unit_test(test_failure_is_sticky), cmocka_unit_test(test_growth_up_to_each_cap),
+        cmocka_unit_test(test_reserve),           cmocka_unit_test(test_consume),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

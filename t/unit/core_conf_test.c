@@ -375,13 +375,32 @@ static void test_durations(void **state)
         const char *text;
         int64_t ms;
     } good[] = {
-        {"50ms", 50}, {"5s", 5000}, {"2m", 120000}, {"3h", 10800000}, {"7d", 604800000},
-        {"0s", 0}, {"9223372036854775807ms", INT64_MAX},
+        {"50ms", 50},
+        {"5s", 5000},
+        {"2m", 120000},
+        {"3h", 10800000},
+        {"7d", 604800000},
+        {"0s", 0},
+        {"9223372036854775807ms", INT64_MAX},
     };
-    static const char *const bad[] = {
-        "", "5", "ms", "s", "-5s", "+5s", "5 s", "5S", "5M", "5sec", "1.5s", "05s", "1h30m",
-        "5s ", " 5s", "9223372036854775808ms", "9223372036854775807s", "106751991168d",
-    };
+    static const char *const bad[] = {"",
+                                      "5",
+                                      "ms",
+                                      "s",
+                                      "-5s",
+                                      "+5s",
+                                      "5 s",
+                                      "5S",
+                                      "5M",
+                                      "5sec",
+                                      "1.5s",
+                                      "05s",
+                                      "1h30m",
+                                      "5s ",
+                                      " 5s",
+                                      "9223372036854775808ms",
+                                      "9223372036854775807s",
+                                      "106751991168d"};
     (void)state;
 
     for (size_t i = 0; i < COUNT(good); i++) {
@@ -400,10 +419,17 @@ static void test_durations(void **state)
 
 static void test_sizes_and_switches(void **state)
 {
-    static const char *const bad[] = {
-        "", "k", "-1", "1.5k", "1kb", "1 k", "0x10", "1t", "010", "9223372036854775808",
-        "9007199254740992k",
-    };
+    static const char *const bad[] = {"",
+                                      "k",
+                                      "-1",
+                                      "1.5k",
+                                      "1kb",
+                                      "1 k",
+                                      "0x10",
+                                      "1t",
+                                      "010",
+                                      "9223372036854775808",
+                                      "9007199254740992k"};
     int64_t n = 42;
     bool on = false;
     (void)state;
@@ -473,8 +499,7 @@ static void test_check(void **state)
 
     assert_string_equal(check("listen a; allow b; allow c d; role x { any; } flag;"), "");
     assert_string_equal(check("listen a;\nnope;"), "t:2: unknown directive \"nope\"");
-    assert_string_equal(check("listen a;\nlisten b;"),
-                        "t:2: \"listen\" is repeated, first at t:1");
+    assert_string_equal(check("listen a;\nlisten b;"), "t:2: \"listen\" is repeated, first at t:1");
     assert_string_equal(check("listen;"),
                         "t:1: wrong number of arguments (0), expected: listen ADDRESS");
     assert_string_equal(check("listen a;\nallow a b c;"),

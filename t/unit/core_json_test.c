@@ -98,15 +98,83 @@ static void test_accepts(void **state)
 static void test_refuses_syntax(void **state)
 {
     static const char *const bad[] = {
-        "", " ", "\n", "nul", "nulll", "True", "truefalse", "undefined", "NaN", "Infinity",
-        "-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "0x10", "1_000", "1 2", "--1",
-        "\"", "\"a", "'a'", "a", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\\"", "\"\\",
-        "\"\\u", "\"\t\"", "\"\n\"", "\"\x01\"", "\"\x1f\"",
-        "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[1,,2]", "[1}", "[1]]",
-        "{", "}", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{\"a\" 1}",
-        "{a:1}", "{1:1}", "{null:1}", "{\"a\"}", "{,}", "{\"a\":1 \"b\":2}", "{\"a\"::1}",
-        "{\"a\":1]", "{} x", "{}{}", "{},", "1,", "null null", "[]\"\"", "[1]//x", "/**/1",
-        "// c\n1", "#\n1", "\xef\xbb\xbf{}", "{\"a\":1};", "\\u0041", "[\\n]", "(1)",
+        "",
+        " ",
+        "\n",
+        "nul",
+        "nulll",
+        "True",
+        "truefalse",
+        "undefined",
+        "NaN",
+        "Infinity",
+        "-",
+        "+1",
+        "01",
+        "-01",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x10",
+        "1_000",
+        "1 2",
+        "--1",
+        "\"",
+        "\"a",
+        "'a'",
+        "a",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"\\\"",
+        "\"\\",
+        "\"\\u",
+        "\"\t\"",
+        "\"\n\"",
+        "\"\x01\"",
+        "\"\x1f\"",
+        "[",
+        "]",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1,,2]",
+        "[1}",
+        "[1]]",
+        "{",
+        "}",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,",
+        "{\"a\":1,}",
+        "{\"a\" 1}",
+        "{a:1}",
+        "{1:1}",
+        "{null:1}",
+        "{\"a\"}",
+        "{,}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\"::1}",
+        "{\"a\":1]",
+        "{} x",
+        "{}{}",
+        "{},",
+        "1,",
+        "null null",
+        "[]\"\"",
+        "[1]//x",
+        "/**/1",
+        "// c\n1",
+        "#\n1",
+        "\xef\xbb\xbf{}",
+        "{\"a\":1};",
+        "\\u0041",
+        "[\\n]",
+        "(1)",
     };
     (void)state;
 
@@ -138,12 +206,21 @@ static void test_every_prefix_is_refused(void **state)
 
 static void test_refuses_nul_and_surrogates(void **state)
 {
-    static const char *const lone[] = {
-        "\"\\ud800\"", "\"\\uDBFF\"", "\"\\udc00\"", "\"\\uDFFF\"", "\"\\ud800x\"",
-        "\"\\ud800\\u0041\"", "\"\\ud800\\ud800\\udc00\"", "\"\\udc00\\ud800\"",
-        "\"\\ud800\\\\udc00\"", "\"\\ud800\\n\"", "\"\\ud83d\\ude00\\ude00\"", "\"\\ud800\\ud",
-        "{\"\\ud800\":1}", "\"\\ud800\\", "\"\\ud800",
-    };
+    static const char *const lone[] = {"\"\\ud800\"",
+                                       "\"\\uDBFF\"",
+                                       "\"\\udc00\"",
+                                       "\"\\uDFFF\"",
+                                       "\"\\ud800x\"",
+                                       "\"\\ud800\\u0041\"",
+                                       "\"\\ud800\\ud800\\udc00\"",
+                                       "\"\\udc00\\ud800\"",
+                                       "\"\\ud800\\\\udc00\"",
+                                       "\"\\ud800\\n\"",
+                                       "\"\\ud83d\\ude00\\ude00\"",
+                                       "\"\\ud800\\ud",
+                                       "{\"\\ud800\":1}",
+                                       "\"\\ud800\\",
+                                       "\"\\ud800"};
     (void)state;
 
     for (size_t i = 0; i < COUNT(lone); i++)
@@ -158,15 +235,40 @@ static void test_refuses_nul_and_surrogates(void **state)
 
 static void test_utf8(void **state)
 {
-    static const char *const good[] = {
-        "", "a", "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
-        "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
-    };
+    static const char *const good[] = {"",
+                                       "a",
+                                       "\x7f",
+                                       "\xc2\x80",
+                                       "\xdf\xbf",
+                                       "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",
+                                       "\xee\x80\x80",
+                                       "\xef\xbf\xbf",
+                                       "\xf0\x90\x80\x80",
+                                       "\xf4\x8f\xbf\xbf"};
     static const char *const bad[] = {
-        "\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41", "\xc2\xc0", "\xe0\x80\x80",
-        "\xe0\x9f\xbf", "\xe1\x80", "\xe1\x80\x41", "\xed\xa0\x80", "\xed\xbf\xbf",
-        "\xf0\x80\x80\x80", "\xf0\x8f\xbf\xbf", "\xf1\x80\x80", "\xf4\x90\x80\x80",
-        "\xf5\x80\x80\x80", "\xf8\x88\x80\x80\x80", "\xfe", "\xff", "\xc4\xe3", /* GBK */
+        "\x80",
+        "\xbf",
+        "\xc0\x80",
+        "\xc1\xbf",
+        "\xc2",
+        "\xc2\x41",
+        "\xc2\xc0",
+        "\xe0\x80\x80",
+        "\xe0\x9f\xbf",
+        "\xe1\x80",
+        "\xe1\x80\x41",
+        "\xed\xa0\x80",
+        "\xed\xbf\xbf",
+        "\xf0\x80\x80\x80",
+        "\xf0\x8f\xbf\xbf",
+        "\xf1\x80\x80",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80",
+        "\xf8\x88\x80\x80\x80",
+        "\xfe",
+        "\xff",
+        "\xc4\xe3", /* GBK */
     };
     (void)state;
 
@@ -190,8 +292,7 @@ static void test_duplicate_keys(void **state)
     assert_string_equal(refuse(SLICE("{\"amount\":1,\"b\":2,\"amount\":3}"), NULL),
                         "duplicate key");
     assert_slice(err.key, "amount");
-    assert_string_equal(refuse(SLICE("[{\"x\":{\"a\":1,\"\\u0061\":2}}]"), NULL),
-                        "duplicate key");
+    assert_string_equal(refuse(SLICE("[{\"x\":{\"a\":1,\"\\u0061\":2}}]"), NULL), "duplicate key");
     assert_slice(err.key, "a");
     assert_string_equal(refuse(SLICE("{\"\":1,\"\":2}"), NULL), "duplicate key");
 }
@@ -246,14 +347,16 @@ static void test_depth(void **state)
     assert_string_equal(refuse(SLICE("[[{\"a\":{}}]]"), &limits), "too deep");
     /* depth, not number */
     assert_int_equal(json_parse(&arena, SLICE("[[[1],[2]],[[3],[4]],{},{}]"), &limits,
-                                &(const struct json *){NULL}, &err), 0);
+                                &(const struct json *){NULL}, &err),
+                     0);
     memset(text, '[', sizeof(text));
     assert_string_equal(refuse(slice_n(text, sizeof(text)), NULL), "too deep");
     limits.depth = 1000; /* yajl's own stack grows with it */
     for (size_t i = 0; i < sizeof(text); i++)
         text[i] = i < sizeof(text) / 2 ? '[' : ']';
     assert_int_equal(json_parse(&arena, slice_n(text, sizeof(text)), &limits,
-                                &(const struct json *){NULL}, &err), 0);
+                                &(const struct json *){NULL}, &err),
+                     0);
 }
 
 /* The largest depth that a caller can get, with escapes in between: yajl's buffers interleave. */
@@ -292,8 +395,8 @@ static void test_value_count(void **state)
     struct json_limits limits = {.values = 4};
     (void)state;
 
-    assert_int_equal(json_parse(&arena, SLICE("[1,[2]]"), &limits,
-                                &(const struct json *){NULL}, &err), 0);
+    assert_int_equal(
+        json_parse(&arena, SLICE("[1,[2]]"), &limits, &(const struct json *){NULL}, &err), 0);
     assert_string_equal(refuse(SLICE("[1,[2,3]]"), &limits), "too many values");
     assert_string_equal(refuse(SLICE("[1,[2],{}]"), &limits), "too many values");
     assert_string_equal(refuse(SLICE("{\"a\":1,\"b\":2,\"c\":3,\"d\":4}"), &limits),
@@ -318,12 +421,12 @@ static void test_default_value_count(void **state)
     buf_release(&b);
 }
 
-/* Whatever the length of a string, with and without escapes, ended or not: yajl's memory suffices. */
+/* Whatever the length of a string, with and without escapes, ended or not: memory suffices. */
 static void test_string_lengths(void **state)
 {
-    static const size_t lengths[] = {0,    1,    100,   503,   504,    505,    2030,   2047,
-                                     2048, 2049, 4095,  4096,  4097,   9000,   65535,  65536,
-                                     65537, 100000, 131071, 131073, 1 << 20, (1 << 20) + 1};
+    static const size_t lengths[] = {
+        0,    1,    100,  503,   504,   505,   2030,   2047,   2048,   2049,    4095,
+        4096, 4097, 9000, 65535, 65536, 65537, 100000, 131071, 131073, 1 << 20, (1 << 20) + 1};
     struct buf b;
     (void)state;
 
@@ -444,9 +547,8 @@ static void test_get(void **state)
 static void test_int64(void **state)
 {
     static const char *const bad[] = {
-        "1.0", "1e2", "88.88", "-0", "9223372036854775808", "\"1\"", "true", "null", "[1]", "{}",
-        "99999999999999999999999999",
-    };
+        "1.0",  "1e2",  "88.88", "-0", "9223372036854775808",       "\"1\"",
+        "true", "null", "[1]",   "{}", "99999999999999999999999999"};
     int64_t n = 42;
     (void)state;
 
@@ -527,11 +629,10 @@ static void test_escaping(void **state)
     /* not UTF-8: the output is JSON nevertheless */
     assert_string_written(SLICE("a\xffz"), "\"a\xef\xbf\xbdz\"");
     assert_string_written(SLICE("\xe4\xb8"), "\"\xef\xbf\xbd\xef\xbf\xbd\"");
-    assert_string_written(SLICE("\xed\xa0\x80\""),
-                          "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\\"\"");
+    assert_string_written(SLICE("\xed\xa0\x80\""), "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\\"\"");
 }
 
-/* RFC 8259 allows it, our own parser refuses it: a NUL never enters, but must not break the form. */
+/* RFC 8259 allows it, our own parser refuses it: it never enters, but must not break the form. */
 static void test_nul_is_escaped(void **state)
 {
     struct json_writer w;

@@ -74,8 +74,7 @@ static void test_urls_refused(void **state)
         "http://[]/", "http://[::1/", "http://::1/", "http://[::1]x/", "http://[::1]:/",
         "http://[::1]80/", "http://[::g]/", "http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/",
         "http://[1.2.3.4]/", "http://[[::1]]/", "http://[::1]]/", "http://[v1.a]/",
-        "http://[1:2:3:4:5:6:7:8:9]/", "http://[0000000000000000000000000000000000000000000::1]/",
-    };
+        "http://[1:2:3:4:5:6:7:8:9]/", "http://[0000000000000000000000000000000000000000000::1]/"};
     (void)state;
 
     for (size_t i = 0; i < COUNT(bad); i++) {
@@ -132,47 +131,82 @@ static void test_classes(void **state)
         const char *text;
         enum addr_class class;
     } cases[] = {
-        {"8.8.8.8", ADDR_PUBLIC}, {"1.0.0.0", ADDR_PUBLIC}, {"223.255.255.255", ADDR_PUBLIC},
-        {"9.255.255.255", ADDR_PUBLIC}, {"11.0.0.0", ADDR_PUBLIC},
-        {"0.0.0.0", ADDR_RESERVED}, {"0.1.2.3", ADDR_RESERVED},
-        {"10.0.0.0", ADDR_PRIVATE}, {"10.255.255.255", ADDR_PRIVATE},
-        {"100.63.255.255", ADDR_PUBLIC}, {"100.64.0.0", ADDR_PRIVATE},
-        {"100.100.100.200", ADDR_PRIVATE}, {"100.127.255.255", ADDR_PRIVATE},
+        {"8.8.8.8", ADDR_PUBLIC},
+        {"1.0.0.0", ADDR_PUBLIC},
+        {"223.255.255.255", ADDR_PUBLIC},
+        {"9.255.255.255", ADDR_PUBLIC},
+        {"11.0.0.0", ADDR_PUBLIC},
+        {"0.0.0.0", ADDR_RESERVED},
+        {"0.1.2.3", ADDR_RESERVED},
+        {"10.0.0.0", ADDR_PRIVATE},
+        {"10.255.255.255", ADDR_PRIVATE},
+        {"100.63.255.255", ADDR_PUBLIC},
+        {"100.64.0.0", ADDR_PRIVATE},
+        {"100.100.100.200", ADDR_PRIVATE},
+        {"100.127.255.255", ADDR_PRIVATE},
         {"100.128.0.0", ADDR_PUBLIC},
-        {"127.0.0.1", ADDR_LOOPBACK}, {"127.255.255.254", ADDR_LOOPBACK},
-        {"169.254.169.254", ADDR_LINK_LOCAL}, {"169.253.0.0", ADDR_PUBLIC},
-        {"172.15.255.255", ADDR_PUBLIC}, {"172.16.0.0", ADDR_PRIVATE},
-        {"172.31.255.255", ADDR_PRIVATE}, {"172.32.0.0", ADDR_PUBLIC},
-        {"192.0.0.8", ADDR_RESERVED}, {"192.0.2.1", ADDR_RESERVED}, {"192.0.1.1", ADDR_PUBLIC},
-        {"192.88.99.1", ADDR_RESERVED}, {"192.168.0.1", ADDR_PRIVATE},
-        {"192.169.0.0", ADDR_PUBLIC}, {"198.17.255.255", ADDR_PUBLIC},
-        {"198.18.0.0", ADDR_RESERVED}, {"198.19.255.255", ADDR_RESERVED},
-        {"198.20.0.0", ADDR_PUBLIC}, {"198.51.100.7", ADDR_RESERVED},
-        {"203.0.113.9", ADDR_RESERVED}, {"224.0.0.1", ADDR_RESERVED},
-        {"240.0.0.1", ADDR_RESERVED}, {"255.255.255.255", ADDR_RESERVED},
-        {"::1", ADDR_LOOPBACK}, {"::", ADDR_RESERVED}, {"::2", ADDR_RESERVED},
-        {"fe80::1", ADDR_LINK_LOCAL}, {"febf::1", ADDR_LINK_LOCAL}, {"fec0::1", ADDR_PRIVATE},
-        {"fc00::1", ADDR_PRIVATE}, {"fdff::1", ADDR_PRIVATE}, {"ff02::1", ADDR_RESERVED},
-        {"2001:db8::1", ADDR_RESERVED}, {"2001:20::1", ADDR_RESERVED}, {"100::1", ADDR_RESERVED},
-        {"3fff::1", ADDR_RESERVED}, {"3fff:1000::1", ADDR_PUBLIC}, {"4000::1", ADDR_RESERVED},
-        {"2400:3200::1", ADDR_PUBLIC}, {"2001:4860:4860::8888", ADDR_PUBLIC},
+        {"127.0.0.1", ADDR_LOOPBACK},
+        {"127.255.255.254", ADDR_LOOPBACK},
+        {"169.254.169.254", ADDR_LINK_LOCAL},
+        {"169.253.0.0", ADDR_PUBLIC},
+        {"172.15.255.255", ADDR_PUBLIC},
+        {"172.16.0.0", ADDR_PRIVATE},
+        {"172.31.255.255", ADDR_PRIVATE},
+        {"172.32.0.0", ADDR_PUBLIC},
+        {"192.0.0.8", ADDR_RESERVED},
+        {"192.0.2.1", ADDR_RESERVED},
+        {"192.0.1.1", ADDR_PUBLIC},
+        {"192.88.99.1", ADDR_RESERVED},
+        {"192.168.0.1", ADDR_PRIVATE},
+        {"192.169.0.0", ADDR_PUBLIC},
+        {"198.17.255.255", ADDR_PUBLIC},
+        {"198.18.0.0", ADDR_RESERVED},
+        {"198.19.255.255", ADDR_RESERVED},
+        {"198.20.0.0", ADDR_PUBLIC},
+        {"198.51.100.7", ADDR_RESERVED},
+        {"203.0.113.9", ADDR_RESERVED},
+        {"224.0.0.1", ADDR_RESERVED},
+        {"240.0.0.1", ADDR_RESERVED},
+        {"255.255.255.255", ADDR_RESERVED},
+        {"::1", ADDR_LOOPBACK},
+        {"::", ADDR_RESERVED},
+        {"::2", ADDR_RESERVED},
+        {"fe80::1", ADDR_LINK_LOCAL},
+        {"febf::1", ADDR_LINK_LOCAL},
+        {"fec0::1", ADDR_PRIVATE},
+        {"fc00::1", ADDR_PRIVATE},
+        {"fdff::1", ADDR_PRIVATE},
+        {"ff02::1", ADDR_RESERVED},
+        {"2001:db8::1", ADDR_RESERVED},
+        {"2001:20::1", ADDR_RESERVED},
+        {"100::1", ADDR_RESERVED},
+        {"3fff::1", ADDR_RESERVED},
+        {"3fff:1000::1", ADDR_PUBLIC},
+        {"4000::1", ADDR_RESERVED},
+        {"2400:3200::1", ADDR_PUBLIC},
+        {"2001:4860:4860::8888", ADDR_PUBLIC},
         /* IPv4 in disguise: mapped, NAT64, 6to4, Teredo (inverted), compatible, SIIT */
-        {"::ffff:127.0.0.1", ADDR_LOOPBACK}, {"::ffff:10.1.2.3", ADDR_PRIVATE},
-        {"::ffff:8.8.8.8", ADDR_PUBLIC}, {"64:ff9b::127.0.0.1", ADDR_LOOPBACK},
-        {"64:ff9b::169.254.169.254", ADDR_LINK_LOCAL}, {"64:ff9b::8.8.8.8", ADDR_PUBLIC},
-        {"64:ff9b:1::8.8.8.8", ADDR_RESERVED}, {"2002:7f00:1::", ADDR_LOOPBACK},
-        {"2002:c0a8:101::1", ADDR_PRIVATE}, {"2002:808:808::1", ADDR_PUBLIC},
+        {"::ffff:127.0.0.1", ADDR_LOOPBACK},
+        {"::ffff:10.1.2.3", ADDR_PRIVATE},
+        {"::ffff:8.8.8.8", ADDR_PUBLIC},
+        {"64:ff9b::127.0.0.1", ADDR_LOOPBACK},
+        {"64:ff9b::169.254.169.254", ADDR_LINK_LOCAL},
+        {"64:ff9b::8.8.8.8", ADDR_PUBLIC},
+        {"64:ff9b:1::8.8.8.8", ADDR_RESERVED},
+        {"2002:7f00:1::", ADDR_LOOPBACK},
+        {"2002:c0a8:101::1", ADDR_PRIVATE},
+        {"2002:808:808::1", ADDR_PUBLIC},
         {"2001:0:4136:e378:8000:63bf:80ff:fffe", ADDR_LOOPBACK},
         {"2001:0:4136:e378:8000:63bf:3fff:fdd2", ADDR_RESERVED} /* 192.0.2.45 */,
-        {"2001:0:4136:e378:8000:63bf:f7f7:f7f7", ADDR_PUBLIC}, {"::7f00:1", ADDR_RESERVED},
+        {"2001:0:4136:e378:8000:63bf:f7f7:f7f7", ADDR_PUBLIC},
+        {"::7f00:1", ADDR_RESERVED},
         {"::ffff:0:127.0.0.1", ADDR_RESERVED},
     };
     union address a;
     (void)state;
 
     for (size_t i = 0; i < COUNT(cases); i++)
-        assert_case(addr_classify(address(&a, cases[i].text, 80)) == cases[i].class,
-                    cases[i].text);
+        assert_case(addr_classify(address(&a, cases[i].text, 80)) == cases[i].class, cases[i].text);
     memset(&a, 0, sizeof(a));
     a.sa.sa_family = AF_UNIX;
     assert_int_equal(addr_classify(&a.sa), ADDR_RESERVED);
@@ -218,13 +252,37 @@ static void test_rules(void **state)
 
 static void test_rules_refused(void **state)
 {
-    static const char *const bad[] = {
-        "", "a", "localhost", "127.0.0", "127.1", "0x7f.0.0.1", "127.0.0.1:", "127.0.0.1:0",
-        "127.0.0.1:65536", "127.0.0.1:x", "127.0.0.1/33", "127.0.0.1/", "127.0.0.1/-1",
-        "127.0.0.1/8:80", "127.0.0.1:80/8", "::1/129", "::1/", "[::1]/8", "[::1", "[::1]:",
-        "[::1]:0", "[::1]80", "[127.0.0.1]:80", "[127.0.0.1]", "fe80::1%eth0", " 127.0.0.1",
-        "127.0.0.1 ", ":80", "/8", "[]:80", "127.0.0.1/08",
-    };
+    static const char *const bad[] = {"",
+                                      "a",
+                                      "localhost",
+                                      "127.0.0",
+                                      "127.1",
+                                      "0x7f.0.0.1",
+                                      "127.0.0.1:",
+                                      "127.0.0.1:0",
+                                      "127.0.0.1:65536",
+                                      "127.0.0.1:x",
+                                      "127.0.0.1/33",
+                                      "127.0.0.1/",
+                                      "127.0.0.1/-1",
+                                      "127.0.0.1/8:80",
+                                      "127.0.0.1:80/8",
+                                      "::1/129",
+                                      "::1/",
+                                      "[::1]/8",
+                                      "[::1",
+                                      "[::1]:",
+                                      "[::1]:0",
+                                      "[::1]80",
+                                      "[127.0.0.1]:80",
+                                      "[127.0.0.1]",
+                                      "fe80::1%eth0",
+                                      " 127.0.0.1",
+                                      "127.0.0.1 ",
+                                      ":80",
+                                      "/8",
+                                      "[]:80",
+                                      "127.0.0.1/08"};
     struct addr_rule rule = {.port = 42};
     (void)state;
 
@@ -254,12 +312,9 @@ static void test_rule_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_urls),
-        cmocka_unit_test(test_urls_refused),
-        cmocka_unit_test(test_long_host),
-        cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_rules_refused),
+        cmocka_unit_test(test_urls),       cmocka_unit_test(test_urls_refused),
+        cmocka_unit_test(test_long_host),  cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_rules),      cmocka_unit_test(test_rules_refused),
         cmocka_unit_test(test_rule_lists),
     };
 

@@ -14,10 +14,10 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Names the case of a table in the test's output when `ok` is false. */
-#define assert_case(ok, name)                                                                     \
-    do {                                                                                          \
-        if (!(ok))                                                                                \
-            fail_msg("%s (line %d): %s", #ok, __LINE__, (name));                                  \
+#define assert_case(ok, name)                                                                      \
+    do {                                                                                           \
+        if (!(ok))                                                                                 \
+            fail_msg("%s (line %d): %s", #ok, __LINE__, (name));                                   \
     } while (0)
 
 static inline void assert_slice(struct slice got, const char *want)
