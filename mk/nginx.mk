@@ -7,22 +7,21 @@
 # nginx's sources come as Debian's source package and are kept in build-cache/.
 
 NGINX_SRC    ?= /usr/share/nginx/src
-NGINX_DEB    ?= 1.22.1-9+deb12u9
-NGINX_CACHE  := build-cache/nginx-$(NGINX_DEB)
+NGINX_CACHE  := build-cache/nginx
 EDGE_SOURCES := config $(wildcard ngx_pay_module/* core/*.[ch])
 
 build/nginx.stamp: $(EDGE_SOURCES)
 	@mkdir -p build/nginx
 	cd $(NGINX_SRC) && bash -c '. ./conf_flags; ./configure "$${NGX_CONF_FLAGS[@]}" \
 	    --with-cc-opt="-g -O2 -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2" \
-	    --add-dynamic-module=$(CURDIR) --builddir=$(CURDIR)/build/nginx' > build/nginx/configure.log \
-	    || { tail -20 build/nginx/configure.log; exit 1; }
+	    --add-dynamic-module=$(CURDIR) --builddir=$(CURDIR)/build/nginx' > $(CURDIR)/build/nginx/configure.log \
+	    || { tail -20 $(CURDIR)/build/nginx/configure.log; exit 1; }
 	$(MAKE) -f $(CURDIR)/build/nginx/Makefile -C $(NGINX_SRC) modules
 	mv -f build/nginx/ngx_http_pay_core_module.so build/ngx_http_pay_core_module.so
 	@touch $@
 
 $(NGINX_CACHE)/configure:
-	mk/fetch-nginx $(NGINX_DEB) $(NGINX_CACHE)
+	mk/fetch-nginx $(NGINX_CACHE)
 
 NGINX_STATIC := --with-debug --with-threads --with-http_ssl_module --with-http_v2_module \
                 --with-http_realip_module --with-http_stub_status_module --with-http_auth_request_module
