@@ -11,7 +11,8 @@ struct http_header {
     struct slice value;
 };
 
-/* First header of that name (case-insensitive), SLICE_NULL if none; *count (may be NULL) = how many. */
+/* First header of that name (case-insensitive), SLICE_NULL if none; *count (may be NULL) = how
+ * many. */
 struct slice http_find(const struct http_header *h, size_t n, const char *name, size_t *count);
 
 #endif

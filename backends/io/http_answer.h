@@ -1,10 +1,12 @@
 /*
- * http_answer - incremental parser of one HTTP/1.1 answer, strict (RFC 9112). No I/O, no allocation.
+ * http_answer - incremental parser of one HTTP/1.1 answer, strict (RFC 9112). No I/O, no
+ * allocation.
  *
  * The caller collects bytes in one buffer that begins with the answer's first byte and calls
  * answer_parse after each addition; the buffer may move between calls, its bytes may not. Chunks
- * are put together in place. Answers of the 1xx class are skipped. What could be read in two ways is
- * refused: bare CR or LF, folded lines, Content-Length beside Transfer-Encoding, differing lengths.
+ * are put together in place. Answers of the 1xx class are skipped. What could be read in two ways
+ * is refused: bare CR or LF, folded lines, Content-Length beside Transfer-Encoding, differing
+ * lengths.
  */
 #ifndef IO_HTTP_ANSWER_H
 #define IO_HTTP_ANSWER_H

@@ -1,12 +1,13 @@
 /*
- * DESIGN. One connection carries one call at a time; there is no pipelining, for an answer that belongs to
- * the wrong call would be worse than a connection more. A request is written straight from the
- * caller's memory in the moment it is sent, and an answer that arrives in one piece is parsed where it
- * was read, so that the usual call copies nothing and costs one sendmsg and one recv.
+ * DESIGN. One connection carries one call at a time; there is no pipelining, for an answer that
+ * belongs to the wrong call would be worse than a connection more. A request is written straight
+ * from the caller's memory in the moment it is sent, and an answer that arrives in one piece is
+ * parsed where it was read, so that the usual call copies nothing and costs one sendmsg and one
+ * recv.
  *
  * Never a second send. A connection is looked at before it is used; if even so the very first write
- * fails without taking a byte, nothing has left the process and another connection may serve. As soon
- * as one byte was taken the call ends with whatever this connection brings.
+ * fails without taking a byte, nothing has left the process and another connection may serve. As
+ * soon as one byte was taken the call ends with whatever this connection brings.
  *
  * A connection's state is the list it is in: idle or busy.
  */
@@ -24,9 +25,10 @@
 
 #define SCRATCH_BYTES 65536
 #define HEAD_MAX      65536
-#define CHUNK_SLACK   16384              /* chunk sizes beside what max_answer counts */
-#define IDLE_KEEP_US  (50 * USEC_PER_SEC) /* below nginx's keepalive_timeout of 75 s: we close first */
-#define SWEEP_US      (10 * USEC_PER_SEC)
+#define CHUNK_SLACK   16384 /* chunk sizes beside what max_answer counts */
+#define IDLE_KEEP_US                                                                               \
+    (50 * USEC_PER_SEC) /* below nginx's keepalive_timeout of 75 s: we close first */
+#define SWEEP_US (10 * USEC_PER_SEC)
 
 struct egress_conn {
     struct http_egress *e;
@@ -34,8 +36,8 @@ struct egress_conn {
     struct event readable, writable, deadline;
     int fd;
     bool busy;
-    bool sent_some;  /* of the call's request */
-    bool cut_short;  /* the peer stopped reading our request */
+    bool sent_some; /* of the call's request */
+    bool cut_short; /* the peer stopped reading our request */
     int64_t idle_since;
     http_egress_cb *cb;
     void *arg;

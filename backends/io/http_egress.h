@@ -2,8 +2,8 @@
  * http_egress - our own small HTTP/1.1 client to nginx's egress on a unix socket. It never sends a
  * request twice (libcurl would, on a reused connection that died: DESIGN.md section 4).
  *
- * Keepalive connections are kept in a pool; one that turned readable or closed while idle is dropped
- * before use. A call ends in exactly one callback.
+ * Keepalive connections are kept in a pool; one that turned readable or closed while idle is
+ * dropped before use. A call ends in exactly one callback.
  */
 #ifndef IO_HTTP_EGRESS_H
 #define IO_HTTP_EGRESS_H

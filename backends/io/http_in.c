@@ -1,296 +1,33 @@
 /*
- * DESIGN. libmicrohttpd keeps its connections in an epoll descriptor of its own; that descriptor is one
- * event of our loop, and MHD_run does what is ready. A request that is not answered inside the handler
- * is suspended: the library then neither reads from nor times out its connection, so its memory stays
- * until the answer is there. Answers given during a turn are sent by one MHD_run at the turn's end.
+ * DESIGN. libmicrohttpd keeps its connections in an epoll descriptor of its own; that descriptor is
+ * one event of our loop, and MHD_run does what is ready. A request that is not answered inside the
+ * handler is suspended: the library then neither reads from nor times out its connection, so its
+ * memory stays until the answer is there. Answers given during a turn are sent by one MHD_run at
+ * the turn's end.
  *
  * The library hands out the target only decoded, and the raw one through its log callback alone; a
  * signature covers the raw one, so a request is born in that callback (on_target).
  */
 #include "http_in.h"
 
-#include "core/problem.h"
-#include "listen.h"
-#include "log.h"
+#include "http_in_impl.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Head of a request, the library's list of its headers and the head of the answer must fit in. */
 #define CONNECTION_MEMORY  6144
-#define CONNECTION_SLACK   2048    /* idle keepalive connections beside those with a request */
-#define DRAIN_MAX          1048576 /* bytes of a too large body that are read to answer politely */
-#define METHOD_MAX         15
+#define CONNECTION_SLACK   2048 /* idle keepalive connections beside those with a request */
 #define FILE_MAX           1048576
 #define ANSWER_HEADERS_MAX 65536
-
-enum phase {
-    PHASE_READING, /* head or body still come in */
-    PHASE_HANDED,  /* the handler has it and owes an answer */
-    PHASE_ANSWERED,
-    PHASE_CUT
-};
-
-struct in_req {
-    struct http_req pub; /* first: the handler holds a pointer to it */
-    struct http_in *in;  /* NULL once http_in is gone */
-    struct MHD_Connection *conn;
-    struct MHD_Response *answer;
-    unsigned status;
-    enum phase phase;
-    bool in_handler; /* the handler is below us on the stack */
-    bool counted;    /* in http_in.active */
-    enum problem_code refusal;
-    struct buf body;
-    size_t drained;
-    struct in_req *prev, *next;
-    char method[METHOD_MAX + 1];
-    char target[];
-};
-
-struct http_in {
-    struct loop *loop;
-    struct http_in_conf conf;
-    struct MHD_Daemon *daemon;
-    struct listener listener;
-    uint16_t port;
-    struct event *ready; /* the library's epoll descriptor */
-    struct loop_timer *timer;
-    struct in_req *live;
-    size_t active;
-    struct buf scratch; /* NUL-terminated header of an answer */
-    bool run_deferred;
-    bool stopping;
-    bool dead;
-    char *cert, *key; /* the library keeps pointing into them */
-};
-
-/* ---- requests ---- */
-
-static void req_unlink(struct in_req *r)
-{
-    if (r->prev)
-        r->prev->next = r->next;
-    else if (r->in)
-        r->in->live = r->next;
-    if (r->next)
-        r->next->prev = r->prev;
-    r->prev = r->next = NULL;
-}
-
-static void req_free(struct in_req *r)
-{
-    if (r->answer)
-        MHD_destroy_response(r->answer);
-    buf_release(&r->body);
-    arena_release(&r->pub.arena);
-    free(r);
-}
-
-static void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
-{
-    struct http_in *h = cls;
-    size_t n = strlen(uri);
-    struct in_req *r = calloc(1, sizeof(*r) + n + 1);
-
-    (void)conn;
-    if (!r)
-        return NULL;
-    memcpy(r->target, uri, n);
-    r->pub.target = slice_n(r->target, n);
-    r->in = h;
-    arena_init(&r->pub.arena, h->conf.arena_cap);
-    buf_init(&r->body, h->conf.max_body);
-    r->next = h->live;
-    if (r->next)
-        r->next->prev = r;
-    h->live = r;
-    return r;
-}
-
-static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
-                         enum MHD_RequestTerminationCode why)
-{
-    struct in_req *r = *con_cls;
-
-    (void)cls;
-    (void)conn;
-    (void)why;
-    *con_cls = NULL;
-    if (!r || !r->in) /* without http_in it belongs to the handler until its answer */
-        return;
-    if (r->counted)
-        r->in->active--;
-    req_unlink(r);
-    req_free(r);
-}
-
-/* ---- answers ---- */
-
-static void add_header(struct http_in *h, struct MHD_Response *resp, struct slice name,
-                       struct slice value)
-{
-    struct buf *b = &h->scratch;
-
-    if (value.n == 0)
-        return; /* the library knows no empty values */
-    buf_clear(b);
-    buf_add_slice(b, name);
-    buf_add_char(b, '\0');
-    buf_add_slice(b, value);
-    buf_add_char(b, '\0');
-    if (!buf_ok(b) || MHD_add_response_header(resp, b->p, b->p + name.n + 1) != MHD_YES)
-        log_event(LOG_ERROR, "http_in_header_refused", LOG_S("header", name));
-}
-
-static struct MHD_Response *answer_new(struct http_in *h, const struct http_header *headers,
-                                       size_t n, struct slice body)
-{
-    void *p = body.n ? (void *)body.p : (void *)"";
-    struct MHD_Response *resp = MHD_create_response_from_buffer(
-        body.n, p, body.n ? MHD_RESPMEM_MUST_COPY : MHD_RESPMEM_PERSISTENT);
-
-    if (!resp)
-        return NULL;
-    for (size_t i = 0; i < n; i++)
-        add_header(h, resp, headers[i].name, headers[i].value);
-    if (h->stopping) /* so that the peer does not pick this connection for its next request */
-        add_header(h, resp, SLICE("Connection"), SLICE("close"));
-    return resp;
-}
-
-/* Refusals of http_in itself, in the form of all others. */
-static struct MHD_Response *refusal_new(struct http_in *h, enum problem_code code)
-{
-    const struct http_header headers[] = {
-        {SLICE("Content-Type"), SLICE(PROBLEM_CONTENT_TYPE)},
-        {SLICE("Retry-After"), SLICE("1")},
-    };
-    struct problem problem = {.code = code};
-    struct MHD_Response *resp;
-    struct buf b;
-
-    buf_init(&b, 4096);
-    problem_write(&b, &problem, SLICE_NULL);
-    resp = answer_new(h, headers, code == PROBLEM_OVERLOADED ? 2 : 1, buf_slice(&b));
-    buf_release(&b);
-    return resp;
-}
-
-static enum MHD_Result refuse(struct in_req *r, enum problem_code code)
-{
-    struct MHD_Response *resp = refusal_new(r->in, code);
-    enum MHD_Result rc = MHD_NO;
-
-    if (resp) {
-        rc = MHD_queue_response(r->conn, (unsigned)problem_status(code), resp);
-        MHD_destroy_response(resp);
-    }
-    r->phase = PHASE_ANSWERED;
-    return rc;
-}
-
-/* MHD_NO closes the connection: with nothing to say, that is the honest thing. */
-static enum MHD_Result send_answer(struct in_req *r)
-{
-    enum MHD_Result rc;
-
-    if (r->phase != PHASE_ANSWERED || !r->answer)
-        return MHD_NO;
-    rc = MHD_queue_response(r->conn, r->status, r->answer);
-    MHD_destroy_response(r->answer);
-    r->answer = NULL;
-    return rc;
-}
-
-/* ---- the library's view of a request: head, pieces of the body, end ---- */
-
-static enum MHD_Result on_head(struct in_req *r, struct MHD_Connection *conn, const char *method)
-{
-    size_t n = strlen(method);
-    struct slice length;
-    int64_t announced = 0;
-
-    r->conn = conn;
-    if (n > METHOD_MAX)
-        return refuse(r, PROBLEM_METHOD_NOT_ALLOWED);
-    memcpy(r->method, method, n);
-    r->pub.method = slice_n(r->method, n);
-    length = http_req_header(&r->pub, "Content-Length");
-    if (slice_int64(length, &announced) != 0 || announced <= 0)
-        return MHD_YES;
-    if (announced > DRAIN_MAX && (uint64_t)announced > r->in->conf.max_body)
-        return refuse(r, PROBLEM_BODY_TOO_LARGE);
-    if ((uint64_t)announced > r->in->conf.max_body)
-        r->refusal = PROBLEM_BODY_TOO_LARGE;
-    return MHD_YES;
-}
-
-static enum MHD_Result on_body(struct in_req *r, const char *data, size_t n)
-{
-    if (r->refusal == PROBLEM_NONE) {
-        buf_add(&r->body, data, n);
-        if (buf_ok(&r->body))
-            return MHD_YES;
-        r->refusal = r->body.n + n > r->body.cap ? PROBLEM_BODY_TOO_LARGE : PROBLEM_OVERLOADED;
-        buf_release(&r->body);
-    }
-    r->drained += n;
-    return r->drained > DRAIN_MAX ? MHD_NO : MHD_YES;
-}
-
-static enum MHD_Result hand_over(struct in_req *r)
-{
-    struct http_in *h = r->in;
-
-    if (r->refusal != PROBLEM_NONE)
-        return refuse(r, r->refusal);
-    if (h->active >= h->conf.max_requests)
-        return refuse(r, PROBLEM_OVERLOADED);
-    h->active++;
-    r->counted = true;
-    r->pub.body = buf_slice(&r->body);
-    r->phase = PHASE_HANDED;
-    r->in_handler = true;
-    h->conf.handler(h->conf.arg, &r->pub);
-    r->in_handler = false;
-    if (r->phase != PHASE_HANDED)
-        return send_answer(r);
-    MHD_suspend_connection(r->conn);
-    return MHD_YES;
-}
-
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url,
-                                  const char *method, const char *version, const char *data,
-                                  size_t *n, void **con_cls)
-{
-    struct in_req *r = *con_cls;
-    size_t had = *n;
-
-    (void)cls;
-    (void)url;
-    (void)version;
-    if (!r) /* no memory in on_target */
-        return MHD_NO;
-    if (!r->conn)
-        return on_head(r, conn, method);
-    if (had) {
-        *n = 0;
-        return on_body(r, data, had);
-    }
-    return r->phase == PHASE_READING ? hand_over(r) : send_answer(r);
-}
 
 /* ---- running the library ---- */
 
 static void on_run(void *arg);
 
-static void defer_run(struct http_in *h)
+void http_in_defer_run(struct http_in *h)
 {
     if (h->run_deferred)
         return;
@@ -306,7 +43,7 @@ static void run(struct http_in *h)
     if (MHD_get_timeout(h->daemon, &ms) != MHD_YES)
         loop_timer_clear(h->timer);
     else if (ms == 0)
-        defer_run(h);
+        http_in_defer_run(h);
     else
         loop_timer_set(h->timer, (int64_t)ms * USEC_PER_MSEC);
 }
@@ -375,13 +112,14 @@ static struct MHD_Daemon *start_daemon(struct http_in *h)
         {MHD_OPTION_END, 0, NULL},
     };
 
-    return MHD_start_daemon(
-        h->cert ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, on_request, h,
-        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)h->listener.fd, MHD_OPTION_URI_LOG_CALLBACK, on_target,
-        h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)(h->conf.max_requests + CONNECTION_SLACK), MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)h->conf.idle_timeout_s, MHD_OPTION_ARRAY, h->cert ? tls : tls + 2, MHD_OPTION_END);
+    return MHD_start_daemon(h->cert ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, on_request, h,
+                            MHD_OPTION_LISTEN_SOCKET, (MHD_socket)h->listener.fd,
+                            MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_NOTIFY_COMPLETED,
+                            on_completed, h, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
+                            (unsigned)(h->conf.max_requests + CONNECTION_SLACK),
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->conf.idle_timeout_s,
+                            MHD_OPTION_ARRAY, h->cert ? tls : tls + 2, MHD_OPTION_END);
 }
 
 /* The library's descriptor and timer become events of our loop. */
@@ -446,22 +184,6 @@ void http_in_stop(struct http_in *h)
     listen_close(&h->listener);
 }
 
-/* Requests without an answer lose their connection; what the handler holds is freed by its answer. */
-static void detach_all(struct http_in *h)
-{
-    struct in_req *next;
-
-    for (struct in_req *r = h->live; r; r = next) {
-        next = r->next;
-        if (r->phase != PHASE_HANDED)
-            continue;
-        MHD_resume_connection(r->conn);
-        req_unlink(r);
-        r->in = NULL;
-        r->conn = NULL;
-    }
-}
-
 void http_in_free(struct http_in *h)
 {
     if (!h)
@@ -469,7 +191,7 @@ void http_in_free(struct http_in *h)
     if (h->ready)
         event_free(h->ready);
     loop_timer_free(h->timer);
-    detach_all(h);
+    http_in_detach_all(h);
     if (h->daemon)
         MHD_stop_daemon(h->daemon);
     /* MHD_stop_daemon has closed the descriptor unless http_in_stop took it back before. */
@@ -491,101 +213,4 @@ size_t http_in_active(const struct http_in *h)
 uint16_t http_in_port(const struct http_in *h)
 {
     return h->port;
-}
-
-/* ---- the handler's view ---- */
-
-struct slice http_req_header(const struct http_req *req, const char *name)
-{
-    const struct in_req *r = (const struct in_req *)req;
-    const char *value = NULL;
-    size_t n = 0;
-
-    if (!r->conn || MHD_lookup_connection_value_n(r->conn, MHD_HEADER_KIND, name, strlen(name),
-                                                  &value, &n) != MHD_YES)
-        return SLICE_NULL;
-    return value ? slice_n(value, n) : SLICE_NULL;
-}
-
-struct collect {
-    struct http_header *out;
-    size_t n, max;
-};
-
-static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t nkey,
-                                 const char *value, size_t nvalue)
-{
-    struct collect *c = cls;
-
-    (void)kind;
-    if (c->n == c->max)
-        return MHD_NO;
-    c->out[c->n++] = (struct http_header){slice_n(key, nkey), slice_n(value, value ? nvalue : 0)};
-    return MHD_YES;
-}
-
-size_t http_req_headers(const struct http_req *req, struct http_header *out, size_t max)
-{
-    const struct in_req *r = (const struct in_req *)req;
-    struct collect c = {out, 0, max};
-
-    if (r->conn)
-        MHD_get_connection_values_n(r->conn, MHD_HEADER_KIND, on_header, &c);
-    return c.n;
-}
-
-/* The request leaves the handler's hands: on_request does the rest, now or when it is resumed. */
-static void req_resume(struct in_req *r, enum phase phase)
-{
-    r->phase = phase;
-    if (r->in_handler)
-        return;
-    MHD_resume_connection(r->conn);
-    defer_run(r->in);
-}
-
-void http_req_reply(struct http_req *req, int status, const struct http_header *headers, size_t n,
-                    struct slice body)
-{
-    struct in_req *r = (struct in_req *)req;
-
-    if (!r->in) {
-        req_free(r);
-        return;
-    }
-    if (r->phase != PHASE_HANDED)
-        abort(); /* a second answer would go to somebody else's request */
-    r->status = (unsigned)status;
-    r->answer = answer_new(r->in, headers, n, body);
-    req_resume(r, r->answer ? PHASE_ANSWERED : PHASE_CUT);
-}
-
-/* Dissolving the address of a TCP socket sends a reset at once; the library alone would send a FIN
- * first. A unix socket knows no reset: its peer reads the end. */
-static void cut_socket(struct MHD_Connection *conn)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-    const struct sockaddr none = {.sa_family = AF_UNSPEC};
-
-    if (!info)
-        return;
-    setsockopt(info->connect_fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    if (connect(info->connect_fd, &none, sizeof(none)) != 0)
-        shutdown(info->connect_fd, SHUT_RDWR);
-}
-
-void http_req_abort(struct http_req *req)
-{
-    struct in_req *r = (struct in_req *)req;
-
-    if (!r->in) {
-        req_free(r);
-        return;
-    }
-    if (r->phase != PHASE_HANDED)
-        abort();
-    cut_socket(r->conn);
-    req_resume(r, PHASE_CUT);
 }

@@ -1,6 +1,6 @@
 /*
- * http_in - inbound HTTP/1.1 through libmicrohttpd's epoll descriptor inside our loop. The only file
- * that knows the library.
+ * http_in - inbound HTTP/1.1 through libmicrohttpd's epoll descriptor inside our loop. Only
+ * http_in.c and http_req.c know the library.
  *
  * Life of a request: the handler is called once with method, target, headers and the whole body; it
  * answers at once or later with http_req_reply, exactly once. Until then the request and its arena
@@ -20,19 +20,19 @@ struct http_req {
     struct slice method;
     struct slice target; /* path[?query] exactly as sent */
     struct slice body;
-    struct arena arena;  /* capped by http_in_conf.arena_cap; freed after the reply */
-    void *user;          /* the handler's */
+    struct arena arena; /* capped by http_in_conf.arena_cap; freed after the reply */
+    void *user;         /* the handler's */
 };
 typedef void http_in_handler(void *arg, struct http_req *req);
 
 struct http_in_conf {
-    const char *unix_path;  /* either this (mode 0660, removed and made anew) ... */
-    const char *listen;     /* ... or "127.0.0.1:PORT" ("127.0.0.1:0" takes a free port) */
-    const char *tls_cert;   /* PEM file; with tls_key: HTTPS (paybank only) */
+    const char *unix_path; /* either this (mode 0660, removed and made anew) ... */
+    const char *listen;    /* ... or "127.0.0.1:PORT" ("127.0.0.1:0" takes a free port) */
+    const char *tls_cert;  /* PEM file; with tls_key: HTTPS (paybank only) */
     const char *tls_key;
-    size_t max_body;        /* default 65536 */
-    size_t max_requests;    /* default 10000 */
-    size_t arena_cap;       /* default 262144 */
+    size_t max_body;         /* default 65536 */
+    size_t max_requests;     /* default 10000 */
+    size_t arena_cap;        /* default 262144 */
     uint32_t idle_timeout_s; /* default 120: longer than nginx's keepalive */
     http_in_handler *handler;
     void *arg;
@@ -43,6 +43,8 @@ struct http_in *http_in_new(struct loop *l, const struct http_in_conf *conf, cha
 /* Stops accepting; requests in flight are still answered. */
 void http_in_stop(struct http_in *h);
 size_t http_in_active(const struct http_in *h);
+/* Not from inside the handler. Requests without an answer lose their connection, but stay valid
+ * until the handler has answered them (to nobody). */
 void http_in_free(struct http_in *h);
 uint16_t http_in_port(const struct http_in *h); /* of a TCP listener */
 

@@ -1,23 +1,24 @@
 /*
- * DESIGN. libcurl's multi interface says which sockets and which one timer it wants; both become events of
- * our loop, and each event ends in curl_multi_socket_action followed by a look at what is finished. Its
- * callbacks only take notes: libcurl forbids to add or remove transfers inside them.
+ * DESIGN. libcurl's multi interface says which sockets and which one timer it wants; both become
+ * events of our loop, and each event ends in curl_multi_socket_action followed by a look at what is
+ * finished. Its callbacks only take notes: libcurl forbids to add or remove transfers inside them.
  *
  * The address check sits where libcurl makes the socket. There the name is already resolved and the
  * address is the one that is connected to next, so a name that changes its mind between check and
  * use gains nothing. A reused connection was checked when it was opened.
  *
- * Easy handles are kept with their fixed options; a call only changes URL, headers, body and time-out.
+ * Easy handles are kept with their fixed options; a call only changes URL, headers, body and
+ * time-out.
  */
 #include "http_out.h"
 
 #include "http_out_impl.h"
 #include <stdlib.h>
 
-#define MAX_ACTIVE      1000
-#define MAX_ANSWER      4096
-#define MAX_SPARE       64
-#define MAX_IDLE        256 /* connections kept open */
+#define MAX_ACTIVE 1000
+#define MAX_ANSWER 4096
+#define MAX_SPARE  64
+#define MAX_IDLE   256 /* connections kept open */
 
 struct out_socket {
     struct http_out *o;
@@ -42,8 +43,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *kn
 {
     struct http_out *o = arg;
     struct out_socket *s = known;
-    short events = EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) |
-                   (what & CURL_POLL_OUT ? EV_WRITE : 0);
+    short events =
+        EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
 
     (void)easy;
     if (what == CURL_POLL_REMOVE) {
@@ -135,8 +136,7 @@ static void on_failed(void *arg)
     o->failed_end = &o->failed;
     o->failed_deferred = false;
     for (; c; c = next) {
-        struct http_out_result r = {
-            .error = c->error, .reason = c->reason, .retry_after_s = -1};
+        struct http_out_result r = {.error = c->error, .reason = c->reason, .retry_after_s = -1};
 
         next = c->next;
         tell(c, &r);
@@ -173,7 +173,8 @@ static void active_remove(struct out_call *c)
 
 static void finish(struct out_call *c, CURLcode code)
 {
-    struct http_out_result r = {.error = out_call_classify(c, code), .retry_after_s = c->retry_after_s};
+    struct http_out_result r = {.error = out_call_classify(c, code),
+                                .retry_after_s = c->retry_after_s};
     long status = 0;
 
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -188,8 +189,8 @@ static void finish(struct out_call *c, CURLcode code)
     tell(c, &r);
 }
 
-/* A callback may call http_out_free, which ends every transfer: the multi handle stays until the end of
- * the turn and then has no messages any more. */
+/* A callback may call http_out_free, which ends every transfer: the multi handle stays until the
+ * end of the turn and then has no messages any more. */
 static void finish_done(struct http_out *o)
 {
     struct out_call *c;

@@ -3,7 +3,8 @@
  *
  * Refused before a byte is sent: addresses that core/net classifies as not public unless a rule
  * allows them (checked on the address really connected to, so rebinding does not help), other
- * protocols than http and https, redirects (never followed). Proxies of the environment are ignored.
+ * protocols than http and https, redirects (never followed). Proxies of the environment are
+ * ignored.
  */
 #ifndef IO_HTTP_OUT_H
 #define IO_HTTP_OUT_H
@@ -24,12 +25,12 @@ struct http_out_conf {
 };
 
 enum http_out_error {
-    HTTP_OUT_OK,       /* status is set */
-    HTTP_OUT_REFUSED,  /* address not allowed */
-    HTTP_OUT_CONNECT,  /* DNS, connect, TLS */
+    HTTP_OUT_OK,      /* status is set */
+    HTTP_OUT_REFUSED, /* address not allowed */
+    HTTP_OUT_CONNECT, /* DNS, connect, TLS */
     HTTP_OUT_TIMEOUT,
-    HTTP_OUT_BROKEN,   /* anything after connecting, too large answers included */
-    HTTP_OUT_BUSY      /* over max_active */
+    HTTP_OUT_BROKEN, /* anything after connecting, too large answers included */
+    HTTP_OUT_BUSY    /* over max_active */
 };
 
 struct http_out_result {

@@ -1,6 +1,6 @@
 /*
- * http_out_impl - what http_out.c (transfers in the loop) and http_out_call.c (one call and what libcurl
- * tells about it) share. Nobody else includes it.
+ * http_out_impl - what http_out.c (transfers in the loop) and http_out_call.c (one call and what
+ * libcurl tells about it) share. Nobody else includes it.
  */
 #ifndef IO_HTTP_OUT_IMPL_H
 #define IO_HTTP_OUT_IMPL_H
@@ -17,7 +17,7 @@ struct out_call {
     struct buf url, body;
     struct buf answer;
     size_t head_bytes;
-    bool refused;   /* an address was not allowed */
+    bool refused; /* an address was not allowed */
     bool too_large;
     int64_t retry_after_s;
     int64_t began_us;

@@ -97,7 +97,8 @@ int listen_tcp(struct listener *s, const char *address, char *err, size_t n)
         return fail(err, n, "socket", address, errno);
     setsockopt(s->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(s->fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 ||
-        listen(s->fd, LISTEN_BACKLOG) != 0 || getsockname(s->fd, (struct sockaddr *)&sa, &len) != 0) {
+        listen(s->fd, LISTEN_BACKLOG) != 0 ||
+        getsockname(s->fd, (struct sockaddr *)&sa, &len) != 0) {
         int code = errno;
 
         listen_close(s);

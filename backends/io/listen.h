@@ -1,5 +1,6 @@
 /*
- * listen - listening sockets: a unix path (mode 0660) or 127.0.0.1:PORT, non-blocking, long backlog.
+ * listen - listening sockets: a unix path (mode 0660) or 127.0.0.1:PORT, non-blocking, long
+ * backlog.
  */
 #ifndef IO_LISTEN_H
 #define IO_LISTEN_H

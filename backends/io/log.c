@@ -1,8 +1,8 @@
 /*
- * DESIGN. Lines are collected in one buffer and written once a loop turn: a write for every line would
- * cost more than the line. Errors go out at once, together with what came before them, so that a
- * crash does not take its own explanation along. A log that cannot be written is counted, never waited
- * for: money does not stop for it.
+ * DESIGN. Lines are collected in one buffer and written once a loop turn: a write for every line
+ * would cost more than the line. Errors go out at once, together with what came before them, so
+ * that a crash does not take its own explanation along. A log that cannot be written is counted,
+ * never waited for: money does not stop for it.
  */
 #include "log.h"
 
@@ -154,7 +154,8 @@ static void put_time(struct json_writer *w)
     json_member_str(w, "t", slice_of(text));
 }
 
-/* Bytes from outside may be no UTF-8; a log line that no reader can parse would be worth nothing. */
+/* Bytes from outside may be no UTF-8; a log line that no reader can parse would be worth nothing.
+ */
 static void put_text(struct json_writer *w, struct slice s)
 {
     char copy[LOG_MAX_STR];

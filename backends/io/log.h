@@ -18,7 +18,7 @@ int log_level_parse(struct slice s, enum log_level *out);
 
 struct log_field {
     const char *key;
-    struct slice str;   /* used when key and is_int == false */
+    struct slice str; /* used when key and is_int == false */
     int64_t num;
     bool is_int;
 };
@@ -26,8 +26,8 @@ struct log_field {
 #define LOG_I(k, v) ((struct log_field){(k), SLICE_NULL, (int64_t)(v), true})
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n);
-#define log_event(level, event, ...)                                                             \
-    log_write((level), (event), (const struct log_field[]){__VA_ARGS__},                         \
+#define log_event(level, event, ...)                                                               \
+    log_write((level), (event), (const struct log_field[]){__VA_ARGS__},                           \
               sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * DESIGN. libevent waits and dispatches; this file adds three things it lacks: the clock read once
- * a turn, work put off to the end of the turn, and a place where the log is written out. So the loop
- * is spelled out here, one EVLOOP_ONCE a turn, instead of leaving it to event_base_dispatch.
+ * a turn, work put off to the end of the turn, and a place where the log is written out. So the
+ * loop is spelled out here, one EVLOOP_ONCE a turn, instead of leaving it to event_base_dispatch.
  *
  * What is deferred while deferred work runs belongs to the next turn, which then does not wait.
  */

@@ -1,8 +1,8 @@
 /*
  * DESIGN. The pool is a queue of units and up to 16 connections (pg_conn.c). A unit goes to an idle
- * connection at once; with all busy it waits, and waits on while connections break and come back, until its
- * time is up. Units that end without an answer of the server are told so at the end of the turn, never
- * from inside pg_run.
+ * connection at once; with all busy it waits, and waits on while connections break and come back,
+ * until its time is up. Units that end without an answer of the server are told so at the end of
+ * the turn, never from inside pg_run.
  */
 #include "pg_impl.h"
 
@@ -215,8 +215,8 @@ void pg_run(struct pg_pool *p, const struct pg_unit_statement *statements, size_
         pool_unit_fail(p, u, PG_NOT_SENT, reason);
         return;
     }
-    u->expires_us = loop_now_us(p->loop) + p->conf.statement_timeout_ms * USEC_PER_MSEC +
-                    PG_QUEUE_SLACK_US;
+    u->expires_us =
+        loop_now_us(p->loop) + p->conf.statement_timeout_ms * USEC_PER_MSEC + PG_QUEUE_SLACK_US;
     queue_add(p, u);
     dispatch(p);
 }

@@ -2,8 +2,9 @@
  * pg - asynchronous PostgreSQL: a few connections in libpq's pipeline mode inside our loop.
  *
  * A unit is one prepared statement (or a few) between two Syncs: one transaction. Units are queued;
- * each connection runs one unit at a time, so that what becomes ready meanwhile can be batched by the
- * caller (store). Order to keep with libpq: flush, wait readable, consume, results while not busy.
+ * each connection runs one unit at a time, so that what becomes ready meanwhile can be batched by
+ * the caller (store). Order to keep with libpq: flush, wait readable, consume, results while not
+ * busy.
  *
  * Parameters are binary. Arrays for unnest are built by pg_array_* into a pg_params.
  */
@@ -25,21 +26,21 @@ struct pg_statement {
 
 struct pg_conf {
     const char *conninfo;
-    unsigned connections;  /* 1..16 */
+    unsigned connections;     /* 1..16 */
     const char *const *setup; /* SQL run on each new connection, NULL-terminated */
     const struct pg_statement *statements;
     size_t nstatements;
-    unsigned queue_max;    /* units waiting, default 4096 */
-    int64_t reconnect_us;  /* first delay, doubles to 5 s */
+    unsigned queue_max;           /* units waiting, default 4096 */
+    int64_t reconnect_us;         /* first delay, doubles to 5 s */
     int64_t statement_timeout_ms; /* default 10000 */
 };
 
 enum pg_outcome {
-    PG_DONE,        /* all statements ran, the transaction is committed */
-    PG_ERROR,       /* rolled back by an error: sqlstate and message are set */
-    PG_RETRY,       /* rolled back by 40001 / 40P01: run it again */
-    PG_NOT_SENT,    /* no connection, or queue full: nothing happened */
-    PG_LOST         /* the connection broke after sending: it may be committed */
+    PG_DONE,     /* all statements ran, the transaction is committed */
+    PG_ERROR,    /* rolled back by an error: sqlstate and message are set */
+    PG_RETRY,    /* rolled back by 40001 / 40P01: run it again */
+    PG_NOT_SENT, /* no connection, or queue full: nothing happened */
+    PG_LOST      /* the connection broke after sending: it may be committed */
 };
 
 struct pg_answer {
@@ -67,9 +68,9 @@ void pg_add_int2(struct pg_params *p, int16_t v);
 void pg_add_int4(struct pg_params *p, int32_t v);
 void pg_add_int8(struct pg_params *p, int64_t v);
 void pg_add_bool(struct pg_params *p, bool v);
-void pg_add_text(struct pg_params *p, struct slice v);  /* SLICE with p NULL = SQL NULL */
+void pg_add_text(struct pg_params *p, struct slice v); /* SLICE with p NULL = SQL NULL */
 void pg_add_bytea(struct pg_params *p, struct slice v);
-void pg_add_time(struct pg_params *p, pay_time_t t);     /* timestamptz; 0 = NULL */
+void pg_add_time(struct pg_params *p, pay_time_t t); /* timestamptz; 0 = NULL */
 /* One-dimensional arrays: begin with the element type, add `count` elements, end. The same scalar
  * calls between begin and end add elements. */
 enum pg_type { PG_INT2, PG_INT4, PG_INT8, PG_BOOL, PG_TEXT, PG_BYTEA, PG_TIMESTAMPTZ };
@@ -77,8 +78,8 @@ void pg_array_begin(struct pg_params *p, enum pg_type type, uint32_t count);
 void pg_array_end(struct pg_params *p);
 
 struct pg_unit_statement {
-    const char *name;          /* of a prepared statement */
-    struct pg_params *params;  /* owned by the call, NULL = none */
+    const char *name;         /* of a prepared statement */
+    struct pg_params *params; /* owned by the call, NULL = none */
 };
 /* Queues a unit. The callback comes exactly once, never from inside this function. */
 void pg_run(struct pg_pool *p, const struct pg_unit_statement *statements, size_t n, pg_cb *cb,
@@ -86,7 +87,7 @@ void pg_run(struct pg_pool *p, const struct pg_unit_statement *statements, size_
 
 /* Reading binary results. */
 bool pg_is_null(const PGresult *r, int row, int col);
-int64_t pg_get_int(const PGresult *r, int row, int col);  /* int2, int4, int8 */
+int64_t pg_get_int(const PGresult *r, int row, int col); /* int2, int4, int8 */
 bool pg_get_bool(const PGresult *r, int row, int col);
 struct slice pg_get_text(const PGresult *r, int row, int col); /* text, bytea; into the result */
 pay_time_t pg_get_time(const PGresult *r, int row, int col);

@@ -1,11 +1,11 @@
 /*
- * DESIGN. A connection is a small state machine over libpq's pipeline mode; pg_impl.h lists its states.
- * Two questions decide how a unit ends when the connection breaks. Was its Sync handed to libpq? Without
- * it the server commits nothing, so the unit goes back into the queue. Did the server's answer to the
- * Sync come? Only then is the outcome known; all else is PG_LOST.
+ * DESIGN. A connection is a small state machine over libpq's pipeline mode; pg_impl.h lists its
+ * states. Two questions decide how a unit ends when the connection breaks. Was its Sync handed to
+ * libpq? Without it the server commits nothing, so the unit goes back into the queue. Did the
+ * server's answer to the Sync come? Only then is the outcome known; all else is PG_LOST.
  *
- * The session is set up in one pipeline as well: settings, then every statement by PQsendPrepare, then a
- * Sync. One bad statement fails the whole, loudly, at the start.
+ * The session is set up in one pipeline as well: settings, then every statement by PQsendPrepare,
+ * then a Sync. One bad statement fails the whole, loudly, at the start.
  */
 #include "pg_impl.h"
 
@@ -54,7 +54,8 @@ static void watch(struct pg_conn *c, short events)
 
 /* ---- losing the connection ---- */
 
-/* Half of the delay is chance: processes that lost the server together shall not return together. */
+/* Half of the delay is chance: processes that lost the server together shall not return together.
+ */
 static int64_t next_backoff(struct pg_conn *c)
 {
     int64_t delay = c->backoff_us;
@@ -233,7 +234,8 @@ static void on_notice(void *arg, const char *message)
               LOG_S("message", first_line(message)));
 }
 
-/* libpq may close its socket and get the same number again: the event must not stay on the old one. */
+/* libpq may close its socket and get the same number again: the event must not stay on the old one.
+ */
 static void conn_poll(struct pg_conn *c)
 {
     unwatch(c);

@@ -2,8 +2,8 @@
  * pg_impl - what pg.c (pool and queue), pg_conn.c (connections) and pg_params.c share. Nobody else
  * includes it.
  *
- * A unit is in the queue, or on one connection, or among the failed ones; pg_conn gives it back to the pool
- * by exactly one of pool_unit_done, pool_unit_requeue and pool_unit_fail.
+ * A unit is in the queue, or on one connection, or among the failed ones; pg_conn gives it back to
+ * the pool by exactly one of pool_unit_done, pool_unit_requeue and pool_unit_fail.
  */
 #ifndef IO_PG_IMPL_H
 #define IO_PG_IMPL_H
@@ -13,8 +13,9 @@
 
 #define PG_MAX_CONNECTIONS 16
 #define PG_MAX_PARAMS      256
-#define PG_ANSWER_SLACK_US (2 * USEC_PER_SEC) /* beyond statement_timeout the server is not there */
-#define PG_QUEUE_SLACK_US  (5 * USEC_PER_SEC)
+#define PG_ANSWER_SLACK_US (2 * USEC_PER_SEC) /* beyond statement_timeout the server is not there  \
+                                               */
+#define PG_QUEUE_SLACK_US (5 * USEC_PER_SEC)
 
 struct pg_unit {
     struct pg_unit *next;

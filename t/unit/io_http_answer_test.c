@@ -1,6 +1,6 @@
 /*
- * backends/io/http_answer: each answer is parsed whole, byte by byte, and cut in two at every place; all three must
- * agree.
+ * backends/io/http_answer: each answer is parsed whole, byte by byte, and cut in two at every
+ * place; all three must agree.
  */
 #include "io_test.h"
 
@@ -20,7 +20,7 @@ struct expect {
     const char *rest; /* what stands behind the answer */
 };
 
-#define OK11 "HTTP/1.1 200 OK\r\n"
+#define OK11    "HTTP/1.1 200 OK\r\n"
 #define CHUNKED OK11 "Transfer-Encoding: chunked\r\n\r\n"
 
 static const struct expect cases[] = {
@@ -38,11 +38,13 @@ static const struct expect cases[] = {
     {OK11 "\r\n", 0, 1, ANSWER_DONE, 200, false, "", ""},
     {OK11 "\r\nuntil", 0, 0, ANSWER_MORE, 0, 0, NULL, NULL},
     {"HTTP/1.1 204 No Content\r\n\r\n", 0, 0, ANSWER_DONE, 204, true, "", ""},
-    {"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", 0, 0, ANSWER_DONE, 304, true, "", ""},
+    {"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", 0, 0, ANSWER_DONE, 304, true, "",
+     ""},
     {OK11 "Content-Length: 99\r\n\r\n", 1, 0, ANSWER_DONE, 200, true, "", ""},
     {OK11 "Transfer-Encoding: chunked\r\n\r\n", 1, 0, ANSWER_DONE, 200, true, "", ""},
     {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nX: y\r\n\r\nHTTP/1.1 201 Made\r\n"
-     "Content-Length: 1\r\n\r\nx", 0, 0, ANSWER_DONE, 201, true, "x", ""},
+     "Content-Length: 1\r\n\r\nx",
+     0, 0, ANSWER_DONE, 201, true, "x", ""},
     {CHUNKED "5\r\nhello\r\n0\r\n\r\n", 0, 0, ANSWER_DONE, 200, true, "hello", ""},
     {CHUNKED "5;a=b\r\nhello\r\n1 \r\n,\r\n00a\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\nZ", 0, 0,
      ANSWER_DONE, 200, true, "hello,0123456789", "Z"},
@@ -61,7 +63,8 @@ static const struct expect cases[] = {
     {"", 0, 1, ANSWER_BAD, 0, 0, NULL, NULL},
     {OK11 "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 0, 0, ANSWER_DONE, 200, true,
      "hello", ""},
-    {OK11 "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 0, 0, ANSWER_BAD, 0, 0, NULL, NULL},
+    {OK11 "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 0, 0, ANSWER_BAD, 0, 0, NULL,
+     NULL},
     {OK11 "Content-Length: -1\r\n\r\n", 0, 0, ANSWER_BAD, 0, 0, NULL, NULL},
     {OK11 "Content-Length: +1\r\n\r\n", 0, 0, ANSWER_BAD, 0, 0, NULL, NULL},
     {OK11 "Content-Length: 1, 1\r\n\r\n", 0, 0, ANSWER_BAD, 0, 0, NULL, NULL},
@@ -195,12 +198,21 @@ static void test_too_many_headers(void **state)
     assert_string_equal(p.reason, "too many headers");
 }
 
-/* Any bytes at all: no crash, no reading past the end (the sanitizers see it), and never an end that lies
- * behind the data. */
+/* Any bytes at all: no crash, no reading past the end (the sanitizers see it), and never an end
+ * that lies behind the data. */
 static void test_noise(void **state)
 {
-    static const char parts[][24] = {"HTTP/1.1 200 OK\r\n", "\r\n",  "Content-Length: 3\r\n", "\n",
-                                     "Transfer-Encoding: ", "chunked", "5\r\n", "hello", "0\r\n", ":", "\r"};
+    static const char parts[][24] = {"HTTP/1.1 200 OK\r\n",
+                                     "\r\n",
+                                     "Content-Length: 3\r\n",
+                                     "\n",
+                                     "Transfer-Encoding: ",
+                                     "chunked",
+                                     "5\r\n",
+                                     "hello",
+                                     "0\r\n",
+                                     ":",
+                                     "\r"};
     uint32_t seed = 4711;
 
     (void)state;

@@ -1,6 +1,7 @@
 /*
- * backends/io/http_egress against a raw socket server in the same loop. The target of a request picks what the
- * server does with it, and the server counts what it gets: never more than was called.
+ * backends/io/http_egress against a raw socket server in the same loop. The target of a request
+ * picks what the server does with it, and the server counts what it gets: never more than was
+ * called.
  */
 #include "io_test.h"
 
@@ -19,7 +20,7 @@ enum act {
     BYTEWISE,    /* answer a byte every millisecond */
     UNREAD,      /* close at once with the request unread (a reset) */
     SILENT,
-    SLOW_READ    /* reads a little every turn */
+    SLOW_READ /* reads a little every turn */
 };
 
 #define OK "HTTP/1.1 200 OK\r\n"
@@ -139,7 +140,8 @@ static void on_peer(evutil_socket_t fd, short what, void *arg)
     struct peer *p = arg;
     char scratch[65536];
     size_t want = p->b && p->b->act == SLOW_READ ? 2000 : sizeof(scratch);
-    ssize_t n = p->b ? recv(fd, scratch, want, 0) : recv(fd, p->in + p->n, sizeof(p->in) - p->n - 1, 0);
+    ssize_t n =
+        p->b ? recv(fd, scratch, want, 0) : recv(fd, p->in + p->n, sizeof(p->in) - p->n - 1, 0);
     size_t body;
 
     (void)what;
@@ -352,7 +354,8 @@ static void test_stale_connection(void **state)
 /* Once written, a call ends with this connection, kept or new: the server sees it once. */
 static void test_never_twice(void **state)
 {
-    static const char *const targets[] = {"/nothing", "/unread", "/truncated", "/half-head", "/noise"};
+    static const char *const targets[] = {"/nothing", "/unread", "/truncated", "/half-head",
+                                          "/noise"};
     struct got g;
 
     (void)state;
@@ -488,9 +491,12 @@ static void test_backlog_full(void **state)
 static void test_malformed_request(void **state)
 {
     static const struct http_header bad[] = {
-        {SLICE("X"), SLICE("a\r\nY: b")}, {SLICE("X Y"), SLICE("b")},
-        {SLICE(""), SLICE("b")},          {SLICE("Content-Length"), SLICE("3")},
-        {SLICE("connection"), SLICE("close")}, {SLICE("Transfer-Encoding"), SLICE("chunked")},
+        {SLICE("X"), SLICE("a\r\nY: b")},
+        {SLICE("X Y"), SLICE("b")},
+        {SLICE(""), SLICE("b")},
+        {SLICE("Content-Length"), SLICE("3")},
+        {SLICE("connection"), SLICE("close")},
+        {SLICE("Transfer-Encoding"), SLICE("chunked")},
     };
     static const char *const targets[] = {"/a b", "", "/a\r\nX: y"};
     struct got g;
@@ -581,11 +587,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_loop, teardown_loop)
     const struct CMUnitTest tests[] = {
-        T(test_keepalive),  T(test_request_text),     T(test_connections_that_end),
-        T(test_stale_connection), T(test_never_twice), T(test_timeout),
-        T(test_timeout_is_total), T(test_too_large),  T(test_large_request),
-        T(test_not_sent),   T(test_backlog_full),     T(test_malformed_request),
-        T(test_from_callback), T(test_many),
+        T(test_keepalive),        T(test_request_text), T(test_connections_that_end),
+        T(test_stale_connection), T(test_never_twice),  T(test_timeout),
+        T(test_timeout_is_total), T(test_too_large),    T(test_large_request),
+        T(test_not_sent),         T(test_backlog_full), T(test_malformed_request),
+        T(test_from_callback),    T(test_many),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -8,7 +8,7 @@
 static struct http_in *server;
 static struct http_out *out;
 static struct addr_rule rules[2];
-static int seen;          /* requests that reached the server */
+static int seen; /* requests that reached the server */
 static struct http_req *slow;
 static char seen_body[64];
 static char seen_type[64];
@@ -106,12 +106,21 @@ static void on_result(void *arg, const struct http_out_result *r)
         loop_stop(loop);
 }
 
+/* $ in base stands for the server's port and the path. */
+static void make_url(char *url, size_t n, const char *base, const char *path)
+{
+    const char *at = strchr(base, '$');
+
+    assert_non_null(at);
+    snprintf(url, n, "%.*s%u%s%s", (int)(at - base), base, http_in_port(server), path, at + 1);
+}
+
 static enum http_out_error post_ms(const char *base, const char *path, int64_t ms, struct got *g)
 {
     struct http_header h[] = {{SLICE("Content-Type"), SLICE("application/json")}};
     char url[256];
 
-    snprintf(url, sizeof(url), base, http_in_port(server), path);
+    make_url(url, sizeof(url), base, path);
     *g = (struct got){.stop = true};
     http_out_post(out, slice_of(url), h, 1, SLICE("{\"a\":1}"), ms * USEC_PER_MSEC, on_result, g);
     assert_int_equal(g->calls, 0);
@@ -120,7 +129,7 @@ static enum http_out_error post_ms(const char *base, const char *path, int64_t m
     return g->error;
 }
 
-#define LOCAL "http://127.0.0.1:%u%s"
+#define LOCAL "http://127.0.0.1:$"
 
 static enum http_out_error post(const char *path, struct got *g)
 {
@@ -152,11 +161,21 @@ static void test_answered(void **state)
 static void test_addresses_refused(void **state)
 {
     static const char *const urls[] = {
-        "http://127.0.0.1:%u%s",        "http://localhost:%u%s",  "http://[::ffff:127.0.0.1]:%u%s",
-        "http://[::1]:%u%s",            "http://10.0.0.1:%u%s",   "http://169.254.169.254:%u%s",
-        "http://[64:ff9b::7f00:1]:%u%s", "http://0.0.0.0:%u%s",   "http://192.168.1.1:%u%s",
-        "http://2130706433:%u%s",       "http://0x7f.1:%u%s",     "ftp://127.0.0.1:%u%s",
-        "file:///etc/passwd?%u%s",      "http://u@127.0.0.1:%u%s", "gopher://127.0.0.1:%u%s",
+        "http://127.0.0.1:$",
+        "http://localhost:$",
+        "http://[::ffff:127.0.0.1]:$",
+        "http://[::1]:$",
+        "http://10.0.0.1:$",
+        "http://169.254.169.254:$",
+        "http://[64:ff9b::7f00:1]:$",
+        "http://0.0.0.0:$",
+        "http://192.168.1.1:$",
+        "http://2130706433:$",
+        "http://0x7f.1:$",
+        "ftp://127.0.0.1:$",
+        "file:///etc/passwd?$",
+        "http://u@127.0.0.1:$",
+        "gopher://127.0.0.1:$",
     };
     struct got g;
 
@@ -218,8 +237,8 @@ static void test_failures(void **state)
     start("127.0.0.1", NULL);
     assert_int_equal(post("/large", &g), HTTP_OUT_BROKEN);
     assert_int_equal(post("/cut", &g), HTTP_OUT_BROKEN);
-    assert_int_equal(post_ms("http://127.0.0.1:1/%u%s", "", 1000, &g), HTTP_OUT_CONNECT);
-    assert_int_equal(post_ms("http://no-such-name.invalid:%u%s", "/", 9000, &g), HTTP_OUT_CONNECT);
+    assert_int_equal(post_ms("http://127.0.0.1:1/$", "", 1000, &g), HTTP_OUT_CONNECT);
+    assert_int_equal(post_ms("http://no-such-name.invalid:$", "/", 9000, &g), HTTP_OUT_CONNECT);
     assert_int_equal(post_ms(LOCAL, "/slow", 200, &g), HTTP_OUT_TIMEOUT);
     assert_in_range(g.took_us, 190000, 1500000);
     http_req_abort(slow);
@@ -249,7 +268,7 @@ static void test_malformed_header(void **state)
 
     (void)state;
     start("127.0.0.1", NULL);
-    snprintf(url, sizeof(url), LOCAL, http_in_port(server), "/ok");
+    make_url(url, sizeof(url), LOCAL, "/ok");
     http_out_post(out, slice_of(url), h, 1, SLICE_NULL, USEC_PER_SEC, on_result, &g);
     run_loop(5);
     assert_int_equal(g.error, HTTP_OUT_REFUSED);
@@ -267,18 +286,19 @@ static void test_tls(void **state)
     snprintf(cmd, sizeof(cmd),
              "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
              " -subj /CN=pay -addext subjectAltName=IP:127.0.0.1 -keyout %s -out %s.crt 2>/dev/null"
-             " && cat %s.crt >> %s && rm %s.crt", pem, pem, pem, pem, pem);
+             " && cat %s.crt >> %s && rm %s.crt",
+             pem, pem, pem, pem, pem);
     if (system(cmd) != 0)
         skip();
     start("127.0.0.1", pem);
-    assert_int_equal(post_ms("https://127.0.0.1:%u%s", "/ok", 5000, &g), HTTP_OUT_OK);
+    assert_int_equal(post_ms("https://127.0.0.1:$", "/ok", 5000, &g), HTTP_OUT_OK);
     assert_string_equal(g.body, "SUCCESS");
     /* the name in the certificate is another one */
-    assert_int_equal(post_ms("https://localhost:%u%s", "/ok", 5000, &g), HTTP_OUT_CONNECT);
+    assert_int_equal(post_ms("https://localhost:$", "/ok", 5000, &g), HTTP_OUT_CONNECT);
     http_out_free(out);
     out = http_out_new(loop, &(struct http_out_conf){.allow = rules, .nallow = 1});
     /* the system does not know this authority */
-    assert_int_equal(post_ms("https://127.0.0.1:%u%s", "/ok", 5000, &g), HTTP_OUT_CONNECT);
+    assert_int_equal(post_ms("https://127.0.0.1:$", "/ok", 5000, &g), HTTP_OUT_CONNECT);
     assert_int_equal(seen, 1);
     stop();
     unlink(pem);
@@ -305,7 +325,7 @@ static void test_many_at_once(void **state)
     (void)state;
     many_done = many_busy = many_ok = 0;
     start("127.0.0.0/8", NULL);
-    snprintf(url, sizeof(url), LOCAL, http_in_port(server), "/defer");
+    make_url(url, sizeof(url), LOCAL, "/defer");
     for (int i = 0; i < 400; i++)
         http_out_post(out, slice_of(url), NULL, 0, SLICE("x"), 10 * USEC_PER_SEC, on_many, &left);
     run_loop(20);
@@ -323,7 +343,7 @@ static void test_free_tells_all(void **state)
 
     (void)state;
     start("127.0.0.1", NULL);
-    snprintf(url, sizeof(url), LOCAL, http_in_port(server), "/defer");
+    make_url(url, sizeof(url), LOCAL, "/defer");
     http_out_post(out, slice_of(url), NULL, 0, SLICE("x"), USEC_PER_SEC, on_result, &a);
     http_out_post(out, SLICE("nothing"), NULL, 0, SLICE("x"), USEC_PER_SEC, on_result, &b);
     http_out_free(out);
@@ -349,9 +369,10 @@ static void test_free_in_callback(void **state)
 
     (void)state;
     start("127.0.0.1", NULL);
-    snprintf(url, sizeof(url), LOCAL, http_in_port(server), "/ok");
+    make_url(url, sizeof(url), LOCAL, "/ok");
     for (int i = 0; i < 5; i++)
-        http_out_post(out, slice_of(url), NULL, 0, SLICE("x"), USEC_PER_SEC, on_result_free, &calls);
+        http_out_post(out, slice_of(url), NULL, 0, SLICE("x"), USEC_PER_SEC, on_result_free,
+                      &calls);
     run_loop(5);
     assert_int_equal(calls, 5);
     http_in_free(server);
@@ -361,10 +382,18 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_loop, teardown_loop)
     const struct CMUnitTest tests[] = {
-        T(test_answered),       T(test_addresses_refused),      T(test_rule_with_port),
-        T(test_redirect_is_not_followed), T(test_retry_after),  T(test_failures),
-        T(test_environment_is_ignored),   T(test_malformed_header), T(test_tls),
-        T(test_many_at_once),   T(test_free_tells_all),         T(test_free_in_callback),
+        T(test_answered),
+        T(test_addresses_refused),
+        T(test_rule_with_port),
+        T(test_redirect_is_not_followed),
+        T(test_retry_after),
+        T(test_failures),
+        T(test_environment_is_ignored),
+        T(test_malformed_header),
+        T(test_tls),
+        T(test_many_at_once),
+        T(test_free_tells_all),
+        T(test_free_in_callback),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -1,6 +1,6 @@
 /*
- * backends/io/pg against a PostgreSQL named by PAY_PG (a conninfo); without it only what needs no server
- * is tested. The flow tests start a server of their own.
+ * backends/io/pg against a PostgreSQL named by PAY_PG (a conninfo); without it only what needs no
+ * server is tested. The flow tests start a server of their own.
  */
 #include "io_test.h"
 
@@ -12,8 +12,9 @@
 static const struct pg_statement statements[] = {
     {"echo", "SELECT $1::int2, $2::int4, $3::int8, $4::bool, $5::text, $6::bytea, $7::timestamptz,"
              " $8::text, $9::text"},
-    {"unnest", "SELECT a, b, c, d FROM unnest($1::int8[], $2::text[], $3::timestamptz[], $4::bool[])"
-               " AS t(a, b, c, d)"},
+    {"unnest",
+     "SELECT a, b, c, d FROM unnest($1::int8[], $2::text[], $3::timestamptz[], $4::bool[])"
+     " AS t(a, b, c, d)"},
     {"empty", "SELECT coalesce(array_length($1::int4[], 1), 0)"},
     {"insert", "INSERT INTO io_t (id, n) VALUES ($1::int8, $2::int4)"},
     {"count", "SELECT count(*) FROM io_t"},
@@ -29,7 +30,8 @@ static const struct pg_statement statements[] = {
 static const char *const setup_sql[] = {
     "SET client_min_messages = warning",
     "SELECT pg_advisory_xact_lock(4711)",
-    "CREATE TABLE IF NOT EXISTS io_t (id int8 PRIMARY KEY, n int4 UNIQUE DEFERRABLE INITIALLY DEFERRED)",
+    "CREATE TABLE IF NOT EXISTS io_t (id int8 PRIMARY KEY, n int4 UNIQUE DEFERRABLE INITIALLY "
+    "DEFERRED)",
     "CREATE OR REPLACE FUNCTION io_fail(code text) RETURNS int LANGUAGE plpgsql AS"
     " $$ BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = code; END $$",
     NULL,
@@ -439,10 +441,10 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_loop, teardown_loop)
     const struct CMUnitTest tests[] = {
-        T(test_types),         T(test_arrays),           T(test_error_rolls_back),
-        T(test_error_at_commit), T(test_retry_classes),  T(test_connection_killed),
-        T(test_silent_server), T(test_queue),            T(test_free_tells_all),
-        T(test_no_server),     T(test_on_free),
+        T(test_types),           T(test_arrays),        T(test_error_rolls_back),
+        T(test_error_at_commit), T(test_retry_classes), T(test_connection_killed),
+        T(test_silent_server),   T(test_queue),         T(test_free_tells_all),
+        T(test_no_server),       T(test_on_free),
     };
 
     log_open("/dev/null", "test", LOG_ERROR);
