@@ -1,0 +1,83 @@
+"""What the benchmarks share: CPU time of processes, programs run beside the stack, the table, the record."""
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Iterable, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "demo"))
+
+BUILD = ROOT / os.environ.get("PAY_BUILD", "build")
+TOOLS = BUILD / "bench"
+RESULTS = ROOT / "bench" / "results.json"
+
+
+def cpu_ns(pids: Iterable[int]) -> int:
+    """CPU time of all threads of these processes since they started, nanoseconds."""
+    total = 0
+    for pid in pids:
+        try:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                total += int((task / "schedstat").read_text().split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            raise RuntimeError(f"process {pid} ended during the measurement") from None
+    return total
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all below it."""
+    found = [pid]
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += descendants(int(child))
+    return found
+
+
+def memory_kb(pid: int, field: str = "VmRSS") -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise RuntimeError(f"{pid}: no {field}")
+
+
+def tool(name: str, *args: object, check: bool = True) -> dict:
+    """Runs one of bench/*.c and reads its JSON line."""
+    done = subprocess.run([str(TOOLS / name), *map(str, args)], capture_output=True, text=True)
+    if check and done.returncode:
+        raise RuntimeError(f"{name} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def expect(name: str, got: object, want: object) -> None:
+    """A benchmark whose work was not done measures nothing."""
+    if got != want:
+        raise SystemExit(f"not counted: {name} is {got}, should be {want}")
+
+
+def table(title: str, rows: Sequence[Sequence[object]]) -> None:
+    print(f"\n{title}")
+    cells = [[f"{c:.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    for i, row in enumerate(cells):
+        print("  " + "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths))))
+        if i == 0:
+            print("  " + "  ".join("-" * w for w in widths))
+
+
+def record(name: str, result: dict) -> None:
+    """Appends to bench/results.json: a list of runs, newest last."""
+    runs = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    runs.append({"benchmark": name, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                 "commit": commit.stdout.strip(), "cores": os.cpu_count(), **result})
+    RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
+    print(f"  appended to {RESULTS.relative_to(ROOT)}; docs/performance.md explains it")

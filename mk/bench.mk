@@ -1,0 +1,10 @@
+# What the benchmarks run beside the programs themselves.
+BENCH_TOOLS := $(BUILD)/bench/load $(BUILD)/bench/upstream $(BUILD)/bench/primitives
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIBS)
+	@echo '  LINK  $@'
+	@$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group $(BACKEND_LIBS) -lssl
+
+bench-tools: $(BENCH_TOOLS)
+.PHONY: bench-tools
+bench-%: bench-tools
