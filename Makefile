@@ -34,7 +34,7 @@ UNIT_TESTS := $(patsubst t/unit/%.c,$(BUILD)/t/unit/%.t,$(wildcard t/unit/*_test
 # nginx takes its own compiler's flags: it has no clang folder
 EDGE     := $(if $(CLANG),,$(BUILD)/nginx.stamp)
 
-.PHONY: all programs unit-tests edge install-deps built run demo test lint clean help
+.PHONY: all programs unit-tests edge install-deps built run demo test bench-edge bench-create lint clean help
 
 all: programs unit-tests edge ## build everything
 programs: $(BINARIES) ## build payd, payctl, paybank
@@ -86,8 +86,9 @@ demo: built ## the same without waiting; exit 0 = the payment was called back as
 test: built ## every test; SAN=1 under sanitizers; TESTS='t/flow/*.t' some of them
 	@PAY_BUILD=$(BUILD) t/run-tests $(TESTS)
 
-bench-%: built ## bench-edge, bench-create: measure, bench/ says how
-	@PAY_BUILD=$(BUILD) bench/$*
+bench-edge bench-create: built ## measure; bench/ says how
+	@$(MAKE) --no-print-directory -j$(JOBS) bench-tools
+	@PAY_BUILD=$(BUILD) bench/$(@:bench-%=%)
 
 lint: ## style and forbidden functions
 	@demo/install-deps lint
@@ -97,6 +98,6 @@ clean: ## remove everything that was built (not what was fetched)
 	rm -rf build build-san build-clang build-clang-san
 
 help: ## this list
-	@sed -nE 's/^([a-z%-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -nE 's/^([a-z -]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -12,12 +12,13 @@ EDGE_SOURCES := config $(wildcard ngx_pay_module/* core/*.[ch])
 
 build/nginx.stamp: $(EDGE_SOURCES)
 	@mkdir -p build/nginx
-	cd $(NGINX_SRC) && bash -c '. ./conf_flags; ./configure "$${NGX_CONF_FLAGS[@]}" \
+	@echo '  NGINX module'
+	@cd $(NGINX_SRC) && bash -c '. ./conf_flags; ./configure "$${NGX_CONF_FLAGS[@]}" \
 	    --with-cc-opt="-g -O2 -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2" \
 	    --add-dynamic-module=$(CURDIR) --builddir=$(CURDIR)/build/nginx' > $(CURDIR)/build/nginx/configure.log \
 	    || { tail -20 $(CURDIR)/build/nginx/configure.log; exit 1; }
-	$(MAKE) -f $(CURDIR)/build/nginx/Makefile -C $(NGINX_SRC) modules
-	mv -f build/nginx/ngx_http_pay_core_module.so build/ngx_http_pay_core_module.so
+	@$(MAKE) -s -f $(CURDIR)/build/nginx/Makefile -C $(NGINX_SRC) modules
+	@mv -f build/nginx/ngx_http_pay_core_module.so build/ngx_http_pay_core_module.so
 	@touch $@
 
 $(NGINX_CACHE)/configure:
@@ -30,18 +31,20 @@ SAN_FLAGS    := -fsanitize=address,undefined -fno-omit-frame-pointer
 # configure keeps its own objs/, so each static build has its own copy of the tree's results
 build-san/nginx.stamp: $(EDGE_SOURCES) $(NGINX_CACHE)/configure
 	@mkdir -p build-san/nginx
-	cd $(NGINX_CACHE) && ./configure --prefix=/nonexistent $(NGINX_STATIC) \
+	@echo '  NGINX static'
+	@cd $(NGINX_CACHE) && ./configure --prefix=/nonexistent $(NGINX_STATIC) \
 	    --with-cc-opt='-O1 -g $(SAN_FLAGS) -DNGX_DEBUG_PALLOC=1' --with-ld-opt='$(SAN_FLAGS)' \
 	    --add-module=$(CURDIR) --builddir=$(CURDIR)/build-san/nginx > $(CURDIR)/build-san/nginx/configure.log \
 	    || { tail -20 $(CURDIR)/build-san/nginx/configure.log; exit 1; }
-	$(MAKE) -f $(CURDIR)/build-san/nginx/Makefile -C $(NGINX_CACHE)
+	@$(MAKE) -s -f $(CURDIR)/build-san/nginx/Makefile -C $(NGINX_CACHE)
 	@touch $@
 
 # the same without sanitizers, for a static build of another version: make build/nginx-static.stamp
 build/nginx-static.stamp: $(EDGE_SOURCES) $(NGINX_CACHE)/configure
 	@mkdir -p build/nginx-static
-	cd $(NGINX_CACHE) && ./configure --prefix=/nonexistent $(NGINX_STATIC) --with-cc-opt='-O2 -g' \
+	@echo '  NGINX static'
+	@cd $(NGINX_CACHE) && ./configure --prefix=/nonexistent $(NGINX_STATIC) --with-cc-opt='-O2 -g' \
 	    --add-module=$(CURDIR) --builddir=$(CURDIR)/build/nginx-static > $(CURDIR)/build/nginx-static/configure.log \
 	    || { tail -20 $(CURDIR)/build/nginx-static/configure.log; exit 1; }
-	$(MAKE) -f $(CURDIR)/build/nginx-static/Makefile -C $(NGINX_CACHE)
+	@$(MAKE) -s -f $(CURDIR)/build/nginx-static/Makefile -C $(NGINX_CACHE)
 	@touch $@
