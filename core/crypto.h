@@ -42,7 +42,7 @@ struct pkey;
 /* PEM of a private key, public key (SPKI) or X.509 certificate. RSA must have 2048..8192 bits. */
 struct pkey *pkey_private_from_pem(struct slice pem);
 struct pkey *pkey_public_from_pem(struct slice pem);
-void pkey_free(struct pkey *k);
+void pkey_destroy(struct pkey *k); /* pkey_free is glibc's: memory protection keys */
 size_t pkey_signature_len(const struct pkey *k);
 /* Thread-safe on the same key: each call uses its own context. sig has *n bytes of room. */
 int pkey_sign_sha256(const struct pkey *k, const struct slice *parts, size_t count, uint8_t *sig,

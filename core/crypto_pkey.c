@@ -123,7 +123,7 @@ static struct pkey *make_pkey(EVP_PKEY *key, bool private)
     }
     return k;
 fail:
-    pkey_free(k);
+    pkey_destroy(k);
     /* what stays in the queue would be blamed on somebody's TLS connection */
     ERR_clear_error();
     return NULL;
@@ -143,7 +143,7 @@ struct pkey *pkey_public_from_pem(struct slice pem)
     return make_pkey(read_public(pem), false);
 }
 
-void pkey_free(struct pkey *k)
+void pkey_destroy(struct pkey *k)
 {
     if (!k)
         return;

@@ -232,7 +232,7 @@ int verify_key_load(struct verify_key *k, enum key_alg alg, struct slice materia
 void verify_key_release(struct verify_key *k)
 {
     hmac_key_free(k->hmac);
-    pkey_free(k->pkey);
+    pkey_destroy(k->pkey);
     *k = (struct verify_key){KEY_ALG_NONE, NULL, NULL};
 }
 

@@ -321,8 +321,8 @@ void bank_conf_release(struct bank_conf *c)
 {
     for (struct merchant *m = c->merchants; m; m = m->next) {
         secret_release(&m->api_v3_key);
-        pkey_free(m->merchant_key);
-        pkey_free(m->platform_key);
+        pkey_destroy(m->merchant_key);
+        pkey_destroy(m->platform_key);
         hmac_key_free(m->shared_key);
     }
     arena_release(&c->arena);

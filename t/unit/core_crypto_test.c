@@ -243,10 +243,10 @@ static void test_pkey_round_trip(void **state)
     assert_int_equal(pkey_sign_sha256(private, parts, 3, sig, &n), -1);
     n = sizeof(sig);
     assert_int_equal(pkey_sign_sha256(pub, parts, 3, sig, &n), -1);
-    pkey_free(private);
-    pkey_free(pub);
-    pkey_free(cert);
-    pkey_free(NULL);
+    pkey_destroy(private);
+    pkey_destroy(pub);
+    pkey_destroy(cert);
+    pkey_destroy(NULL);
     free((char *)pem.p);
     free((char *)pub_pem.p);
     free((char *)cert_pem.p);
@@ -264,7 +264,7 @@ static void test_pkey_refuses_weak_and_other_keys(void **state)
     assert_null(pkey_private_from_pem(generate(EVP_EC_gen("P-256"), true)));
     k = pkey_private_from_pem(generate(EVP_RSA_gen(2048), true));
     assert_non_null(k);
-    pkey_free(k);
+    pkey_destroy(k);
 }
 
 /* An encrypted key must be refused without OpenSSL asking for the password on the terminal. */
@@ -303,7 +303,7 @@ static void test_pkey_refuses_garbage(void **state)
         assert_null(pkey_public_from_pem(slice_n(pem.p, n)));
     p = (char *)pem.p;
     p[60] ^= 1; /* another key perhaps, but no crash and nothing left over */
-    pkey_free(pkey_public_from_pem(pem));
+    pkey_destroy(pkey_public_from_pem(pem));
 
     buf_init(&large, 1 << 20);
     for (int i = 0; i < 70000; i++)

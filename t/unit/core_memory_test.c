@@ -218,8 +218,8 @@ static bool pkey_scenario(void)
     bool ok = private && pkey_sign_sha256(private, &text, 1, sig, &n) == 0;
 
     ok = ok && pub && pkey_verify_sha256(pub, &text, 1, slice_n(sig, n)) == 0;
-    pkey_free(private);
-    pkey_free(pub);
+    pkey_destroy(private);
+    pkey_destroy(pub);
     return ok;
 }
 
