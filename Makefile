@@ -98,6 +98,6 @@ clean: ## remove everything that was built (not what was fetched)
 	rm -rf build build-san build-clang build-clang-san
 
 help: ## this list
-	@sed -nE 's/^([a-z -]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
+	@sed -nE 's/^([a-z -]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 34
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
