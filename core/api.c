@@ -174,7 +174,7 @@ int api_match(struct arena *a, struct slice method, struct slice target, struct 
 {
     struct slice query = target;
     struct slice path = slice_cut(&query, '?');
-    bool path_known = false;
+    struct slice allowed = SLICE_NULL;
 
     *out = (struct api_match){0};
 
@@ -184,9 +184,11 @@ int api_match(struct arena *a, struct slice method, struct slice target, struct 
 
         if (!path_matches(api->path, path, &param))
             continue;
-        path_known = true;
-        if (!slice_is(method, api->method))
+        if (!slice_is(method, api->method)) {
+            allowed = allowed.n ? arena_printf(a, "%.*s, %s", SLICE_FMT(allowed), api->method)
+                                : slice_of(api->method);
             continue;
+        }
 
         out->api = api;
         if (api->id == API_PAYMENT_FIND && param.n) {
@@ -197,6 +199,5 @@ int api_match(struct arena *a, struct slice method, struct slice target, struct 
         }
         return take_query(a, query, api->id == API_PAYMENT_FIND && param.n == 0, out, problem);
     }
-    return refuse(problem, path_known ? PROBLEM_METHOD_NOT_ALLOWED : PROBLEM_PATH_UNKNOWN,
-                  SLICE_NULL);
+    return refuse(problem, allowed.n ? PROBLEM_METHOD_NOT_ALLOWED : PROBLEM_PATH_UNKNOWN, allowed);
 }

@@ -47,7 +47,8 @@ struct api_match {
     struct slice out_trade_no; /* from query or path, percent-decoded into the arena */
     struct slice mchid;        /* from the query, optional; must be the key's (caller checks) */
 };
-/* target = path[?query] as sent. 0, or -1 with PATH_UNKNOWN, METHOD_NOT_ALLOWED, FIELD_*. */
+/* target = path[?query] as sent. 0, or -1 with PATH_UNKNOWN, METHOD_NOT_ALLOWED (detail is the value
+ * of an Allow header), FIELD_*. */
 int api_match(struct arena *a, struct slice method, struct slice target, struct api_match *out,
               struct problem *problem);
 

@@ -85,13 +85,17 @@ typedef struct {
     ngx_uint_t                  reset;      /* seconds */
     ngx_uint_t                  state;      /* of the sign handler */
     ngx_int_t                   rc;         /* what the awaited thing said */
+    int64_t                     value;      /* and Redis' answer */
+    ngx_str_t                  *policy;     /* RateLimit-Policy */
 
     unsigned                    verified:1; /* signature was genuine */
     unsigned                    body_read:1;
+    unsigned                    body_asked:1;
     unsigned                    in_handler:1;
     unsigned                    guarded:1;  /* nonce and limits passed */
     unsigned                    refused:1;
     unsigned                    limited:1;  /* limit, remaining are set */
+    unsigned                    answered:1; /* Redis has, or failed */
     unsigned                    reserved:1; /* a place to sign with RSA */
     unsigned                    fallback:1; /* guarded without Redis */
 } ngx_http_pay_ctx_t;

@@ -1,0 +1,154 @@
+/*
+ * payd's record of a key (docs/interfaces.md) as an ngx_pay_key_t.
+ */
+
+#include "ngx_pay_keys.h"
+
+#include "core/ids.h"
+
+
+#define NGX_PAY_RECORD_ARENA  (128 * 1024)
+#define NGX_PAY_ID_MAX        64
+
+
+static int
+ngx_pay_key_number(const struct json *doc, const char *name, int64_t min,
+    int64_t max, int64_t dflt, int64_t *out)
+{
+    const struct json  *v;
+
+    v = json_get(doc, name);
+
+    if (v == NULL || v->type == JSON_NULL) {
+        *out = dflt;
+        return 0;
+    }
+
+    if (json_int64(v, out) != 0 || *out < min || *out > max) {
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+ngx_pay_key_load(ngx_pay_key_t *key, const struct json *doc)
+{
+    int           rc;
+    struct buf    material;
+    enum key_alg  alg;
+
+    alg = key_alg_parse(json_str(doc, "alg"));
+    buf_init(&material, NGX_PAY_LINE_MAX);
+
+    rc = base64_decode(&material, json_str(doc, "key"));
+
+    if (rc == 0) {
+        rc = verify_key_load(&key->verify, alg, buf_slice(&material));
+    }
+
+    wipe(material.p, material.n);
+    buf_release(&material);
+
+    return rc;
+}
+
+
+static u_char *
+ngx_pay_key_copy(ngx_str_t *to, struct slice from, u_char *p)
+{
+    to->data = p;
+    to->len = from.n;
+
+    return ngx_cpymem(p, from.p, from.n);
+}
+
+
+static ngx_pay_key_t *
+ngx_pay_key_create(const struct json *doc)
+{
+    u_char         *p;
+    int64_t         base_slot, span, rate, burst;
+    struct slice    serial, mchid, app;
+    ngx_pay_key_t  *key;
+
+    serial = json_str(doc, "serial");
+    mchid = json_str(doc, "mchid");
+    app = json_str(doc, "app");
+
+    if (serial.n == 0 || serial.n > NGX_PAY_SERIAL_MAX
+        || mchid.n == 0 || mchid.n > NGX_PAY_ID_MAX
+        || app.n == 0 || app.n > NGX_PAY_ID_MAX)
+    {
+        return NULL;
+    }
+
+    key = ngx_calloc(sizeof(ngx_pay_key_t) + serial.n + mchid.n + app.n
+                     + sizeof("\"app\";q=;w=1") + NGX_INT_T_LEN,
+                     ngx_cycle->log);
+    if (key == NULL) {
+        return NULL;
+    }
+
+    key->refs = 1;
+    key->on = slice_is(json_str(doc, "state"), "on");
+
+    p = (u_char *) (key + 1);
+    p = ngx_pay_key_copy(&key->serial, serial, p);
+    p = ngx_pay_key_copy(&key->mchid, mchid, p);
+    p = ngx_pay_key_copy(&key->app, app, p);
+
+    if (ngx_pay_key_number(doc, "base_slot", 0, SLOT_COUNT - 1, 0, &base_slot)
+        || ngx_pay_key_number(doc, "span", 1, 64, 1, &span)
+        || ngx_pay_key_number(doc, "rate", 0, 1000000, 0, &rate)
+        || ngx_pay_key_number(doc, "burst", 0, 1000000, 0, &burst)
+        || ngx_pay_key_number(doc, "valid_from", 0, INT64_MAX, 0,
+                              &key->valid_from)
+        || ngx_pay_key_number(doc, "valid_to", 0, INT64_MAX, INT64_MAX,
+                              &key->valid_to)
+        || ngx_pay_key_load(key, doc) != 0)
+    {
+        ngx_pay_key_unref(key);
+        return NULL;
+    }
+
+    key->base_slot = base_slot;
+    key->span = span;
+    key->rate = rate;
+    key->burst = burst;
+
+    if (rate) {
+        key->policy.data = p;
+        key->policy.len = ngx_sprintf(p, "\"app\";q=%ui;w=1", key->rate) - p;
+    }
+
+    return key;
+}
+
+
+ngx_pay_key_t *
+ngx_pay_key_parse(struct slice record)
+{
+    struct arena        arena;
+    struct slice        secret;
+    ngx_pay_key_t      *key;
+    struct json_error   err;
+    const struct json  *doc;
+
+    key = NULL;
+    arena_init(&arena, NGX_PAY_RECORD_ARENA);
+
+    if (json_parse(&arena, record, NULL, &doc, &err) == 0
+        && doc->type == JSON_OBJECT)
+    {
+        key = ngx_pay_key_create(doc);
+
+        secret = json_str(doc, "key");
+        wipe((void *) (uintptr_t) secret.p, secret.n);
+    }
+
+    arena_release(&arena);
+
+    return key;
+}

@@ -1,0 +1,547 @@
+/*
+ * The cache of parsed keys of one process, and look-ups: one question to payd
+ * for any number of requests that wait for its answer.
+ */
+
+#include "ngx_pay_keys.h"
+
+
+#define NGX_PAY_KEY_BUCKETS     1024    /* a power of two */
+#define NGX_PAY_LOOKUP_BUCKETS  64
+#define NGX_PAY_KEY_RETRY       1000    /* ms between questions when stale */
+
+
+typedef struct ngx_pay_lookup_s  ngx_pay_lookup_t;
+
+struct ngx_pay_lookup_s {
+    /* the timer's data: the event module's debug log reads fd behind these */
+    void                *unused[3];
+    ngx_socket_t         fd;
+
+    ngx_event_t          timer;         /* not cancelable: requests wait */
+    ngx_queue_t          waiters;
+    ngx_pay_lookup_t    *next;
+    ngx_uint_t           hash;
+    ngx_str_t            serial;
+    unsigned             changed:1;     /* while we waited: ask again */
+    u_char               text[NGX_PAY_SERIAL_MAX];
+};
+
+
+static void ngx_pay_lookup_end(ngx_pay_lookup_t *lookup, ngx_int_t rc,
+    ngx_pay_key_t *key);
+
+
+static ngx_pay_keys_conf_t  *keys_conf;
+static ngx_log_t            *keys_log;
+static ngx_queue_t           keys_lru;      /* newest first */
+static ngx_uint_t            keys_count;
+static ngx_pay_key_t        *keys_bucket[NGX_PAY_KEY_BUCKETS];
+static ngx_pay_lookup_t     *lookups[NGX_PAY_LOOKUP_BUCKETS];
+
+
+static ngx_uint_t
+ngx_pay_key_hash(ngx_str_t *serial)
+{
+    return (ngx_uint_t) slice_hash(ngx_pay_slice(*serial));
+}
+
+
+void
+ngx_pay_key_unref(ngx_pay_key_t *key)
+{
+    if (--key->refs == 0) {
+        verify_key_release(&key->verify);
+        ngx_free(key);
+    }
+}
+
+
+/* the cache */
+
+static ngx_pay_key_t *
+ngx_pay_cache_find(ngx_str_t *serial, ngx_uint_t hash)
+{
+    ngx_pay_key_t  *key;
+
+    for (key = keys_bucket[hash & (NGX_PAY_KEY_BUCKETS - 1)];
+         key;
+         key = key->next)
+    {
+        if (key->hash == hash && key->serial.len == serial->len
+            && ngx_memcmp(key->serial.data, serial->data, serial->len) == 0)
+        {
+            return key;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_pay_cache_remove(ngx_pay_key_t *key)
+{
+    ngx_pay_key_t  **p;
+
+    for (p = &keys_bucket[key->hash & (NGX_PAY_KEY_BUCKETS - 1)];
+         *p != key;
+         p = &(*p)->next)
+    {
+        /* void */
+    }
+
+    *p = key->next;
+    ngx_queue_remove(&key->lru);
+    key->listed = 0;
+    keys_count--;
+
+    ngx_pay_key_unref(key);
+}
+
+
+/* takes over the caller's reference */
+
+static void
+ngx_pay_cache_insert(ngx_pay_key_t *key)
+{
+    ngx_pay_key_t  *old, **bucket;
+
+    old = ngx_pay_cache_find(&key->serial, key->hash);
+
+    if (old) {
+        ngx_pay_cache_remove(old);
+
+    } else if (keys_count >= keys_conf->parsed) {
+        ngx_pay_cache_remove(ngx_queue_data(ngx_queue_last(&keys_lru),
+                                            ngx_pay_key_t, lru));
+    }
+
+    bucket = &keys_bucket[key->hash & (NGX_PAY_KEY_BUCKETS - 1)];
+    key->next = *bucket;
+    *bucket = key;
+    key->listed = 1;
+    ngx_queue_insert_head(&keys_lru, &key->lru);
+    keys_count++;
+}
+
+
+static ngx_pay_key_t *
+ngx_pay_cache_from_zone(ngx_str_t *serial, ngx_uint_t hash)
+{
+    size_t          n;
+    ngx_msec_t      confirmed;
+    ngx_uint_t      covered;
+    ngx_pay_key_t  *key;
+    u_char          record[NGX_PAY_LINE_MAX];
+
+    n = ngx_pay_keys_zone_get(serial, hash, record, sizeof(record),
+                              &confirmed, &covered);
+    if (n == 0) {
+        return NULL;
+    }
+
+    key = ngx_pay_key_parse(slice_n(record, n));
+    wipe(record, n);
+
+    if (key == NULL) {
+        return NULL;
+    }
+
+    key->hash = hash;
+    key->confirmed = confirmed;
+    key->generation = covered ? ngx_pay_feed_covering() : 0;
+
+    ngx_pay_cache_insert(key);
+
+    return key;
+}
+
+
+static ngx_uint_t
+ngx_pay_key_usable(ngx_pay_key_t *key)
+{
+    return key != NULL && ngx_current_msec - key->confirmed <= keys_conf->stale;
+}
+
+
+/* look-ups */
+
+static ngx_pay_lookup_t *
+ngx_pay_lookup_find(ngx_str_t *serial, ngx_uint_t hash)
+{
+    ngx_pay_lookup_t  *l;
+
+    for (l = lookups[hash & (NGX_PAY_LOOKUP_BUCKETS - 1)]; l; l = l->next) {
+        if (l->hash == hash && l->serial.len == serial->len
+            && ngx_memcmp(l->text, serial->data, serial->len) == 0)
+        {
+            return l;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* nobody could tell: what we know may still serve */
+
+static void
+ngx_pay_lookup_failed(ngx_pay_lookup_t *lookup)
+{
+    ngx_pay_key_t  *key;
+
+    key = ngx_pay_cache_find(&lookup->serial, lookup->hash);
+
+    if (ngx_pay_key_usable(key)) {
+        key->retry = ngx_current_msec + NGX_PAY_KEY_RETRY;
+        ngx_http_pay_count(key_stale);
+        ngx_pay_lookup_end(lookup, NGX_OK, key);
+        return;
+    }
+
+    ngx_pay_lookup_end(lookup, NGX_BUSY, NULL);
+}
+
+
+static void
+ngx_pay_lookup_timeout(ngx_event_t *ev)
+{
+    ngx_pay_lookup_t  *lookup = ev->data;
+
+    ngx_log_error(NGX_LOG_WARN, keys_log, 0,
+                  "pay: look-up of key \"%V\" timed out", &lookup->serial);
+
+    ngx_pay_lookup_failed(lookup);
+}
+
+
+static ngx_pay_lookup_t *
+ngx_pay_lookup_start(ngx_str_t *serial, ngx_uint_t hash)
+{
+    ngx_pay_lookup_t  *lookup, **bucket;
+
+    if (ngx_pay_feed_ask(serial) != NGX_OK) {
+        return NULL;
+    }
+
+    lookup = ngx_calloc(sizeof(ngx_pay_lookup_t), keys_log);
+    if (lookup == NULL) {
+        return NULL;
+    }
+
+    lookup->fd = (ngx_socket_t) -1;
+    lookup->hash = hash;
+    lookup->serial.data = lookup->text;
+    lookup->serial.len = serial->len;
+    ngx_memcpy(lookup->text, serial->data, serial->len);
+    ngx_queue_init(&lookup->waiters);
+
+    lookup->timer.handler = ngx_pay_lookup_timeout;
+    lookup->timer.data = lookup;
+    lookup->timer.log = keys_log;
+    ngx_add_timer(&lookup->timer, keys_conf->timeout);
+
+    bucket = &lookups[hash & (NGX_PAY_LOOKUP_BUCKETS - 1)];
+    lookup->next = *bucket;
+    *bucket = lookup;
+
+    ngx_http_pay_count(key_misses);
+
+    return lookup;
+}
+
+
+/*
+ * The look-up leaves the table before anybody is told, because a handler may
+ * start the next one; a handler may also cancel those behind it.
+ */
+
+static void
+ngx_pay_lookup_end(ngx_pay_lookup_t *lookup, ngx_int_t rc, ngx_pay_key_t *key)
+{
+    ngx_queue_t          *q;
+    ngx_pay_lookup_t    **p;
+    ngx_pay_key_wait_t   *wait;
+
+    for (p = &lookups[lookup->hash & (NGX_PAY_LOOKUP_BUCKETS - 1)];
+         *p != lookup;
+         p = &(*p)->next)
+    {
+        /* void */
+    }
+
+    *p = lookup->next;
+
+    if (lookup->timer.timer_set) {
+        ngx_del_timer(&lookup->timer);
+    }
+
+    if (key) {
+        key->refs++;
+    }
+
+    while (!ngx_queue_empty(&lookup->waiters)) {
+        q = ngx_queue_head(&lookup->waiters);
+        wait = ngx_queue_data(q, ngx_pay_key_wait_t, queue);
+        ngx_queue_remove(q);
+
+        if (key) {
+            key->refs++;
+        }
+
+        wait->handler(wait->data, rc, key);
+    }
+
+    if (key) {
+        ngx_pay_key_unref(key);
+    }
+
+    ngx_free(lookup);
+}
+
+
+/* what the requests call */
+
+ngx_int_t
+ngx_pay_key_get(ngx_str_t *serial, ngx_pay_key_t **key,
+    ngx_pay_key_wait_t *wait)
+{
+    ngx_uint_t         hash, generation;
+    ngx_pay_key_t     *k;
+    ngx_pay_lookup_t  *lookup;
+
+    hash = ngx_pay_key_hash(serial);
+    generation = ngx_pay_feed_generation();
+
+    k = ngx_pay_cache_find(serial, hash);
+
+    if (k && k->generation == generation && generation) {
+        ngx_http_pay_count(key_hits);
+        ngx_queue_remove(&k->lru);
+        ngx_queue_insert_head(&keys_lru, &k->lru);
+        goto found;
+    }
+
+    if (k == NULL) {
+        k = ngx_pay_cache_from_zone(serial, hash);
+
+        if (k && k->generation == generation && generation) {
+            ngx_http_pay_count(key_zone_hits);
+            goto found;
+        }
+    }
+
+    lookup = ngx_pay_lookup_find(serial, hash);
+
+    if (lookup == NULL) {
+
+        if (k == NULL) {
+            if (ngx_pay_keys_zone_is_unknown(serial, hash)) {
+                return NGX_DECLINED;
+            }
+
+            if (!ngx_pay_keys_zone_may_ask(keys_conf->misses)) {
+                return NGX_BUSY;
+            }
+
+        } else if ((ngx_msec_int_t) (k->retry - ngx_current_msec) > 0
+                   && ngx_pay_key_usable(k))
+        {
+            ngx_http_pay_count(key_stale);
+            goto found;
+        }
+
+        lookup = ngx_pay_lookup_start(serial, hash);
+    }
+
+    if (lookup) {
+        ngx_queue_insert_tail(&lookup->waiters, &wait->queue);
+        return NGX_AGAIN;
+    }
+
+    if (!ngx_pay_key_usable(k)) {
+        return NGX_BUSY;
+    }
+
+    ngx_http_pay_count(key_stale);
+
+found:
+
+    k->refs++;
+    *key = k;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_pay_key_cancel(ngx_pay_key_wait_t *wait)
+{
+    ngx_queue_remove(&wait->queue);
+}
+
+
+/* what the connection calls */
+
+static void
+ngx_pay_keys_record(ngx_str_t *serial, ngx_uint_t hash, struct slice record,
+    ngx_pay_lookup_t *lookup)
+{
+    ngx_pay_key_t  *key;
+
+    key = ngx_pay_key_parse(record);
+
+    if (key == NULL || key->serial.len != serial->len
+        || ngx_memcmp(key->serial.data, serial->data, serial->len) != 0)
+    {
+        ngx_log_error(NGX_LOG_ERR, keys_log, 0,
+                      "pay: the record of key \"%V\" is malformed", serial);
+        if (key) {
+            ngx_pay_key_unref(key);
+        }
+
+        if (lookup) {
+            ngx_pay_lookup_failed(lookup);
+        }
+
+        return;
+    }
+
+    key->hash = hash;
+    key->confirmed = ngx_current_msec;
+    key->generation = ngx_pay_feed_generation();
+
+    ngx_pay_cache_insert(key);
+    ngx_pay_keys_zone_put(serial, hash, record);
+
+    if (lookup) {
+        ngx_pay_lookup_end(lookup, NGX_OK, key);
+    }
+}
+
+
+static void
+ngx_pay_keys_forget(ngx_str_t *serial, ngx_uint_t hash)
+{
+    ngx_pay_key_t  *key;
+
+    key = ngx_pay_cache_find(serial, hash);
+
+    if (key) {
+        ngx_pay_cache_remove(key);
+    }
+
+    ngx_pay_keys_zone_forget(serial, hash);
+}
+
+
+void
+ngx_pay_keys_event(ngx_pay_feed_e event, ngx_str_t *serial, struct slice record)
+{
+    ngx_uint_t         hash;
+    ngx_pay_lookup_t  *lookup;
+
+    hash = ngx_pay_key_hash(serial);
+    lookup = ngx_pay_lookup_find(serial, hash);
+
+    if (event == ngx_pay_feed_changed) {
+        ngx_pay_keys_forget(serial, hash);
+
+        if (lookup) {
+            lookup->changed = 1;
+        }
+
+        return;
+    }
+
+    /* this answer may have been read from the database before the change */
+
+    if (lookup && lookup->changed) {
+        lookup->changed = 0;
+
+        if (ngx_pay_feed_ask(serial) == NGX_OK) {
+            return;
+        }
+
+        event = ngx_pay_feed_later;
+    }
+
+    switch (event) {
+
+    case ngx_pay_feed_key:
+        ngx_pay_keys_record(serial, hash, record, lookup);
+        return;
+
+    case ngx_pay_feed_none:
+        ngx_pay_keys_forget(serial, hash);
+        ngx_pay_keys_zone_set_unknown(serial, hash);
+
+        if (lookup) {
+            ngx_pay_lookup_end(lookup, NGX_DECLINED, NULL);
+        }
+
+        return;
+
+    default: /* ngx_pay_feed_later */
+        if (lookup) {
+            ngx_pay_lookup_failed(lookup);
+        }
+    }
+}
+
+
+void
+ngx_pay_keys_lost(ngx_uint_t generation, ngx_msec_t until)
+{
+    ngx_uint_t      i;
+    ngx_queue_t    *q;
+    ngx_pay_key_t  *key;
+
+    for (q = ngx_queue_head(&keys_lru);
+         q != ngx_queue_sentinel(&keys_lru);
+         q = ngx_queue_next(q))
+    {
+        key = ngx_queue_data(q, ngx_pay_key_t, lru);
+
+        if (generation && key->generation == generation) {
+            key->confirmed = until;
+        }
+
+        key->generation = 0;
+        key->retry = ngx_current_msec;
+    }
+
+    for (i = 0; i < NGX_PAY_LOOKUP_BUCKETS; i++) {
+        while (lookups[i]) {
+            ngx_pay_lookup_failed(lookups[i]);
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_pay_keys_start(ngx_cycle_t *cycle, ngx_pay_keys_conf_t *conf)
+{
+    keys_conf = conf;
+    keys_log = cycle->log;
+    ngx_queue_init(&keys_lru);
+
+    return ngx_pay_feed_start(cycle, conf);
+}
+
+
+void
+ngx_pay_keys_stop(void)
+{
+    if (keys_conf == NULL) {
+        return;
+    }
+
+    ngx_pay_feed_stop();
+
+    while (!ngx_queue_empty(&keys_lru)) {
+        ngx_pay_cache_remove(ngx_queue_data(ngx_queue_head(&keys_lru),
+                                            ngx_pay_key_t, lru));
+    }
+}
