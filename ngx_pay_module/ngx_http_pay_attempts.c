@@ -143,7 +143,28 @@ ngx_http_pay_attempts_record(ngx_http_pay_attempts_t *at, uint64_t id)
 }
 
 
-/* with the zone locked; *place: the first free place, NULL if there is none */
+void
+ngx_http_pay_attempts_forget(ngx_http_pay_attempts_t *at, uint64_t id)
+{
+    uint64_t                 now;
+    ngx_http_pay_attempt_t  *place;
+
+    now = (uint64_t) (clock_read_boot_us() / USEC_PER_SEC);
+
+    ngx_shmtx_lock(&at->shpool->mutex);
+
+    if (ngx_http_pay_attempts_find(at, id, now, &place)) {
+        place->until = 1;
+    }
+
+    ngx_shmtx_unlock(&at->shpool->mutex);
+}
+
+
+/*
+ * With the zone locked.  1: *place has the id; 0: *place is the first free
+ * place for it, NULL if there is none.
+ */
 
 static ngx_uint_t
 ngx_http_pay_attempts_find(ngx_http_pay_attempts_t *at, uint64_t id,
@@ -169,6 +190,7 @@ ngx_http_pay_attempts_find(ngx_http_pay_attempts_t *at, uint64_t id,
 
         if (p->until > now) {
             if (p->id == id) {
+                *place = p;
                 return 1;
             }
 

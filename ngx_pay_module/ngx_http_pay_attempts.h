@@ -4,8 +4,8 @@
  * that time, whatever happens.
  *
  * A hash with open addressing and a window: an id stands within the first
- * WINDOW places from its hash.  Expired places are used again; there is no
- * other removal, so a place that never was used ends a search.
+ * WINDOW places from its hash.  Expired and forgotten places are used again;
+ * they differ from those that never were used, which end a search.
  */
 
 #ifndef _NGX_HTTP_PAY_ATTEMPTS_H_INCLUDED_
@@ -37,6 +37,9 @@ ngx_uint_t ngx_http_pay_attempts_seen(ngx_http_pay_attempts_t *at,
  */
 ngx_int_t ngx_http_pay_attempts_record(ngx_http_pay_attempts_t *at,
     uint64_t id);
+
+/* a recorded id was not passed on after all */
+void ngx_http_pay_attempts_forget(ngx_http_pay_attempts_t *at, uint64_t id);
 
 
 #endif /* _NGX_HTTP_PAY_ATTEMPTS_H_INCLUDED_ */

@@ -241,34 +241,37 @@ ngx_http_pay_egress_admit(ngx_http_request_t *r,
 
     cmcf = ctx->main->channels;
 
+    /*
+     * Recorded first and forgotten again if there is no room: of two arrivals
+     * of one attempt none may be called "not sent" while the other goes on.
+     */
+
+    rc = ngx_http_pay_attempts_record(ctx->main->attempts, ctx->attempt);
+
+    if (rc == NGX_DECLINED) {
+        ctx->seen = 1;
+        return ngx_http_pay_egress_refuse(r, ctx, NGX_HTTP_PAY_REFUSED_SEEN);
+    }
+
+    if (rc == NGX_BUSY) {
+        ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0,
+                      "no place for attempt %uL, "
+                      "\"pay_attempts\" is too small", ctx->attempt);
+
+        return ngx_http_pay_egress_refuse(r, ctx, NGX_HTTP_PAY_REFUSED_BUSY);
+    }
+
     /* the context's clean-up, which gives the place back, exists already */
 
     if (ngx_http_pay_channel_acquire(cmcf, ctx->channel, ctx->kind)
         != NGX_OK)
     {
+        ngx_http_pay_attempts_forget(ctx->main->attempts, ctx->attempt);
+
         return ngx_http_pay_egress_refuse(r, ctx, NGX_HTTP_PAY_REFUSED_BUSY);
     }
 
     ctx->held = 1;
-
-    rc = ngx_http_pay_attempts_record(ctx->main->attempts, ctx->attempt);
-
-    if (rc != NGX_OK) {
-        ngx_http_pay_egress_release(ctx);
-
-        if (rc == NGX_BUSY) {
-            ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0,
-                          "no place for attempt %uL, "
-                          "\"pay_attempts\" is too small", ctx->attempt);
-
-            return ngx_http_pay_egress_refuse(r, ctx,
-                                              NGX_HTTP_PAY_REFUSED_BUSY);
-        }
-
-        ctx->seen = 1;
-        return ngx_http_pay_egress_refuse(r, ctx, NGX_HTTP_PAY_REFUSED_SEEN);
-    }
-
     ctx->admitted = 1;
 
     row = ngx_http_pay_channel_row(cmcf, ctx->channel);
