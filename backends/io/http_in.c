@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Head of a request, the library's list of its headers and the head of the answer must fit in. */
-#define CONNECTION_MEMORY  6144
 #define CONNECTION_SLACK   2048 /* idle keepalive connections beside those with a request */
 #define FILE_MAX           1048576
 #define ANSWER_HEADERS_MAX 65536
@@ -116,7 +114,7 @@ static struct MHD_Daemon *start_daemon(struct http_in *h)
                             MHD_OPTION_LISTEN_SOCKET, (MHD_socket)h->listener.fd,
                             MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_NOTIFY_COMPLETED,
                             on_completed, h, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
+                            (size_t)HTTP_IN_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
                             (unsigned)(h->conf.max_requests + CONNECTION_SLACK),
                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->conf.idle_timeout_s,
                             MHD_OPTION_ARRAY, h->cert ? tls : tls + 2, MHD_OPTION_END);

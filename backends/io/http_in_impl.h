@@ -11,6 +11,8 @@
 #include <microhttpd.h>
 
 #define METHOD_MAX 15
+/* Head of a request, the library's list of its headers and the head of the answer must fit in. */
+#define HTTP_IN_CONNECTION_MEMORY 6144u
 
 enum phase {
     PHASE_READING, /* head or body still come in */

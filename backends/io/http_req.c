@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define DRAIN_MAX 1048576 /* bytes of a too large body that are read to answer politely */
+#define DRAIN_MAX        1048576 /* bytes of a too large body that are read to answer politely */
+#define FIELD_BYTES      64      /* of the library's list, for each header */
+#define ANSWER_HEAD_ROOM 2048    /* guaranteed to every answer */
+#define ANSWER_HEAD_OURS 256     /* of it: status line, length, Connection */
 
 /* ---- life ---- */
 
@@ -109,11 +112,16 @@ static struct MHD_Response *answer_new(struct http_in *h, const struct http_head
     void *p = body.n ? (void *)body.p : (void *)"";
     struct MHD_Response *resp = MHD_create_response_from_buffer(
         body.n, p, body.n ? MHD_RESPMEM_MUST_COPY : MHD_RESPMEM_PERSISTENT);
+    size_t bytes = 0;
 
     if (!resp)
         return NULL;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         add_header(h, resp, headers[i].name, headers[i].value);
+        bytes += headers[i].name.n + headers[i].value.n + 4;
+    }
+    if (bytes > ANSWER_HEAD_ROOM - ANSWER_HEAD_OURS)
+        log_event(LOG_ERROR, "http_in_answer_head_too_large", LOG_I("bytes", bytes));
     if (h->stopping) /* so that the peer does not pick this connection for its next request */
         add_header(h, resp, SLICE("Connection"), SLICE("close"));
     return resp;
@@ -165,6 +173,37 @@ static enum MHD_Result send_answer(struct in_req *r)
 
 /* ---- the library's view of a request: head, pieces of the body, end ---- */
 
+/*
+ * The answer's head needs room in the same memory. The library notices a lack of it only after the
+ * handler has done its work, and then cuts the connection: an executed request without an answer.
+ * So what the request takes is added up before anything is done: its bytes, what the library keeps
+ * for each header, argument and cookie, and its copy of the cookies.
+ */
+static bool leaves_room(struct in_req *r)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    int fields = MHD_get_connection_values(
+        r->conn, MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND, NULL, NULL);
+    size_t copies = http_req_header(&r->pub, "Cookie").n;
+
+    return info && info->header_size + copies + (size_t)fields * FIELD_BYTES + ANSWER_HEAD_ROOM <=
+                       HTTP_IN_CONNECTION_MEMORY;
+}
+
+static enum MHD_Result refuse_head(struct in_req *r)
+{
+    struct MHD_Response *resp = answer_new(r->in, NULL, 0, SLICE_NULL);
+    enum MHD_Result rc = MHD_NO;
+
+    if (resp) {
+        rc = MHD_queue_response(r->conn, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, resp);
+        MHD_destroy_response(resp);
+    }
+    r->phase = PHASE_ANSWERED;
+    return rc;
+}
+
 static enum MHD_Result on_head(struct in_req *r, struct MHD_Connection *conn, const char *method)
 {
     size_t n = strlen(method);
@@ -172,6 +211,8 @@ static enum MHD_Result on_head(struct in_req *r, struct MHD_Connection *conn, co
     int64_t announced = 0;
 
     r->conn = conn;
+    if (!leaves_room(r))
+        return refuse_head(r);
     if (n > METHOD_MAX)
         return refuse(r, PROBLEM_METHOD_NOT_ALLOWED);
     memcpy(r->method, method, n);
