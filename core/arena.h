@@ -33,7 +33,7 @@ void *arena_alloc(struct arena *a, size_t n);
 void *arena_calloc(struct arena *a, size_t count, size_t size);
 
 struct slice arena_copy(struct arena *a, struct slice s);
-/* NUL-terminated copy; NULL also when s contains a NUL. */
+/* NUL-terminated copy; NULL (and a->failed) also when s contains a NUL. */
 char *arena_cstr(struct arena *a, struct slice s);
 struct slice arena_printf(struct arena *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

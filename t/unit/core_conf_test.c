@@ -84,6 +84,7 @@ static void test_syntax(void **state)
         {"a b}c;", "a(b}c)"},
         {"a \xe4\xb8\xad;", "a(\xe4\xb8\xad)"},
         {"a \"b\"{}", "a(b){}"},
+        {"a ${x{y} ${z {b;}", "a(${x{y},${z){b}"},
     };
     (void)state;
 
@@ -136,6 +137,7 @@ static void test_syntax_errors(void **state)
         {"a \"b\"\"c\";", "t:1: unexpected \"\"\" behind a quoted argument"},
         {"include x;", "t:1: include is not allowed here"},
         {"a {\n include *; }", "t:2: include is not allowed here"},
+        {"a x\\\ny \"z\\\n\";\n}", "t:4: unexpected \"}\""},
         {"a b\\", "t:1: \"a\" is not ended by \";\" or a block"},
     };
     struct conf_node *node = NULL;
