@@ -56,8 +56,12 @@ struct store_job {
     /* private to store */
     struct store_job *next;
     void *order;
+    int64_t queued_us;
+    bool doubt; /* a COMMIT of it was lost: it may be there already */
+    bool won;
 };
-/* STORE_UNKNOWN never reaches done while the store can still find out: it re-reads (slot, id,
+/* A job that cannot be written (poisoned text, a bug) ends in STORE_BUSY and an alert in the log.
+ * STORE_UNKNOWN never reaches done while the store can still find out: it re-reads (slot, id,
  * version, event id) after a lost COMMIT answer and says DONE or CONFLICT. */
 void store_commit(struct store *s, struct store_job *job);
 

@@ -1,0 +1,79 @@
+/*
+ * DESIGN. Callbacks are claimed merchant by merchant: a walk over the index from one (slot,
+ * merchant) with something waiting to the next, a few due ones of each. A merchant with a million
+ * dead callbacks costs one step of the walk.
+ */
+#include "statements.h"
+#include "store_impl.h"
+
+#include <stdlib.h>
+
+const char sql_claim[] =
+    "WITH RECURSIVE m AS ("
+    " (SELECT slot, mchid FROM pay.callback WHERE state = 1 AND slot BETWEEN $1::int2 AND $2::int2"
+    "  ORDER BY slot, mchid LIMIT 1)"
+    " UNION ALL"
+    " SELECT n.slot, n.mchid FROM m, LATERAL (SELECT c.slot, c.mchid FROM pay.callback c"
+    "  WHERE c.state = 1 AND (c.slot, c.mchid) > (m.slot, m.mchid) AND c.slot <= $2::int2"
+    "  ORDER BY c.slot, c.mchid LIMIT 1) n),"
+    " due AS (SELECT d.* FROM m, LATERAL (SELECT c.slot, c.payment_id, c.subject_id, c.mchid,"
+    "  c.next_at FROM pay.callback c WHERE c.state = 1 AND c.slot = m.slot AND c.mchid = m.mchid"
+    "  AND c.next_at <= $3::timestamptz ORDER BY c.next_at LIMIT $6::int4"
+    "  FOR UPDATE SKIP LOCKED) d),"
+    " picked AS (SELECT * FROM (SELECT due.*, row_number() OVER (PARTITION BY mchid"
+    "  ORDER BY next_at) AS nth FROM due) x WHERE nth <= $6::int4 ORDER BY next_at LIMIT $5::int4)"
+    " UPDATE pay.callback c SET tries = c.tries + 1, next_at = $4::timestamptz FROM picked p"
+    " WHERE c.slot = p.slot AND c.payment_id = p.payment_id AND c.subject_id = p.subject_id"
+    " RETURNING c.id, c.payment_id, c.slot, c.mchid, c.app_id, c.url, c.body, c.tries";
+
+struct claim {
+    struct arena *arena;
+    store_callbacks_cb *cb;
+    void *arg;
+};
+
+static struct slice text(struct arena *a, const PGresult *r, int row, int col)
+{
+    return arena_copy(a, pg_get_text(r, row, col));
+}
+
+static void on_claimed(void *arg, const struct pg_answer *answer)
+{
+    struct claim *q = arg;
+    enum store_result result = store_result_of(answer, "claim");
+    const PGresult *r = result == STORE_DONE ? answer->results[0] : NULL;
+    int n = r ? PQntuples(r) : 0;
+    struct store_callback *c = n ? arena_array(q->arena, struct store_callback, (size_t)n) : NULL;
+
+    for (int i = 0; c && i < n; i++)
+        c[i] = (struct store_callback){.id = pg_get_int(r, i, 0),
+                                       .payment_id = pg_get_int(r, i, 1),
+                                       .slot = (uint32_t)pg_get_int(r, i, 2),
+                                       .mchid = text(q->arena, r, i, 3),
+                                       .app_id = text(q->arena, r, i, 4),
+                                       .url = text(q->arena, r, i, 5),
+                                       .body = text(q->arena, r, i, 6),
+                                       .tries = (uint32_t)pg_get_int(r, i, 7)};
+    if (n && q->arena->failed)
+        q->cb(q->arg, STORE_BUSY, NULL, 0); /* the lease ends and they are claimed again */
+    else
+        q->cb(q->arg, result, c, (size_t)n);
+    free(q);
+}
+
+void store_callbacks_claim(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now,
+                           pay_time_t lease_until, unsigned max, unsigned per_merchant,
+                           struct arena *a, store_callbacks_cb *cb, void *arg)
+{
+    struct claim *q = store_alloc(sizeof(*q));
+    struct pg_params *p = store_params();
+
+    *q = (struct claim){a, cb, arg};
+    pg_add_int2(p, (int16_t)slot_from);
+    pg_add_int2(p, (int16_t)slot_to);
+    pg_add_time(p, now);
+    pg_add_time(p, lease_until);
+    pg_add_int4(p, (int32_t)max);
+    pg_add_int4(p, (int32_t)per_merchant);
+    store_ask(s, "claim", p, on_claimed, q);
+}

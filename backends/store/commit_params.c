@@ -1,0 +1,221 @@
+#include "commit_params.h"
+
+#include "core/ids.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* One array parameter: `value` is evaluated for each job, with b, a, s, e at hand. */
+#define ARRAY(type, add, value)                                                                  \
+    do {                                                                                         \
+        pg_array_begin(p, (type), (uint32_t)n);                                                  \
+        for (size_t i = 0; i < n; i++) {                                                         \
+            const struct store_job *j = jobs[i];                                                 \
+            const struct payment *b = j->before, *a = &j->step->after;                           \
+            const struct payment_step *s = j->step;                                              \
+            const struct payment_event *e = j->event;                                            \
+                                                                                                 \
+            (void)b, (void)a, (void)s, (void)e;                                                  \
+            add(p, value);                                                                       \
+        }                                                                                        \
+        pg_array_end(p);                                                                         \
+    } while (0)
+#define INT2(value)  ARRAY(PG_INT2, pg_add_int2, (int16_t)(value))
+#define INT4(value)  ARRAY(PG_INT4, pg_add_int4, (int32_t)(value))
+#define INT8(value)  ARRAY(PG_INT8, pg_add_int8, (int64_t)(value))
+#define TEXT(value)  ARRAY(PG_TEXT, pg_add_text, or_empty(value))
+#define BYTEA(value) ARRAY(PG_BYTEA, pg_add_bytea, or_empty(value))
+#define TIME(value)  ARRAY(PG_TIMESTAMPTZ, pg_add_time, (value))
+
+enum timer_op { TIMER_KEEP, TIMER_SET, TIMER_DELETE };
+
+/* Texts are NOT NULL in the schema: nothing is ''. */
+static struct slice or_empty(struct slice s)
+{
+    return s.p ? s : SLICE("");
+}
+
+static struct pg_params *new_params(void)
+{
+    struct pg_params *p = pg_params_new();
+
+    if (!p)
+        abort(); /* see pg.c: a job that never ends would leave its order hanging */
+    return p;
+}
+
+static enum timer_op timer_op(const struct payment_step *s)
+{
+    if (!s->timer_changed)
+        return TIMER_KEEP;
+    return s->after.due_at ? TIMER_SET : TIMER_DELETE;
+}
+
+bool step_is_answer(const struct store_job *job)
+{
+    const struct payment_step *s = job->step;
+    const struct payment *b = job->before, *a = &s->after;
+
+    return !s->timer_changed && !s->callback && !s->open_case && !s->attempt.n &&
+           !payment_state_final(a->state) && a->prepare_past == b->prepare_past;
+}
+
+/* What sql_create writes as constants. */
+static void check_create(const struct store_job *j)
+{
+    const struct payment *a = &j->step->after;
+
+    assert(a->version == 1 && a->state == PAYMENT_PROCESSING && a->prev_state == PAYMENT_NONE);
+    assert(a->attempts == 1 && a->prepare_n == 1 && a->prepare_last == PREPARE_OPEN);
+    assert(a->prepare_past == PREPARE_UNSENT && a->not_sent == 0 && a->due_tries == 0);
+    assert(a->busy_kind == CALL_PREPARE && a->busy_before == a->prepare_before);
+    assert(j->step->attempt.n == 1 && j->attempt_id && a->due_at && id_slot(a->id) == a->slot);
+}
+
+struct pg_params *params_create(struct store_job *const *jobs, size_t n)
+{
+    struct pg_params *p = new_params();
+
+    for (size_t i = 0; i < n; i++)
+        check_create(jobs[i]);
+    INT2(a->slot);
+    INT8(a->id);
+    TEXT(a->mchid);
+    TEXT(a->app_id);
+    TEXT(a->out_trade_no);
+    BYTEA(a->digest);
+    INT2(a->method);
+    TEXT(a->scene);
+    TEXT(a->product);
+    TEXT(a->store_id);
+    INT8(a->amount);
+    TEXT(a->currency);
+    TEXT(a->description);
+    TEXT(a->attach);
+    TEXT(a->notify_url);
+    TEXT(a->trace_id);
+    TEXT(a->channel);
+    TEXT(a->account);
+    TEXT(a->route);
+    TIME(a->created_at);
+    TIME(a->time_expire);
+    TIME(a->prepare_before);
+    INT2(a->command_seq);
+    INT8(e->id);
+    INT8(j->attempt_id);
+    INT8(j->adapter_version);
+    TIME(a->due_at);
+    INT2(a->due_kind);
+    return p;
+}
+
+static void add_outcome(struct pg_params *p, struct store_job *const *jobs, size_t n)
+{
+    INT4(s->outcome.n);
+    INT2(s->outcome.sent);
+    INT2(s->outcome.cls);
+    INT4(s->outcome.http_status);
+    TEXT(e->message);
+}
+
+static void add_case(struct pg_params *p, struct store_job *const *jobs, size_t n)
+{
+    INT8(s->open_case ? j->case_id : 0);
+    TEXT(s->case_kind);
+    TEXT(s->case_detail);
+    INT8(e->amount);
+    TEXT(e->currency);
+    TEXT(e->channel_trade_no);
+}
+
+struct pg_params *params_step(struct store_job *const *jobs, size_t n)
+{
+    struct pg_params *p = new_params();
+
+    INT2(b->slot);
+    INT8(b->id);
+    INT4(b->version);
+    INT2(b->state);
+    INT2(a->state);
+    INT2(a->prev_state);
+    INT4(a->attempts);
+    INT4(a->prepare_n);
+    INT4(a->not_sent);
+    INT2(a->prepare_last);
+    INT2(a->prepare_past);
+    TIME(a->prepare_before);
+    INT2(a->busy_kind);
+    TIME(a->busy_before);
+    TEXT(a->channel_trade_no);
+    TEXT(a->code_url);
+    TEXT(a->fail_code);
+    TIME(a->final_at);
+    TIME(a->succeeded_at);
+    INT8(e->id);
+    TIME(j->now);
+    INT2(e->kind);
+    TEXT(slice_of(payment_input_name(s->input)));
+    TEXT(e->code);
+    add_outcome(p, jobs, n);
+    INT8(s->attempt.n ? j->attempt_id : 0);
+    INT8(j->adapter_version);
+    INT2(timer_op(s));
+    TIME(a->due_at);
+    INT2(a->due_kind);
+    INT4(a->due_tries);
+    INT8(s->callback ? j->callback_id : 0);
+    TEXT(s->callback ? j->callback_body : SLICE_NULL);
+    TIME(s->callback ? j->callback_at : 0);
+    add_case(p, jobs, n);
+    return p;
+}
+
+struct pg_params *params_answer(struct store_job *const *jobs, size_t n)
+{
+    struct pg_params *p = new_params();
+
+    INT2(b->slot);
+    INT8(b->id);
+    INT4(b->version);
+    INT2(b->state);
+    INT2(a->state);
+    INT2(a->prev_state);
+    INT4(a->not_sent);
+    INT2(a->prepare_last);
+    INT2(a->busy_kind);
+    TIME(a->busy_before);
+    TEXT(a->channel_trade_no);
+    TEXT(a->code_url);
+    INT8(e->id);
+    TIME(j->now);
+    INT2(e->kind);
+    TEXT(slice_of(payment_input_name(s->input)));
+    TEXT(e->code);
+    add_outcome(p, jobs, n);
+    return p;
+}
+
+struct pg_params *params_record(struct store_job *const *jobs, size_t n)
+{
+    struct pg_params *p = new_params();
+
+    INT2(b->slot);
+    INT8(b->id);
+    INT8(e->id);
+    TIME(j->now);
+    TEXT(e->code);
+    add_outcome(p, jobs, n);
+    add_case(p, jobs, n);
+    return p;
+}
+
+struct pg_params *params_known(struct store_job *const *jobs, size_t n)
+{
+    struct pg_params *p = new_params();
+
+    INT2(a->slot);
+    INT8(a->id);
+    INT4(a->version);
+    INT8(e->id);
+    return p;
+}

@@ -1,0 +1,413 @@
+/*
+ * DESIGN. Two queues, by id and by number; whenever a connection is free up to batch_max askers of
+ * one queue go together. A read that broke is asked again until WAIT_US have passed.
+ */
+#include "read.h"
+
+#include "backends/io/log.h"
+#include "core/ids.h"
+#include "statements.h"
+
+#include <stdlib.h>
+
+#define WAIT_US     (3 * USEC_PER_SEC)
+#define BATCH_LIMIT 512
+
+#define COLUMNS                                                                                  \
+    " p.id, p.slot, p.version, p.state, p.prev_state, p.mchid, p.app_id, p.out_trade_no,"        \
+    " p.digest, p.method, p.scene, p.product, p.store_id, p.amount, p.currency, p.description,"  \
+    " p.attach, p.notify_url, p.trace_id, p.channel, p.account, p.route, p.command_seq,"         \
+    " p.attempts, p.prepare_before, p.prepare_n, p.prepare_last, p.prepare_past, p.not_sent,"    \
+    " p.busy_kind, p.busy_before, p.channel_trade_no, p.code_url, p.fail_code, p.created_at,"    \
+    " p.time_expire, p.final_at, p.succeeded_at, t.due_at, t.kind, t.tries"
+#define TIMER                                                                                    \
+    " LEFT JOIN pay.payment_timer t ON t.slot = p.slot AND t.payment_id = p.id"
+
+const char sql_by_id[] =
+    "SELECT j.k," COLUMNS " FROM unnest($1::int2[], $2::int8[]) WITH ORDINALITY AS j(slot, id, k)"
+    " JOIN pay.payment p ON p.slot = j.slot AND p.id = j.id" TIMER;
+
+const char sql_by_no[] =
+    "SELECT j.k," COLUMNS " FROM unnest($1::int2[], $2::text[], $3::text[]) WITH ORDINALITY"
+    " AS j(slot, mchid, out_trade_no, k) JOIN pay.payment p ON p.slot = j.slot"
+    " AND p.mchid = j.mchid COLLATE \"C\" AND p.out_trade_no = j.out_trade_no COLLATE \"C\"" TIMER;
+
+enum queue_kind { BY_ID, BY_NO, QUEUES };
+
+struct read {
+    struct read *next;
+    int64_t id; /* BY_ID */
+    uint32_t slot;
+    struct slice mchid, out_trade_no; /* BY_NO; copied behind */
+    struct arena *arena;
+    store_payment_cb *cb;
+    void *arg;
+    int64_t queued_us;
+};
+
+struct read_queue {
+    struct read *first, **end;
+};
+
+struct reads {
+    struct loop *loop;
+    struct pg_pool *pool;
+    unsigned batch_max, queue_max;
+    struct read_queue queues[QUEUES];
+    struct read_queue refused;
+    unsigned waiting;
+    unsigned turn; /* which queue goes first */
+    bool run_deferred, refuse_deferred, stopping;
+};
+
+struct read_batch {
+    struct reads *r;
+    enum queue_kind kind;
+    size_t n;
+    struct read *reads[];
+};
+
+/* ---- rows ---- */
+
+struct row {
+    const PGresult *r;
+    int row, col;
+    struct arena *arena;
+};
+
+static int64_t next_int(struct row *w)
+{
+    int col = w->col++;
+
+    return pg_is_null(w->r, w->row, col) ? 0 : pg_get_int(w->r, w->row, col);
+}
+
+static pay_time_t next_time(struct row *w)
+{
+    int col = w->col++;
+
+    return pg_is_null(w->r, w->row, col) ? 0 : pg_get_time(w->r, w->row, col);
+}
+
+static struct slice next_text(struct row *w)
+{
+    return arena_copy(w->arena, pg_get_text(w->r, w->row, w->col++));
+}
+
+/* In the order of COLUMNS. */
+static struct payment *payment_of(struct row *w)
+{
+    struct payment *p = arena_new(w->arena, struct payment);
+
+    if (!p)
+        return NULL;
+    p->id = next_int(w);
+    p->slot = (uint32_t)next_int(w);
+    p->version = (uint32_t)next_int(w);
+    p->state = (enum payment_state)next_int(w);
+    p->prev_state = (enum payment_state)next_int(w);
+    p->mchid = next_text(w);
+    p->app_id = next_text(w);
+    p->out_trade_no = next_text(w);
+    p->digest = next_text(w);
+    p->method = (enum payment_method)next_int(w);
+    p->scene = next_text(w);
+    p->product = next_text(w);
+    p->store_id = next_text(w);
+    p->amount = next_int(w);
+    p->currency = next_text(w);
+    p->description = next_text(w);
+    p->attach = next_text(w);
+    p->notify_url = next_text(w);
+    p->trace_id = next_text(w);
+    p->channel = next_text(w);
+    p->account = next_text(w);
+    p->route = next_text(w);
+    p->command_seq = (uint32_t)next_int(w);
+    p->attempts = (uint32_t)next_int(w);
+    p->prepare_before = next_time(w);
+    p->prepare_n = (uint32_t)next_int(w);
+    p->prepare_last = (enum prepare_mark)next_int(w);
+    p->prepare_past = (enum prepare_mark)next_int(w);
+    p->not_sent = (uint32_t)next_int(w);
+    p->busy_kind = (enum call_kind)next_int(w);
+    p->busy_before = next_time(w);
+    p->channel_trade_no = next_text(w);
+    p->code_url = next_text(w);
+    p->fail_code = next_text(w);
+    p->created_at = next_time(w);
+    p->time_expire = next_time(w);
+    p->final_at = next_time(w);
+    p->succeeded_at = next_time(w);
+    p->due_at = next_time(w);
+    p->due_kind = (enum call_kind)next_int(w);
+    p->due_tries = (uint32_t)next_int(w);
+    p->maybe_sent = p->prepare_n &&
+                    (p->prepare_last != PREPARE_UNSENT || p->prepare_past != PREPARE_UNSENT);
+    return w->arena->failed ? NULL : p;
+}
+
+/* ---- queues ---- */
+
+static void push(struct read_queue *q, struct read *d)
+{
+    d->next = NULL;
+    *q->end = d;
+    q->end = &d->next;
+}
+
+static struct read *pop(struct read_queue *q)
+{
+    struct read *d = q->first;
+
+    if (!d)
+        return NULL;
+    q->first = d->next;
+    if (!q->first)
+        q->end = &q->first;
+    return d;
+}
+
+static void tell(struct read *d, enum store_result r, const struct payment *p)
+{
+    d->cb(d->arg, r, p);
+    free(d);
+}
+
+static void ask_again(struct read_batch *b)
+{
+    struct reads *r = b->r;
+
+    for (size_t i = 0; i < b->n; i++) {
+        push(&r->queues[b->kind], b->reads[i]);
+        r->waiting++;
+    }
+}
+
+static void on_rows(struct read_batch *b, const PGresult *res)
+{
+    for (int i = 0; i < PQntuples(res); i++) {
+        size_t k = (size_t)pg_get_int(res, i, 0) - 1;
+        struct read *d = k < b->n ? b->reads[k] : NULL;
+        struct payment *p;
+
+        if (!d)
+            continue;
+        b->reads[k] = NULL;
+        p = payment_of(&(struct row){.r = res, .row = i, .col = 1, .arena = d->arena});
+        tell(d, p ? STORE_DONE : STORE_BUSY, p);
+    }
+    for (size_t i = 0; i < b->n; i++)
+        if (b->reads[i])
+            tell(b->reads[i], STORE_NONE, NULL);
+}
+
+static void on_read(void *arg, const struct pg_answer *answer)
+{
+    struct read_batch *b = arg;
+    struct reads *r = b->r;
+
+    if (answer->outcome == PG_DONE) {
+        on_rows(b, answer->results[0]);
+    } else if (answer->outcome == PG_ERROR) {
+        log_event(LOG_ERROR, "store_read_failed", LOG_I("reads", b->n),
+                  LOG_S("sqlstate", slice_of(answer->sqlstate)),
+                  LOG_S("message", slice_of(answer->message)));
+        for (size_t i = 0; i < b->n; i++)
+            tell(b->reads[i], STORE_BUSY, NULL);
+    } else {
+        ask_again(b);
+    }
+    free(b);
+    reads_run(r);
+}
+
+static void send_reads(struct read_batch *b)
+{
+    struct pg_params *p = pg_params_new();
+    struct pg_unit_statement s = {b->kind == BY_ID ? "by_id" : "by_no", p};
+
+    if (!p)
+        abort();
+    pg_array_begin(p, PG_INT2, (uint32_t)b->n);
+    for (size_t i = 0; i < b->n; i++)
+        pg_add_int2(p, (int16_t)b->reads[i]->slot);
+    pg_array_end(p);
+    if (b->kind == BY_ID) {
+        pg_array_begin(p, PG_INT8, (uint32_t)b->n);
+        for (size_t i = 0; i < b->n; i++)
+            pg_add_int8(p, b->reads[i]->id);
+        pg_array_end(p);
+    } else {
+        pg_array_begin(p, PG_TEXT, (uint32_t)b->n);
+        for (size_t i = 0; i < b->n; i++)
+            pg_add_text(p, b->reads[i]->mchid);
+        pg_array_end(p);
+        pg_array_begin(p, PG_TEXT, (uint32_t)b->n);
+        for (size_t i = 0; i < b->n; i++)
+            pg_add_text(p, b->reads[i]->out_trade_no);
+        pg_array_end(p);
+    }
+    pg_run(b->r->pool, &s, 1, on_read, b);
+}
+
+static struct read_batch *next_batch(struct reads *r)
+{
+    enum queue_kind kind = (enum queue_kind)(r->turn++ % QUEUES);
+    struct read_batch *b;
+    struct read *d;
+
+    if (!r->queues[kind].first)
+        kind = (enum queue_kind)(1 - kind);
+    if (!r->queues[kind].first)
+        return NULL;
+    b = calloc(1, sizeof(*b) + r->batch_max * sizeof(struct read *));
+    if (!b)
+        abort();
+    b->r = r;
+    b->kind = kind;
+    while (b->n < r->batch_max && (d = pop(&r->queues[kind]))) {
+        b->reads[b->n++] = d;
+        r->waiting--;
+    }
+    return b;
+}
+
+void reads_run(struct reads *r)
+{
+    struct read_batch *b;
+
+    while (!r->stopping && pg_pool_free_connections(r->pool) > 0 && (b = next_batch(r)))
+        send_reads(b);
+}
+
+static void on_run(void *arg)
+{
+    struct reads *r = arg;
+
+    r->run_deferred = false;
+    reads_run(r);
+}
+
+static void on_refused(void *arg)
+{
+    struct reads *r = arg;
+    struct read *d;
+
+    r->refuse_deferred = false;
+    while ((d = pop(&r->refused)))
+        tell(d, STORE_BUSY, NULL);
+}
+
+static void add(struct reads *r, enum queue_kind kind, struct read *d)
+{
+    d->queued_us = loop_now_us(r->loop);
+    if (r->stopping || r->waiting >= r->queue_max) {
+        push(&r->refused, d);
+        if (!r->refuse_deferred)
+            loop_defer(r->loop, on_refused, r);
+        r->refuse_deferred = true;
+        return;
+    }
+    push(&r->queues[kind], d);
+    r->waiting++;
+    if (!r->run_deferred)
+        loop_defer(r->loop, on_run, r);
+    r->run_deferred = true;
+}
+
+static struct read *read_new(struct arena *a, store_payment_cb *cb, void *arg, size_t extra)
+{
+    struct read *d = calloc(1, sizeof(*d) + extra);
+
+    if (!d)
+        abort();
+    d->arena = a;
+    d->cb = cb;
+    d->arg = arg;
+    return d;
+}
+
+void reads_by_id(struct reads *r, int64_t id, struct arena *a, store_payment_cb *cb, void *arg)
+{
+    struct read *d = read_new(a, cb, arg, 0);
+
+    d->id = id;
+    d->slot = id_slot(id);
+    add(r, BY_ID, d);
+}
+
+void reads_by_no(struct reads *r, uint32_t slot, struct slice mchid, struct slice out_trade_no,
+                 struct arena *a, store_payment_cb *cb, void *arg)
+{
+    struct read *d = read_new(a, cb, arg, mchid.n + out_trade_no.n + 1);
+    char *text = (char *)(d + 1);
+
+    memcpy(text, mchid.n ? mchid.p : "", mchid.n);
+    d->mchid = slice_n(text, mchid.n);
+    text += mchid.n;
+    memcpy(text, out_trade_no.n ? out_trade_no.p : "", out_trade_no.n);
+    d->out_trade_no = slice_n(text, out_trade_no.n);
+    d->slot = slot;
+    add(r, BY_NO, d);
+}
+
+void reads_tick(struct reads *r)
+{
+    for (unsigned kind = 0; kind < QUEUES; kind++) {
+        struct read_queue *q = &r->queues[kind];
+
+        while (q->first && loop_now_us(r->loop) - q->first->queued_us > WAIT_US) {
+            r->waiting--;
+            tell(pop(q), STORE_BUSY, NULL);
+        }
+    }
+    reads_run(r);
+}
+
+/* ---- life ---- */
+
+struct reads *reads_new(struct loop *l, struct pg_pool *readers, unsigned batch_max,
+                        unsigned queue_max)
+{
+    struct reads *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return NULL;
+    r->loop = l;
+    r->pool = readers;
+    r->batch_max = batch_max < BATCH_LIMIT ? batch_max : BATCH_LIMIT;
+    r->queue_max = queue_max;
+    for (unsigned kind = 0; kind < QUEUES; kind++)
+        r->queues[kind].end = &r->queues[kind].first;
+    r->refused.end = &r->refused.first;
+    return r;
+}
+
+static void on_free(void *arg)
+{
+    struct reads *r = arg;
+
+    if (r->run_deferred || r->refuse_deferred)
+        loop_defer(r->loop, on_free, r);
+    else
+        free(r);
+}
+
+void reads_stop(struct reads *r)
+{
+    r->stopping = true;
+}
+
+void reads_free(struct reads *r)
+{
+    struct read *d;
+
+    if (!r)
+        return;
+    r->stopping = true;
+    for (unsigned kind = 0; kind < QUEUES; kind++)
+        while ((d = pop(&r->queues[kind])))
+            tell(d, STORE_BUSY, NULL);
+    loop_defer(r->loop, on_free, r);
+}

@@ -1,0 +1,37 @@
+/*
+ * statements - the texts of all statements of the store, and the planner settings they rely on.
+ *
+ * Every statement that takes many rows takes them as arrays and reaches tables only through their
+ * primary or unique keys, row by row, in the arrays' order: no join method but the nested loop is
+ * allowed in these sessions, so that a plan made for an empty table is the plan for a full one.
+ */
+#ifndef STORE_STATEMENTS_H
+#define STORE_STATEMENTS_H
+
+extern const char *const sql_settings[]; /* NULL-terminated */
+
+/* commit: what one batch writes (commit_sql.c; parameters: commit_params.c) */
+extern const char sql_create[]; /* -> k of the orders that are new */
+extern const char sql_step[];   /* -> k of the steps that won */
+extern const char sql_answer[]; /* the same for steps that only take an answer */
+extern const char sql_record[]; /* -> nothing */
+extern const char sql_known[];  /* -> k of the events whose history row is there */
+
+/* reads (read.c) */
+extern const char sql_by_id[];
+extern const char sql_by_no[];
+
+/* callbacks (callback.c, claim.c) */
+extern const char sql_tried[];
+extern const char sql_claim[];
+
+/* reference data (reference.c), the process and its timer (process.c) */
+extern const char sql_key[];
+extern const char sql_signing_key[];
+extern const char sql_changes[];
+extern const char sql_accounts[];
+extern const char sql_lease[];
+extern const char sql_clock[];
+extern const char sql_due[];
+
+#endif
