@@ -154,7 +154,8 @@ static void put_time(struct json_writer *w)
     json_member_str(w, "t", slice_of(text));
 }
 
-/* Bytes from outside may be no UTF-8; a log line that no reader can parse would be worth nothing.
+/* Bytes from outside may be no UTF-8 or hold a NUL; a log line that no reader can parse would be
+ * worth nothing.
  */
 static void put_text(struct json_writer *w, struct slice s)
 {
@@ -165,9 +166,9 @@ static void put_text(struct json_writer *w, struct slice s)
         while (s.n > LOG_MAX_STR - 4 && ((unsigned char)s.p[s.n] & 0xc0) == 0x80)
             s.n--; /* not in the middle of a character */
     }
-    if (!utf8_valid(s)) {
+    if (!utf8_valid(s) || (s.n && memchr(s.p, '\0', s.n))) {
         for (size_t i = 0; i < s.n; i++)
-            copy[i] = (unsigned char)s.p[i] < 0x80 ? s.p[i] : '?';
+            copy[i] = s.p[i] && (unsigned char)s.p[i] < 0x80 ? s.p[i] : '?';
         s.p = copy;
     }
     json_put_str(w, s);

@@ -13,8 +13,9 @@
 
 #define PG_MAX_CONNECTIONS 16
 #define PG_MAX_PARAMS      256
-#define PG_ANSWER_SLACK_US (2 * USEC_PER_SEC) /* beyond statement_timeout the server is not there  \
-                                               */
+#define PG_ANSWER_SLACK_US                                                                         \
+    (2 * USEC_PER_SEC) /* beyond statement_timeout the server is not there                         \
+                        */
 #define PG_QUEUE_SLACK_US (5 * USEC_PER_SEC)
 
 struct pg_unit {
