@@ -27,8 +27,8 @@ void arena_release(struct arena *a);
 
 /* 16-byte aligned, zeroed. */
 void *arena_alloc(struct arena *a, size_t n);
-#define arena_new(a, type)           ((type *)arena_alloc((a), sizeof(type)))
-#define arena_array(a, type, count)  ((type *)arena_calloc((a), (count), sizeof(type)))
+#define arena_new(a, type)          ((type *)arena_alloc((a), sizeof(type)))
+#define arena_array(a, type, count) ((type *)arena_calloc((a), (count), sizeof(type)))
 /* Overflow-checked count * size. */
 void *arena_calloc(struct arena *a, size_t count, size_t size);
 

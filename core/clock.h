@@ -21,8 +21,8 @@ void time_format_rfc3339(char out[RFC3339_LEN + 1], pay_time_t t);
 /* Day in China (+08:00), "20260901"; 8 characters. */
 void time_format_day(char out[9], pay_time_t t);
 
-pay_time_t clock_read_wall(void);   /* CLOCK_REALTIME */
-int64_t clock_read_boot_us(void);   /* CLOCK_BOOTTIME, microseconds: send_before */
-int64_t clock_read_mono_us(void);   /* CLOCK_MONOTONIC */
+pay_time_t clock_read_wall(void); /* CLOCK_REALTIME */
+int64_t clock_read_boot_us(void); /* CLOCK_BOOTTIME, microseconds: send_before */
+int64_t clock_read_mono_us(void); /* CLOCK_MONOTONIC */
 
 #endif

@@ -14,7 +14,7 @@ struct conf_node {
     struct slice name;
     struct slice *args; /* without the name */
     uint32_t nargs;
-    bool block;             /* had { } */
+    bool block;              /* had { } */
     struct conf_node *child; /* first of the block, NULL when empty */
     struct conf_node *next;
     const char *file;

@@ -8,7 +8,7 @@
 #include "arena.h"
 #include "buf.h"
 
-#define SHA256_LEN 32
+#define SHA256_LEN     32
 #define AES256_KEY_LEN 32
 
 /* A secret has its own type so that no printf or log call takes it by accident. */

@@ -35,9 +35,9 @@ struct json_limits {
 };
 
 struct json_error {
-    size_t offset;       /* byte where it was noticed */
-    const char *reason;  /* static: "syntax", "duplicate key", "too deep", "NUL in string", ... */
-    struct slice key;    /* member concerned, may be empty; lives in the arena */
+    size_t offset;      /* byte where it was noticed */
+    const char *reason; /* static: "syntax", "duplicate key", "too deep", "NUL in string", ... */
+    struct slice key;   /* member concerned, may be empty; lives in the arena */
 };
 
 /* Whole of `in` must be one value. limits NULL = defaults. 0, or -1 with *err filled. */
@@ -66,7 +66,7 @@ void json_begin_array(struct json_writer *w);
 void json_end_array(struct json_writer *w);
 void json_key(struct json_writer *w, const char *key);
 void json_key_slice(struct json_writer *w, struct slice key);
-void json_put_str(struct json_writer *w, struct slice s);   /* escapes; non-UTF-8 -> U+FFFD */
+void json_put_str(struct json_writer *w, struct slice s); /* escapes; non-UTF-8 -> U+FFFD */
 void json_put_int64(struct json_writer *w, int64_t v);
 void json_put_bool(struct json_writer *w, bool v);
 void json_put_null(struct json_writer *w);

@@ -9,8 +9,8 @@
 
 struct url {
     bool https;
-    struct slice host; /* without brackets for IPv6 */
-    uint16_t port;     /* 443/80 when absent */
+    struct slice host;   /* without brackets for IPv6 */
+    uint16_t port;       /* 443/80 when absent */
     struct slice target; /* path + query, "/" when absent */
 };
 

@@ -20,11 +20,11 @@ enum key_alg { KEY_ALG_NONE, KEY_RSA_SHA256, KEY_HMAC_SHA256 };
 struct authorization {
     enum scheme scheme;
     struct slice mchid;
-    struct slice nonce_str;  /* 16..64 of 0-9A-Za-z_- */
-    struct slice timestamp;  /* decimal as sent */
+    struct slice nonce_str; /* 16..64 of 0-9A-Za-z_- */
+    struct slice timestamp; /* decimal as sent */
     int64_t timestamp_s;
-    struct slice serial_no;  /* 1..64 of 0-9A-Za-z_- */
-    struct slice signature;  /* base64 as sent */
+    struct slice serial_no; /* 1..64 of 0-9A-Za-z_- */
+    struct slice signature; /* base64 as sent */
 };
 
 /* Slices point into `header`. 0, or -1 with *reason a static text naming the parameter. */

@@ -17,10 +17,10 @@ struct slice {
     size_t n;
 };
 
-#define SLICE(literal)   ((struct slice){"" literal, sizeof(literal) - 1})
-#define SLICE_NULL       ((struct slice){NULL, 0})
+#define SLICE(literal) ((struct slice){"" literal, sizeof(literal) - 1})
+#define SLICE_NULL     ((struct slice){NULL, 0})
 /* for printf("%.*s", SLICE_FMT(s)) */
-#define SLICE_FMT(s)     (int)(s).n, (s).n ? (s).p : ""
+#define SLICE_FMT(s) (int)(s).n, (s).n ? (s).p : ""
 
 static inline struct slice slice_of(const char *cstr)
 {
