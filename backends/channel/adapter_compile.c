@@ -279,7 +279,11 @@ int adapter_load(struct arena *arena, const char *dir, struct slice name,
     hash = slice_hash(text);
     cp.adapter->name = arena_copy(arena, name);
     cp.adapter->version = (uint32_t)(hash ^ hash >> 32);
-    if (conf_parse_text(arena, path.p, text, &first, err) < 0 || compile_file(&cp, first) < 0)
+    if (conf_parse_text(arena, path.p, text, &first, err) < 0)
+        return -1;
+    if (!first)
+        return conf_fail(err, at, "\"%s\" is empty", path.p);
+    if (compile_file(&cp, first) < 0)
         return -1;
     *out = cp.adapter;
     return 0;

@@ -202,6 +202,9 @@ static int enter(struct compiler *cp, const struct conf_node *block, uint32_t in
     struct adapter *ad = cp->adapter;
     const struct adapter_api *api = &ad->apis[index];
 
+    for (uint32_t i = 0; i < index; i++)
+        if (slice_is(block->args[0], ad->apis[i].name))
+            return conf_fail(cp->err, block, "api %s is repeated", api->name);
     for (uint32_t m = 0; m < PAYMENT_METHOD_COUNT; m++) {
         uint8_t *slot = &ad->api_of[api->kind][m];
 
