@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+"""R1.12: TLS to channels is verified against the CA and the name; what fails before sending is "no";
+sessions and connections are used again; tls_name gives SNI, verified name and Host."""
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+from egress import CHANNEL, LOCATION, bank, certificates, nginx  # noqa: E402
+from tap import done, is_, ok  # noqa: E402
+
+folder = Path(tempfile.mkdtemp(prefix="ngx_pay-t."))
+ca, context = certificates(folder, "api.bank.example")
+other_ca, other_context = certificates(folder, "api.bank.example")
+_, alone = certificates(folder, "other.example")
+TLS = "proxy_ssl_verify on; proxy_ssl_trusted_certificate {};"
+FULL = "proxy_ssl_server_name on; proxy_ssl_name $pay_egress_name;"
+
+try:
+    with bank(context) as b, bank(other_context) as foreign, bank() as plain:
+        channels = "".join(f"pay_channel {name} {{ endpoint https://127.0.0.1:{port}; {CHANNEL} {more} }}\n"
+                           for name, port, more in (
+                               ("bank", b.port, "tls_name api.bank.example;"),
+                               ("fresh", b.port, "tls_name api.bank.example; keepalive 0;"),
+                               ("wrong", b.port, "tls_name www.bank.example;"),
+                               ("none", b.port, ""),
+                               ("foreign", foreign.port, "tls_name api.bank.example;"),
+                               ("plain", plain.port, "")))
+
+        for about, text in (("", TLS + FULL), (", by default", TLS)):
+            b.requests.clear()
+            with nginx(channels, egress=LOCATION + text.format(ca)) as n:
+                a = n.call("/ok?x=1")
+                is_((a.status, a.sent), (200, "answered"), f"a verified channel{about}")
+                r = b.requests[-1]
+                is_((r.sni, r.header("Host"), r.target), ("api.bank.example", "api.bank.example", "/ok?x=1"),
+                    f"SNI and Host are tls_name{about}")
+                at = b.connections
+                is_({n.call().sent for _ in range(4)}, {"answered"}, "more calls")
+                is_(b.connections, at, "use the kept connection")
+                b.resumed = 0
+                is_({n.call(channel="fresh").sent for _ in range(4)}, {"answered"}, "calls without kept connections")
+                ok(b.resumed >= 3, f"take the TLS session up again ({b.resumed} of 4)")
+                b.close_idle()
+                is_((n.call().sent, len(b.requests)), ("answered", 10), "a connection that the bank closed is not used")
+
+                for name in ("wrong", "none", "foreign", "plain"):
+                    # without TLS on its side the bank waits for more: a time-out
+                    is_(n.call(channel=name).short, (504 if name == "plain" else 502, None, "no"),
+                        f"not sent: {name}{about}")
+                is_((len(b.requests), len(foreign.requests), len(plain.requests)), (10, 0, 0), "and nothing arrived")
+                is_(n.channel("foreign")["in_flight"], 0, "nothing in flight")
+
+                b.requests.clear()
+                for target, want in (("/reset", (502, "maybe")), ("/hang", (504, "maybe")), ("/eof", (502, "maybe"))):
+                    n.call("/ok")
+                    a = n.call(target)
+                    is_((a.status, a.sent, b.targets().count(target)), (*want, 1), f"{target} under TLS: maybe, once")
+
+        with nginx(channels, egress=LOCATION + (TLS + FULL).format(other_ca)) as n:
+            b.requests.clear()
+            is_(n.call().short, (502, None, "no"), "another CA: not sent")
+            is_(n.call().short, (502, None, "no"), "and again")
+            is_(n.call(channel="foreign").sent, "answered", "its own channel works")
+            is_(b.requests, [], "nothing arrived")
+            ok("certificate verify error" in n.log.read_text(), "the reason is logged")
+finally:
+    shutil.rmtree(folder)
+
+done()
