@@ -13,18 +13,19 @@ EDGE_SOURCES := config $(wildcard ngx_pay_module/* core/*.[ch])
 # one build at a time: configure and make share the folder
 build/nginx.stamp: $(EDGE_SOURCES)
 	@mkdir -p build/nginx
-	flock build/nginx.lock $(MAKE) --no-print-directory edge-dynamic
+	@flock build/nginx.lock $(MAKE) --no-print-directory edge-dynamic
 	@touch $@
 
 .PHONY: edge-dynamic edge-san edge-static
 edge-dynamic:
-	cd $(NGINX_SRC) && bash -c '. ./conf_flags; ./configure "$${NGX_CONF_FLAGS[@]}" \
+	@echo '  NGINX module'
+	@cd $(NGINX_SRC) && bash -c '. ./conf_flags; ./configure "$${NGX_CONF_FLAGS[@]}" \
 	    --with-cc-opt="-g -O2 -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2" \
-	    --add-dynamic-module=$(CURDIR) --builddir=$(CURDIR)/build/nginx' > build/nginx/configure.log \
-	    || { tail -20 build/nginx/configure.log; exit 1; }
-	$(MAKE) -f $(CURDIR)/build/nginx/Makefile -C $(NGINX_SRC) modules
-	cp -f build/nginx/ngx_http_pay_core_module.so build/.edge.so
-	mv -f build/.edge.so build/ngx_http_pay_core_module.so
+	    --add-dynamic-module=$(CURDIR) --builddir=$(CURDIR)/build/nginx' > $(CURDIR)/build/nginx/configure.log \
+	    || { tail -20 $(CURDIR)/build/nginx/configure.log; exit 1; }
+	@$(MAKE) -s -f $(CURDIR)/build/nginx/Makefile -C $(NGINX_SRC) modules
+	@cp -f build/nginx/ngx_http_pay_core_module.so build/.edge.so
+	@mv -f build/.edge.so build/ngx_http_pay_core_module.so
 
 $(NGINX_CACHE)/configure:
 	mk/fetch-nginx $(NGINX_CACHE)
