@@ -10,6 +10,7 @@
 #define LEASE_US       (120 * USEC_PER_SEC)
 #define RENEW_EVERY_S  20
 #define CLOCK_JUMP_US  (2 * USEC_PER_SEC)
+#define START_LOOK_US   (20 * USEC_PER_MSEC)
 #define CLOCK_STEADY_US (30 * USEC_PER_SEC)
 
 pay_time_t worker_now(const struct worker *w)
@@ -83,7 +84,7 @@ static void on_second(void *arg)
 {
     struct worker *w = arg;
 
-    loop_timer_set(w->second, USEC_PER_SEC);
+    loop_timer_set(w->second, w->ready ? USEC_PER_SEC : START_LOOK_US);
     if (!store_ready(w->store))
         return;
     store_clock(w->store, on_clock, w);
