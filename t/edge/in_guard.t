@@ -1,0 +1,169 @@
+#!/usr/bin/python3
+"""R1.3 to R1.5: a nonce passes once, on whatever process; limits per app; and what happens when Redis is
+slow, gone, restarted or forgets its script. Nothing is lost, nothing hangs."""
+import os
+import socket
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+from edge import SLOW, Key, edge, nonce, payment, send, signed, wait_until  # noqa: E402
+from tap import done, is_, like, ok  # noqa: E402
+
+A, B = Key("APPA000001", app="app1"), Key("APPB000001", app="app2")
+
+
+def together(calls):
+    """All at once; the answers in no order."""
+    answers, lock, gate = [], threading.Lock(), threading.Barrier(len(calls))
+
+    def run(call):
+        gate.wait()
+        a = call()
+        with lock:
+            answers.append(a)
+
+    threads = [threading.Thread(target=run, args=(c,)) for c in calls]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    return answers
+
+
+def codes(answers):
+    seen = {}
+    for a in answers:
+        key = a.code or a.status
+        seen[key] = seen.get(key, 0) + 1
+    return seen
+
+
+# ---- nonces
+with edge(A, B, workers=2) as e:
+    for round_ in range(10):
+        data = signed(A)
+        is_(codes(together([lambda: send(e.socket, data)] * 40)), {200: 1, "NONCE_REPLAYED": 39},
+            f"round {round_}: one of forty equal requests passes")
+    a = send(e.socket, data)
+    ok(a.status == 409 and a.code == "NONCE_REPLAYED" and a.signed_with(A), "the refusal is signed", a)
+    n = nonce()
+    is_([e.call(k, nonce_str=n).status for k in (A, B, A)], [200, 200, 409], "apps do not share nonces")
+    is_(e.call(A, nonce_str=(n := nonce()), signature="AAAA").status, 401, "a forger")
+    is_(e.call(A, nonce_str=n).status, 200, "cannot burn a nonce")
+    like(e.redis.command("TTL", "{1900000001}napp1:" + n).decode(), r":(59\d|600)\r\n", "remembered for twice the window")
+
+# ---- limits
+with edge(A, B, guard="app=5r/s burst=10", workers=2) as e:
+    body = payment()
+    datas = [signed(A, body=body) for _ in range(30)]
+    answers = together([lambda d=d: send(e.socket, d) for d in datas])
+    seen = codes(answers)
+    ok(11 <= seen[200] <= 14 and seen[200] + seen["RATE_LIMITED"] == 30, f"burst and rate over two processes {seen}")
+    a = next(a for a in answers if a.status == 429)
+    ok(a.signed_with(A) and a.header("Retry-After") == "1", "429 is signed and says when", a)
+    is_(a.header("RateLimit-Policy"), '"app";q=5;w=1', "policy")
+    like(a.header("RateLimit"), r'^"app";r=0;t=\d+$', "nothing left")
+    b = e.call(B)
+    is_((b.status, b.header("RateLimit")), (200, '"app";r=10;t=1'), "another app is not concerned")
+    data = signed(A)
+    is_(send(e.socket, data).status, 429, "over the limit")
+    a = wait_until(lambda: (a := send(e.socket, data)).status != 429 and a)
+    is_(a.status, 200, "a request refused by the limit burned no nonce")
+
+with edge(Key("K"), *(keys := [Key("SLOWAPP001", app="slow", rate=1, burst=0), Key("FREEAPP001", app="free")])) as e:
+    slow, free = keys
+    is_(codes([e.call(slow) for _ in range(5)]), {200: 1, "RATE_LIMITED": 4}, "the key record's own rate")
+    a = e.call(free)
+    is_((a.status, a.header("RateLimit")), (200, None), "no limit, no headers")
+
+# ---- Redis stops answering
+with edge(A, guard="app=1000r/s burst=1000", redis="timeout=50ms failures=3 pause=300ms") as e:
+    first = signed(A)
+    is_(send(e.socket, first).status, 200, "with Redis")
+    e.redis.pause()
+    answers = [e.call(A) for _ in range(3)]
+    ok(all(a.status == 200 and 0.04 < a.seconds < 0.2 * SLOW for a in answers), "SIGSTOP: passed after 50 ms",
+       [a.seconds for a in answers])
+    answers = [e.call(A) for _ in range(20)]
+    ok(all(a.status == 200 for a in answers) and sorted(a.seconds for a in answers)[10] < 0.03 * SLOW,
+       "then Redis is not asked for a moment", [a.seconds for a in answers])
+    ok(all(a.header("RateLimit") for a in answers), "limits still count")
+    is_(send(e.socket, first).code, "NONCE_REPLAYED", "the node knows the nonces from before")
+    data = signed(A)
+    is_(codes(together([lambda: send(e.socket, data)] * 10)), {200: 1, "NONCE_REPLAYED": 9}, "and from now")
+    e.redis.go_on()
+    ok(wait_until(lambda: [e.call(A).status for _ in range(3)] and
+                  "redis answers again" in e.log.read_text()), "it is asked again")
+    time.sleep(0.05)
+    before = e.redis.command("DBSIZE")
+    is_([e.call(A).status for _ in range(5)], [200] * 5, "and answers")
+    is_(int(e.redis.command("DBSIZE")[1:]) - int(before[1:]) in (5, 6), True, "and remembers")
+    is_(send(e.socket, data).code, "NONCE_REPLAYED", "a nonce of the time without Redis is still known")
+
+    # gone
+    e.redis.kill()
+    ok(wait_until(lambda: "pay: redis:" in e.log.read_text()), "the loss is noticed")
+    answers = [e.call(A) for _ in range(20)]
+    ok(all(a.status == 200 and a.seconds < 0.05 * SLOW for a in answers), "killed: passed at once",
+       [(a.status, a.seconds) for a in answers])
+    e.redis.start()
+    ok(wait_until(lambda: e.call(A).status == 200 and int(e.redis.command("DBSIZE")[1:]) > 1), "restarted: used again")
+    e.redis.command("SCRIPT", "FLUSH")
+    is_([e.call(A).status for _ in range(3)], [200] * 3, "a flushed script is loaded again")
+    like(e.redis.command("INFO", "commandstats").decode(), "evalsha", "by EVALSHA")
+
+# killed while requests wait
+with edge(A, redis="timeout=900ms failures=1000") as e:
+    is_(e.call(A).status, 200, "warm")
+    e.redis.pause()
+    got = []
+    datas = [signed(A) for _ in range(20)]
+    threads = [threading.Thread(target=lambda d=d: got.append(send(e.socket, d))) for d in datas]
+    [t.start() for t in threads]
+    time.sleep(0.1)
+    start = time.monotonic()
+    e.redis.kill()
+    [t.join() for t in threads]
+    ok(codes(got) == {200: 20} and time.monotonic() - start < 0.6, "killed under waiting requests: all are answered",
+       codes(got))
+
+# closed
+with edge(A, guard="fallback=closed", redis="timeout=50ms failures=2 pause=200ms") as e:
+    is_(e.call(A).status, 200, "closed: with Redis")
+    e.redis.kill()
+    a = e.call(A)
+    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and a.signed_with(A) and a.header("Retry-After"),
+       "closed: refused without Redis", a)
+    e.redis.start()
+    ok(wait_until(lambda: e.call(A).status == 200), "closed: serves again with Redis")
+
+# ---- a local limit of its own
+with edge(A, guard="app=5r/s burst=10", redis="timeout=50ms") as e:
+    e.redis.kill()
+    wait_until(lambda: "pay: redis:" in e.log.read_text())
+    seen = codes([e.call(A) for _ in range(30)])
+    ok(11 <= seen[200] <= 13 and seen["RATE_LIMITED"] == 30 - seen[200], f"limit without Redis {seen}")
+
+# ---- clients that go away while Redis is awaited, and a reload meanwhile
+with edge(A, workers=2, redis="timeout=500ms failures=100000") as e:
+    is_(e.call(A).status, 200, "warm")
+    e.redis.pause()
+    socks = []
+    for i in range(40):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(str(e.socket))
+        s.sendall(signed(A))
+        socks.append(s)
+    time.sleep(0.05)
+    [s.close() for s in socks]
+    got = []
+    threads = [threading.Thread(target=lambda d=signed(A): got.append(send(e.socket, d))) for _ in range(10)]
+    [t.start() for t in threads]
+    time.sleep(0.05)
+    e.process.send_signal(1)
+    [t.join() for t in threads]
+    is_(codes(got), {200: 10}, "reload while requests wait for Redis: all are answered")
+    e.redis.go_on()
+    ok(wait_until(lambda: e.call(A).status == 200), "and the new processes serve")
+
+done()
