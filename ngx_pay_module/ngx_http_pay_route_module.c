@@ -19,7 +19,6 @@ static ngx_int_t ngx_http_pay_route_wish(ngx_http_request_t *r,
     int64_t amount, ngx_http_pay_route_t *route);
 static ngx_int_t ngx_http_pay_route_result(ngx_http_request_t *r,
     ngx_http_pay_ctx_t *ctx, ngx_http_pay_route_t *route, const char *by);
-static ngx_int_t ngx_http_pay_route_busy(ngx_http_request_t *r);
 static ngx_int_t ngx_http_pay_route_init_module(ngx_cycle_t *cycle);
 static void *ngx_http_pay_route_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_pay_route_init_main_conf(ngx_conf_t *cf, void *conf);
@@ -149,22 +148,6 @@ ngx_http_pay_route_handler(ngx_http_request_t *r)
                                    "amount", "/amount/total");
     }
 
-    return ngx_http_pay_route_busy(r);
-}
-
-
-static ngx_int_t
-ngx_http_pay_route_busy(ngx_http_request_t *r)
-{
-    ngx_str_t  name, value;
-
-    ngx_str_set(&name, "Retry-After");
-    ngx_str_set(&value, "1");
-
-    if (ngx_http_pay_add_header(r, name, value) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
     return ngx_http_pay_refuse(r, PROBLEM_CHANNEL_BUSY, NULL, NULL);
 }
 
@@ -210,7 +193,7 @@ ngx_http_pay_route_wish(ngx_http_request_t *r,
     row = ngx_http_pay_channel_row(cmcf, ch);
 
     if (ngx_http_pay_channel_full(row, ch)) {
-        return ngx_http_pay_route_busy(r);
+        return ngx_http_pay_refuse(r, PROBLEM_CHANNEL_BUSY, NULL, NULL);
     }
 
     route->chosen[0] = ch;
