@@ -1,6 +1,6 @@
 /*
- * The invented bank of docs/bank_json.md from its own side. This is the path of the benchmarks: one HMAC
- * in, one out, one parse, one line of journal.
+ * The invented bank of docs/bank_json.md from its own side. This is the path of the benchmarks: one
+ * HMAC in, one out, one parse, one line of journal.
  */
 #include "check.h"
 #include "exchange.h"
@@ -137,8 +137,8 @@ static int parse_seal(struct slice header, struct seal *out)
 static bool mac_fits(struct exchange *ex, const struct seal *s)
 {
     struct slice nl = SLICE("\n");
-    struct slice parts[9] = {s->t, nl, s->n, nl, ex->req->method, nl, ex->req->target, nl,
-                             ex->req->body};
+    struct slice parts[9] = {s->t, nl,           s->n, nl, ex->req->method, nl, ex->req->target,
+                             nl,   ex->req->body};
     struct buf mac;
     bool fits;
 
@@ -421,8 +421,7 @@ static int notice(struct bank *bank, const struct order *o, enum fault_kind faul
     put_notice(&body, o, o->amount + (fault == FAULT_WRONG_AMOUNT));
     rc = make_seal(o->merchant, buf_slice(&body), now, fault == FAULT_BAD_SIGNATURE, seal);
     out->body = arena_copy(a, buf_slice(&body));
-    out->headers[0] =
-        (struct http_header){SLICE("Content-Type"), SLICE("application/json")};
+    out->headers[0] = (struct http_header){SLICE("Content-Type"), SLICE("application/json")};
     out->headers[1] = (struct http_header){SLICE("Bank-Signature"), SLICE_NULL};
     if (rc == 0)
         out->headers[1].value = arena_copy(a, slice_of(seal));

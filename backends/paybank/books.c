@@ -1,8 +1,8 @@
 /*
  * DESIGN. One hash table over the order number alone: a look-up by number is what merchants do, and
- * what a test does while 50,000 other orders wait. The same number at two merchants shares a bucket.
- * Orders also stand in one array by seq. Texts that most orders share (appid, notify_url) are kept
- * once. The lines of the record are made and read in books_record.c.
+ * what a test does while 50,000 other orders wait. The same number at two merchants shares a
+ * bucket. Orders also stand in one array by seq. Texts that most orders share (appid, notify_url)
+ * are kept once. The lines of the record are made and read in books_record.c.
  */
 #include "books.h"
 

@@ -33,7 +33,7 @@ enum order_state {
 #define X(name) ORDER_##name,
     ORDER_STATE_TABLE(X)
 #undef X
-    ORDER_STATE_COUNT
+        ORDER_STATE_COUNT
 };
 const char *order_state_name(enum order_state s);
 bool order_move_allowed(enum order_state from, enum order_state to);

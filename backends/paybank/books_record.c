@@ -72,7 +72,7 @@ int record_try(struct books *b, const struct order *o, int status, bool taken, p
 
 /* ---- reading ---- */
 
-static int fail(const char **reason, const char *why)
+static int refuse_line(const char **reason, const char *why)
 {
     *reason = why;
     return -1;
@@ -106,18 +106,18 @@ static int replay_order(struct books *b, const struct json *doc, int64_t seq, pa
     struct order *o;
 
     if (channel < 0)
-        return fail(reason, "unknown channel");
+        return refuse_line(reason, "unknown channel");
     t.merchant = bank_conf_merchant(b->conf, (enum bank_channel)channel, json_str(doc, "mchid"));
     if (!t.merchant)
-        return fail(reason, "merchant is not in the configuration");
+        return refuse_line(reason, "merchant is not in the configuration");
     if (json_int64(json_get(doc, "amount"), &t.amount) < 0 ||
         json_int64(json_get(doc, "expire_at"), &t.expire_at) < 0 || read_digest(doc, t.digest) < 0)
-        return fail(reason, "order is not whole");
+        return refuse_line(reason, "order is not whole");
     if (seq != (int64_t)b->count + 1 || books_find(b, t.merchant, t.out_trade_no))
-        return fail(reason, "order stands twice or out of order");
+        return refuse_line(reason, "order stands twice or out of order");
     o = order_make(b, &t, at);
     if (!o)
-        return fail(reason, "order does not fit");
+        return refuse_line(reason, "order does not fit");
     order_file(b, o);
     return 0;
 }
@@ -126,7 +126,7 @@ static int replay_move(struct order *o, enum order_state to, pay_time_t at, cons
 {
     order_settle(o, at);
     if (!order_move_allowed(o->state, to))
-        return fail(reason, "state does not allow this change");
+        return refuse_line(reason, "state does not allow this change");
     order_move(o, to, at);
     return 0;
 }
@@ -153,7 +153,7 @@ static int replay_change(struct order *o, const struct json *doc, pay_time_t at,
         o->notified = o->notified || (taken && taken->type == JSON_TRUE);
         return 0;
     }
-    return fail(reason, "unknown op");
+    return refuse_line(reason, "unknown op");
 }
 
 static int replay_doc(struct books *b, const struct json *doc, const char **reason)
@@ -163,12 +163,12 @@ static int replay_doc(struct books *b, const struct json *doc, const char **reas
     int64_t at;
 
     if (json_int64(json_get(doc, "seq"), &seq) < 0 || json_int64(json_get(doc, "at"), &at) < 0)
-        return fail(reason, "seq or at is missing");
+        return refuse_line(reason, "seq or at is missing");
     if (slice_is(json_str(doc, "op"), "order"))
         return replay_order(b, doc, seq, at, reason);
     o = seq >= 1 && seq <= b->count ? books_at(b, (uint32_t)seq) : NULL;
     if (!o)
-        return fail(reason, "no such order");
+        return refuse_line(reason, "no such order");
     return replay_change(o, doc, at, reason);
 }
 
@@ -181,7 +181,7 @@ int books_replay(struct books *b, struct slice line, const char **reason)
 
     arena_init(&a, 65536);
     if (json_parse(&a, line, NULL, &doc, &err) < 0)
-        rc = fail(reason, "not JSON");
+        rc = refuse_line(reason, "not JSON");
     else
         rc = replay_doc(b, doc, reason);
     arena_release(&a);

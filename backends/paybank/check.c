@@ -4,7 +4,7 @@
 
 #define PATH_MAX_LEN 120
 
-static int fail(struct check_error *err, const char *path, const char *issue)
+static int wrong(struct check_error *err, const char *path, const char *issue)
 {
     size_t n = 0;
 
@@ -87,16 +87,16 @@ static int check_string(const struct json *v, const struct check_field *f, struc
     int64_t n;
 
     if (v->type != JSON_STRING)
-        return fail(err, f->path, "not a string");
+        return wrong(err, f->path, "not a string");
     n = characters(v->text);
     if (n < 0)
-        return fail(err, f->path, "character of four UTF-8 bytes");
+        return wrong(err, f->path, "character of four UTF-8 bytes");
     if (n < f->min)
-        return fail(err, f->path, "too short");
+        return wrong(err, f->path, "too short");
     if (n > f->max)
-        return fail(err, f->path, "too long");
+        return wrong(err, f->path, "too long");
     if (f->also && !check_charset(v->text, f->also))
-        return fail(err, f->path, "character not allowed");
+        return wrong(err, f->path, "character not allowed");
     return 0;
 }
 
@@ -109,16 +109,16 @@ static int check_value(const struct json *v, const struct check_field *f, struct
         return check_string(v, f, err);
     case CHECK_INTEGER:
         if (v->type != JSON_NUMBER || json_int64(v, &number) < 0)
-            return fail(err, f->path, "not an integer");
+            return wrong(err, f->path, "not an integer");
         if (number < f->min || number > f->max)
-            return fail(err, f->path, "out of range");
+            return wrong(err, f->path, "out of range");
         return 0;
     case CHECK_BOOL:
         if (v->type != JSON_TRUE && v->type != JSON_FALSE)
-            return fail(err, f->path, "not a boolean");
+            return wrong(err, f->path, "not a boolean");
         return 0;
     default:
-        return v->type == JSON_OBJECT ? 0 : fail(err, f->path, "not an object");
+        return v->type == JSON_OBJECT ? 0 : wrong(err, f->path, "not an object");
     }
 }
 
@@ -136,14 +136,14 @@ static int check_members(const struct json *object, const char *prefix,
     for (const struct json *m = object->child; m; m = m->next) {
         char path[PATH_MAX_LEN];
         const struct check_field *f;
-        int n = snprintf(path, sizeof(path), "%s%s%.*s", prefix, *prefix ? "." : "",
-                         SLICE_FMT(m->key));
+        int n =
+            snprintf(path, sizeof(path), "%s%s%.*s", prefix, *prefix ? "." : "", SLICE_FMT(m->key));
 
         if (n >= (int)sizeof(path)) /* cut, perhaps inside a character: not to be shown */
-            return fail(err, prefix, "member not in the documentation");
+            return wrong(err, prefix, "member not in the documentation");
         f = find(table, path);
         if (!f)
-            return fail(err, path, "member not in the documentation");
+            return wrong(err, path, "member not in the documentation");
         if (m->type == JSON_NULL)
             continue;
         if (check_value(m, f, err) < 0)
@@ -171,14 +171,14 @@ static bool parent_present(const struct json *doc, const char *path)
 int check_fields(const struct json *doc, const struct check_field *table, struct check_error *err)
 {
     if (doc->type != JSON_OBJECT)
-        return fail(err, "", "not an object");
+        return wrong(err, "", "not an object");
     if (check_members(doc, "", table, err) < 0)
         return -1;
     for (const struct check_field *f = table; f->path; f++) {
         const struct json *v = json_get(doc, f->path);
 
         if (f->must && (!v || v->type == JSON_NULL) && parent_present(doc, f->path))
-            return fail(err, f->path, "missing");
+            return wrong(err, f->path, "missing");
     }
     return 0;
 }

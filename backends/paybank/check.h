@@ -1,5 +1,6 @@
 /*
- * check - what a JSON body must look like, as a table; everything else is refused, as the real banks do.
+ * check - what a JSON body must look like, as a table; everything else is refused, as the real
+ * banks do.
  */
 #ifndef PAYBANK_CHECK_H
 #define PAYBANK_CHECK_H
@@ -9,16 +10,16 @@
 enum check_type { CHECK_STRING, CHECK_INTEGER, CHECK_BOOL, CHECK_OBJECT, CHECK_OPAQUE };
 
 struct check_field {
-    const char *path; /* dotted */
+    const char *path;     /* dotted */
     enum check_type type; /* OPAQUE: an object whose members are not looked at */
     bool must;
-    int64_t min, max;    /* characters of a string, value of an integer */
-    const char *also;    /* beside 0-9A-Za-z these only; NULL = any text */
+    int64_t min, max; /* characters of a string, value of an integer */
+    const char *also; /* beside 0-9A-Za-z these only; NULL = any text */
 };
 
 struct check_error {
-    char field[128];     /* "/amount/total" */
-    const char *issue;   /* static */
+    char field[128];   /* "/amount/total" */
+    const char *issue; /* static */
 };
 
 /* Members that are null count as absent. Table ends with path NULL. 0, or -1 with *err filled. */

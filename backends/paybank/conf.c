@@ -80,8 +80,8 @@ static int set_path(struct loader *l, const struct conf_node *n, uint32_t arg, c
     return *out ? 0 : conf_fail(l->err, n, "bad file name");
 }
 
-static int read_file(struct loader *l, const struct conf_node *n, const char *path,
-                     struct slice *out)
+static int read_pem(struct loader *l, const struct conf_node *n, const char *path,
+                    struct slice *out)
 {
     char *p = arena_alloc(&l->c->arena, FILE_MAX);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -163,7 +163,7 @@ static int read_merchant_cert(struct loader *l, const struct conf_node *n, struc
     const char *path;
     struct slice pem;
 
-    if (set_path(l, n, 0, &path) < 0 || read_file(l, n, path, &pem) < 0)
+    if (set_path(l, n, 0, &path) < 0 || read_pem(l, n, path, &pem) < 0)
         return -1;
     if (cert_serial_hex(pem, m->merchant_serial, sizeof(m->merchant_serial)) < 0)
         return conf_fail(l->err, n, "%s is not a PEM certificate", path);
@@ -176,7 +176,7 @@ static int read_platform_key(struct loader *l, const struct conf_node *n, struct
     const char *path;
     struct slice pem;
 
-    if (set_path(l, n, 0, &path) < 0 || read_file(l, n, path, &pem) < 0)
+    if (set_path(l, n, 0, &path) < 0 || read_pem(l, n, path, &pem) < 0)
         return -1;
     m->platform_key = pkey_private_from_pem(pem);
     return m->platform_key ? 0 : conf_fail(l->err, n, "%s is not a usable PEM private key", path);
@@ -222,8 +222,7 @@ static int read_merchant_directive(struct loader *l, const struct conf_node *n, 
     return 0;
 }
 
-static int read_merchant(struct loader *l, const struct conf_node *block,
-                         enum bank_channel channel)
+static int read_merchant(struct loader *l, const struct conf_node *block, enum bank_channel channel)
 {
     const struct conf_directive *table =
         channel == CHANNEL_WECHAT_V3 ? wechat_table : bank_json_table;
@@ -282,7 +281,7 @@ static int read_top(struct loader *l, const struct conf_node *n)
 
 static void set_defaults(struct bank_conf *c)
 {
-    static const int64_t retry_ms[] = {150,   150,   300,   1800,   6000,   12000,  18000, 18000,
+    static const int64_t retry_ms[] = {150,   150,   300,    1800,   6000,   12000,  18000, 18000,
                                        18000, 36000, 108000, 108000, 108000, 216000, 216000};
 
     c->seed = 1;

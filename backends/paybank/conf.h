@@ -28,11 +28,11 @@ struct merchant {
     /* wechat_v3 */
     struct slice appids[APPIDS_MAX];
     uint32_t nappids;
-    struct secret api_v3_key;   /* 32 bytes, encrypts notifications */
-    struct pkey *merchant_key;  /* public, from the merchant's certificate */
-    char merchant_serial[64];   /* of that certificate, upper-case hex */
+    struct secret api_v3_key;  /* 32 bytes, encrypts notifications */
+    struct pkey *merchant_key; /* public, from the merchant's certificate */
+    char merchant_serial[64];  /* of that certificate, upper-case hex */
     struct slice platform_serial;
-    struct pkey *platform_key;  /* private, signs our answers and notifications */
+    struct pkey *platform_key; /* private, signs our answers and notifications */
     /* bank_json */
     struct hmac_key *shared_key;
     struct merchant *next;
@@ -40,7 +40,7 @@ struct merchant {
 
 struct bank_conf {
     struct arena arena;
-    const char *listen;     /* "127.0.0.1:PORT", NULL when absent */
+    const char *listen; /* "127.0.0.1:PORT", NULL when absent */
     const char *listen_tls;
     const char *tls_cert;
     const char *tls_key;

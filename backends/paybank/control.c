@@ -194,8 +194,8 @@ static void orders(struct bank *bank, struct http_req *req, struct slice query)
     if (query.n) {
         struct slice name = slice_cut(&query, '=');
 
-        if (!slice_is(name, "out_trade_no") ||
-            check_unescape(&req->arena, query, &no) < 0 || no.n == 0) {
+        if (!slice_is(name, "out_trade_no") || check_unescape(&req->arena, query, &no) < 0 ||
+            no.n == 0) {
             reply_error(req, 400, "the only parameter is out_trade_no");
             return;
         }
@@ -250,8 +250,7 @@ void control_handle(struct bank *bank, struct http_req *req)
         notify(bank, req);
     else if (slice_is(path, "/_control/orders") && get)
         orders(bank, req, query);
-    else if (slice_is(path, "/_control/faults") &&
-             (get || post || slice_is(req->method, "DELETE")))
+    else if (slice_is(path, "/_control/faults") && (get || post || slice_is(req->method, "DELETE")))
         faults(bank, req);
     else if (slice_is(path, "/_control/health") && get)
         reply_text(req, 200, "text/plain", SLICE("ok"));

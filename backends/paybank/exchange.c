@@ -1,6 +1,6 @@
 /*
- * DESIGN. A held request costs its connection, a timer and this struct: thousands may wait at once, no
- * thread does. "Never answers" means two minutes, longer than any client here waits; then the
+ * DESIGN. A held request costs its connection, a timer and this struct: thousands may wait at once,
+ * no thread does. "Never answers" means two minutes, longer than any client here waits; then the
  * connection is cut, so that a day of faults does not eat the descriptors.
  */
 #include "exchange.h"
@@ -13,8 +13,7 @@
 
 void bank_request_id(struct bank *bank, char out[40])
 {
-    snprintf(out, 40, "%s%010llX", bank->request_id_head,
-             (unsigned long long)++bank->request_ids);
+    snprintf(out, 40, "%s%010llX", bank->request_id_head, (unsigned long long)++bank->request_ids);
 }
 
 const struct protocol *protocol_of(const struct merchant *m)
@@ -143,8 +142,7 @@ static void note(const struct exchange *ex, int status)
 
 bool exchange_strike(struct exchange *ex)
 {
-    ex->fault =
-        faults_draw(ex->bank->faults, ex->protocol->channel, ex->api, ex->out_trade_no);
+    ex->fault = faults_draw(ex->bank->faults, ex->protocol->channel, ex->api, ex->out_trade_no);
     switch (ex->fault.kind) {
     case FAULT_TIMEOUT_BEFORE:
         note(ex, 0);

@@ -10,8 +10,8 @@
 struct fault {
     struct fault *next;
     enum fault_kind kind;
-    int channel; /* or ANY */
-    int api;     /* or ANY */
+    int channel;   /* or ANY */
+    int api;       /* or ANY */
     int64_t times; /* left; 0 = for ever */
     int64_t percent;
     int64_t delay_ms;
@@ -88,7 +88,7 @@ static uint64_t roll(struct faults *f)
 
 /* ---- making ---- */
 
-static int fail(const char **reason, const char *why)
+static int refuse_rule(const char **reason, const char *why)
 {
     *reason = why;
     return -1;
@@ -128,7 +128,7 @@ static int read_api(struct slice name, int *out)
     return -1;
 }
 
-static int read_channel(struct slice name, int *out)
+static int read_rule_channel(struct slice name, int *out)
 {
     *out = ANY;
     if (name.n == 0 || slice_is(name, "*"))
@@ -168,23 +168,23 @@ static int fill(struct fault *t, const struct json *doc, const char **reason)
     struct slice no = json_str(doc, "out_trade_no");
 
     if (doc->type != JSON_OBJECT || only_known_members(doc) < 0)
-        return fail(reason, "unknown member");
+        return refuse_rule(reason, "unknown member");
     if (read_kind(json_str(doc, "fault"), &t->kind) < 0)
-        return fail(reason, "unknown fault");
-    if (read_channel(json_str(doc, "channel"), &t->channel) < 0)
-        return fail(reason, "channel is wechat_v3, bank_json or *");
+        return refuse_rule(reason, "unknown fault");
+    if (read_rule_channel(json_str(doc, "channel"), &t->channel) < 0)
+        return refuse_rule(reason, "channel is wechat_v3, bank_json or *");
     if (read_api(json_str(doc, "api"), &t->api) < 0)
-        return fail(reason, "api is native, query, close, notify or *");
+        return refuse_rule(reason, "api is native, query, close, notify or *");
     if (!strikes_at(t->kind, t->api))
-        return fail(reason, "this fault does not fit this api");
+        return refuse_rule(reason, "this fault does not fit this api");
     if (no.n > NO_MAX)
-        return fail(reason, "out_trade_no too long");
+        return refuse_rule(reason, "out_trade_no too long");
     if (read_int(doc, "times", 0, INT32_MAX, &t->times) < 0)
-        return fail(reason, "times is a whole number, 0 = for ever");
+        return refuse_rule(reason, "times is a whole number, 0 = for ever");
     if (read_int(doc, "percent", 100, 100, &t->percent) < 0)
-        return fail(reason, "percent is 0 to 100");
+        return refuse_rule(reason, "percent is 0 to 100");
     if (read_int(doc, "delay_ms", DELAY_MS, DELAY_MAX_MS, &t->delay_ms) < 0)
-        return fail(reason, "delay_ms is 0 to 600000");
+        return refuse_rule(reason, "delay_ms is 0 to 600000");
     t->no_len = (uint8_t)no.n;
     if (no.n)
         memcpy(t->no, no.p, no.n);
@@ -197,7 +197,7 @@ int faults_add(struct faults *f, const struct json *doc, const char **reason)
     struct fault **end = &f->first;
 
     if (!t)
-        return fail(reason, "no memory");
+        return refuse_rule(reason, "no memory");
     if (fill(t, doc, reason) < 0) {
         free(t);
         return -1;

@@ -1,7 +1,7 @@
 /*
- * faults - misbehaviour on demand. A list of rules; for each request (or notification) the first rule
- * that fits, in the order of their making, and whose dice fall, takes effect; its `times` counts down
- * and at nought it leaves the list.
+ * faults - misbehaviour on demand. A list of rules; for each request (or notification) the first
+ * rule that fits, in the order of their making, and whose dice fall, takes effect; its `times`
+ * counts down and at nought it leaves the list.
  */
 #ifndef PAYBANK_FAULTS_H
 #define PAYBANK_FAULTS_H
@@ -21,11 +21,11 @@
     X(TIMEOUT_AFTER, "timeout_after", STRIKE_ANSWER)                                               \
     X(RESET_BEFORE, "reset_before", STRIKE_ANSWER)                                                 \
     X(RESET_AFTER, "reset_after", STRIKE_ANSWER)                                                   \
-    X(ERROR_500, "error_500", STRIKE_ANSWER) /* nothing booked */                                  \
-    X(ERROR_503, "error_503", STRIKE_ANSWER) /* nothing booked */                                  \
+    X(ERROR_500, "error_500", STRIKE_ANSWER)       /* nothing booked */                            \
+    X(ERROR_503, "error_503", STRIKE_ANSWER)       /* nothing booked */                            \
     X(TOO_FREQUENT, "too_frequent", STRIKE_ANSWER) /* 429, nothing booked */                       \
     X(NOT_FOUND, "not_found", STRIKE_ANSWER) /* query, close: denies the order for a while */      \
-    X(GARBAGE, "garbage", STRIKE_ANSWER) /* booked */                                              \
+    X(GARBAGE, "garbage", STRIKE_ANSWER)     /* booked */                                          \
     X(BAD_SIGNATURE, "bad_signature", STRIKE_ANSWER | STRIKE_NOTIFY) /* booked */                  \
     X(WRONG_AMOUNT, "wrong_amount", STRIKE_NOTIFY)                                                 \
     X(DUPLICATE_NOTIFY, "duplicate_notify", STRIKE_NOTIFY)                                         \
@@ -34,7 +34,7 @@ enum fault_kind {
 #define X(name, text, strikes) FAULT_##name,
     FAULT_TABLE(X)
 #undef X
-    FAULT_COUNT
+        FAULT_COUNT
 };
 const char *fault_name(enum fault_kind k);
 
@@ -48,7 +48,7 @@ enum bank_api {
 #define X(name, text) BANK_##name,
     BANK_API_TABLE(X)
 #undef X
-    BANK_API_COUNT
+        BANK_API_COUNT
 };
 const char *bank_api_name(enum bank_api api);
 

@@ -15,8 +15,8 @@ struct journal {
     off_t size;
 };
 
-static int read_lines(struct journal *j, const char *path, struct slice text,
-                      journal_line *on_line, void *arg, char *err, size_t n)
+static int read_lines(struct journal *j, const char *path, struct slice text, journal_line *on_line,
+                      void *arg, char *err, size_t n)
 {
     unsigned long number = 0;
 

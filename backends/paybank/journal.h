@@ -11,8 +11,8 @@ struct journal;
 typedef int journal_line(void *arg, struct slice line, const char **reason);
 
 /*
- * Opens or makes the file, hands every line to on_line and drops a torn last one. A second process on
- * the same file is refused. NULL with "FILE:LINE: reason" in err (size n).
+ * Opens or makes the file, hands every line to on_line and drops a torn last one. A second process
+ * on the same file is refused. NULL with "FILE:LINE: reason" in err (size n).
  */
 struct journal *journal_open(const char *path, journal_line *on_line, void *arg, char *err,
                              size_t n);

@@ -1,6 +1,6 @@
 /*
- * paybank - the virtual bank: WeChat Pay v3 and bank_json from the other side, with books of its own
- * and faults on demand. One process, one loop, loopback only.
+ * paybank - the virtual bank: WeChat Pay v3 and bank_json from the other side, with books of its
+ * own and faults on demand. One process, one loop, loopback only.
  */
 #include "bank.h"
 
@@ -15,15 +15,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define VERSION    "0.1"
-#define EXIT_CONF  2
-#define IN_FLIGHT  20000
+#define VERSION   "0.1"
+#define EXIT_CONF 2
+#define IN_FLIGHT 20000
 
-static const char usage[] =
-    "usage: paybank -c FILE\n"
-    "  -c FILE        configuration (sample: lua-free-conf/paybank.conf)\n"
-    "  --directives   list what may stand in it\n"
-    "  --help, --version\n";
+static const char usage[] = "usage: paybank -c FILE\n"
+                            "  -c FILE        configuration (sample: lua-free-conf/paybank.conf)\n"
+                            "  --directives   list what may stand in it\n"
+                            "  --help, --version\n";
 
 /* ---- doors ---- */
 
@@ -85,8 +84,7 @@ static int open_books(struct bank *bank)
         return 1;
     if (!bank->conf.journal)
         return 0;
-    bank->journal =
-        journal_open(bank->conf.journal, replay_line, bank->books, err, sizeof(err));
+    bank->journal = journal_open(bank->conf.journal, replay_line, bank->books, err, sizeof(err));
     if (!bank->journal) {
         fprintf(stderr, "paybank: %s\n", err);
         return EXIT_CONF;

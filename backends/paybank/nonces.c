@@ -50,7 +50,7 @@ static void put(struct generation *g, uint64_t h)
     g->used++;
 }
 
-static int grow(struct generation *g)
+static int grow_set(struct generation *g)
 {
     struct generation fresh = {NULL, g->nslots ? g->nslots * 2 : SLOTS_FIRST, 0};
 
@@ -86,7 +86,7 @@ int nonces_use(struct nonces *s, struct slice owner, struct slice nonce, pay_tim
     turn(s, now);
     if (has(&s->now, h) || has(&s->before, h))
         return -1;
-    if (2 * (s->now.used + 1) > s->now.nslots && grow(&s->now) < 0)
+    if (2 * (s->now.used + 1) > s->now.nslots && grow_set(&s->now) < 0)
         return -1;
     put(&s->now, h);
     return 0;

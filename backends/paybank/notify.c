@@ -24,11 +24,11 @@ struct notification {
     struct notification *queue_next;
     enum phase phase;
     enum fault_kind fault;
-    uint32_t sent;   /* of the schedule */
-    bool by_hand;    /* one try, no schedule */
-    bool again;      /* send once more, taken or not */
+    uint32_t sent; /* of the schedule */
+    bool by_hand;  /* one try, no schedule */
+    bool again;    /* send once more, taken or not */
     bool drawn;
-    bool now;        /* asked for by hand while it was active */
+    bool now; /* asked for by hand while it was active */
 };
 
 struct notifier {

@@ -1,6 +1,6 @@
 /*
- * notify - tells merchants that an order was paid, again and again until they take it or the schedule
- * ends. Only to this machine: 127.0.0.0/8 and localhost.
+ * notify - tells merchants that an order was paid, again and again until they take it or the
+ * schedule ends. Only to this machine: 127.0.0.0/8 and localhost.
  */
 #ifndef PAYBANK_NOTIFY_H
 #define PAYBANK_NOTIFY_H

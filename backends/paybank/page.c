@@ -1,6 +1,6 @@
 /*
- * The page at /: the latest orders, and a button that plays the payer. Plain HTML, nothing from outside;
- * what merchants wrote is escaped.
+ * The page at /: the latest orders, and a button that plays the payer. Plain HTML, nothing from
+ * outside; what merchants wrote is escaped.
  */
 #include "check.h"
 #include "control.h"

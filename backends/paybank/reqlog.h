@@ -1,5 +1,6 @@
 /*
- * reqlog - the latest requests that channels' clients made, a ring: memory does not grow under load.
+ * reqlog - the latest requests that channels' clients made, a ring: memory does not grow under
+ * load.
  */
 #ifndef PAYBANK_REQLOG_H
 #define PAYBANK_REQLOG_H

@@ -1,7 +1,7 @@
 /*
  * WeChat Pay v3 from the platform's side: native, query, close. Looked at in this
- * order: path, signature, headers, fields, business. Messages are Chinese as there; `issue` says in English
- * what was wrong, for the developer who reads a log.
+ * order: path, signature, headers, fields, business. Messages are Chinese as there; `issue` says in
+ * English what was wrong, for the developer who reads a log.
  */
 #include "check.h"
 #include "payer.h"
@@ -10,7 +10,7 @@
 
 #include "core/net.h"
 
-#define TRANSACTIONS "/v3/pay/transactions/"
+#define TRANSACTIONS  "/v3/pay/transactions/"
 #define ORDER_LIFE_US (7 * 86400 * USEC_PER_SEC)
 #define AMOUNT_TOP    100000000000LL
 #define ORDER_NO_ALSO "_-|*"
@@ -119,8 +119,7 @@ static bool check_headers(struct exchange *ex)
     if (!accepts_json(http_req_header(ex->req, "Accept")) ||
         slice_trim(http_req_header(ex->req, "User-Agent")).n == 0)
         return refuse(ex, 400, "PARAM_ERROR", "Http头缺少Accept或User-Agent");
-    if (slice_is(ex->req->method, "POST") &&
-        !is_json_type(exchange_one_header(ex, "Content-Type")))
+    if (slice_is(ex->req->method, "POST") && !is_json_type(exchange_one_header(ex, "Content-Type")))
         return refuse(ex, 415, "PARAM_ERROR", "Http头Content-Type必须为application/json");
     if (serial.p && ex->merchant && !slice_eq(serial, ex->merchant->platform_serial))
         return refuse(ex, 400, "PARAM_ERROR", "Http头Wechatpay-Serial的序列号不存在");
@@ -135,8 +134,7 @@ static bool check_signature(struct exchange *ex)
 
     if (!header.p || wechat_auth_parse(header, &auth, &reason) < 0)
         return refuse_sign(ex, "Http头Authorization值格式错误", reason);
-    ex->merchant =
-        bank_conf_merchant(&ex->bank->conf, CHANNEL_WECHAT_V3, auth.mchid);
+    ex->merchant = bank_conf_merchant(&ex->bank->conf, CHANNEL_WECHAT_V3, auth.mchid);
     if (!ex->merchant)
         return refuse_sign(ex, "商户号不存在", "mchid unknown");
     if (wechat_auth_verify(&auth, ex->merchant, ex->req->method, ex->req->target, ex->req->body,

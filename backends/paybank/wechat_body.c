@@ -3,10 +3,10 @@
 #include "wechat_sign.h"
 #include <stdio.h>
 
-#define NONCE_LEN      32
-#define GCM_NONCE_LEN  12
-#define NOTICE_CAP     16384
-#define PAYER          "oPaybankPayer000000000000001"
+#define NONCE_LEN     32
+#define GCM_NONCE_LEN 12
+#define NOTICE_CAP    16384
+#define PAYER         "oPaybankPayer000000000000001"
 
 static const char *state_desc(enum order_state s)
 {

@@ -6,7 +6,7 @@
 #define NONCE_MAX     32
 #define MESSAGE_SLACK 4096
 
-static int fail(const char **reason, const char *why)
+static int not_genuine(const char **reason, const char *why)
 {
     *reason = why;
     return -1;
@@ -35,17 +35,17 @@ static int take_parameter(struct slice *rest, struct wechat_auth *auth, const ch
     const char *quote;
 
     if (!member)
-        return fail(reason, "unknown parameter");
+        return not_genuine(reason, "unknown parameter");
     if (member->p)
-        return fail(reason, "parameter stands twice");
+        return not_genuine(reason, "parameter stands twice");
     if (rest->n < 2 || rest->p[0] != '"')
-        return fail(reason, "value is not quoted");
+        return not_genuine(reason, "value is not quoted");
     quote = memchr(rest->p + 1, '"', rest->n - 1);
     if (!quote)
-        return fail(reason, "value is not quoted");
+        return not_genuine(reason, "value is not quoted");
     *member = slice_n(rest->p + 1, (size_t)(quote - rest->p) - 1);
     if (member->n == 0)
-        return fail(reason, "empty value");
+        return not_genuine(reason, "empty value");
     *rest = slice_n(quote + 1, rest->n - member->n - 2);
     return 0;
 }
@@ -57,7 +57,7 @@ int wechat_auth_parse(struct slice header, struct wechat_auth *out, const char *
 
     memset(out, 0, sizeof(*out));
     if (!slice_starts(header, schema))
-        return fail(reason, "schema is not WECHATPAY2-SHA256-RSA2048");
+        return not_genuine(reason, "schema is not WECHATPAY2-SHA256-RSA2048");
     rest = slice_n(header.p + schema.n, header.n - schema.n);
     for (;;) {
         if (take_parameter(&rest, out, reason) < 0)
@@ -66,14 +66,14 @@ int wechat_auth_parse(struct slice header, struct wechat_auth *out, const char *
         if (rest.n == 0)
             break;
         if (rest.p[0] != ',')
-            return fail(reason, "no comma between parameters");
+            return not_genuine(reason, "no comma between parameters");
         rest = slice_trim(slice_n(rest.p + 1, rest.n - 1));
     }
     if (!out->mchid.p || !out->nonce_str.p || !out->timestamp.p || !out->serial_no.p ||
         !out->signature.p)
-        return fail(reason, "parameter missing");
+        return not_genuine(reason, "parameter missing");
     if (out->nonce_str.n > NONCE_MAX || !check_charset(out->nonce_str, ""))
-        return fail(reason, "nonce_str is not 1 to 32 letters and digits");
+        return not_genuine(reason, "nonce_str is not 1 to 32 letters and digits");
     return 0;
 }
 
@@ -105,11 +105,11 @@ int wechat_auth_verify(const struct wechat_auth *auth, const struct merchant *m,
     int rc;
 
     if (slice_int64(auth->timestamp, &at) < 0)
-        return fail(reason, "timestamp is not a number of seconds");
+        return not_genuine(reason, "timestamp is not a number of seconds");
     if (at < now_s - WECHAT_WINDOW_S || at > now_s + WECHAT_WINDOW_S)
-        return fail(reason, "timestamp is more than 300 s away");
+        return not_genuine(reason, "timestamp is more than 300 s away");
     if (!slice_is(auth->serial_no, m->merchant_serial))
-        return fail(reason, "serial_no is not of the merchant's certificate");
+        return not_genuine(reason, "serial_no is not of the merchant's certificate");
     buf_init(&message, method.n + target.n + body.n + MESSAGE_SLACK);
     add_line(&message, method);
     add_line(&message, target);
@@ -119,7 +119,7 @@ int wechat_auth_verify(const struct wechat_auth *auth, const struct merchant *m,
     rc = buf_ok(&message) ? verify_message(m->merchant_key, buf_slice(&message), auth->signature)
                           : -1;
     buf_release(&message);
-    return rc < 0 ? fail(reason, "sign not match") : 0;
+    return rc < 0 ? not_genuine(reason, "sign not match") : 0;
 }
 
 int wechat_sign(const struct merchant *m, struct slice timestamp, struct slice nonce,

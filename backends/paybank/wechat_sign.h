@@ -1,7 +1,7 @@
 /*
- * wechat_sign - signatures and encryption of WeChat Pay v3 as the platform sees them. Built here from
- * the fact sheet and not from core/scheme.h, which the gateway uses: were both made by one hand, a
- * mistake would be right on both sides. Pure: no clock, no I/O.
+ * wechat_sign - signatures and encryption of WeChat Pay v3 as the platform sees them. Built here
+ * from the fact sheet and not from core/scheme.h, which the gateway uses: were both made by one
+ * hand, a mistake would be right on both sides. Pure: no clock, no I/O.
  */
 #ifndef PAYBANK_WECHAT_SIGN_H
 #define PAYBANK_WECHAT_SIGN_H
