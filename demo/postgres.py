@@ -80,7 +80,7 @@ class Postgres:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return lines[0] == str(self.process.pid) and len(lines) > 7 and lines[7].strip() == "ready"
+        return len(lines) > 7 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
 
     def conninfo(self, user: str = "postgres", database: str = "ngx_pay") -> str:
         return f"host={self.socket} dbname={database} user={user}"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -60,6 +61,7 @@ class Stack:
         self.channel_options = {name: dict(block) for name, block in (channels or {}).items()}
         self.registry = Registry(self.folder / "pids")
         self.processes: dict[str, Process] = {}
+        self.log_start: dict[str, int] = {}  # what a process said since its latest start
         self.short: Path | None = None  # stands in for the folder where paths must be short or open
 
     # ---- life ----
@@ -73,6 +75,9 @@ class Stack:
 
     def start(self) -> None:
         self._stop_on_term()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.registry.clean_up()
+        self.registry.write([])
         try:
             self._prepare()
             with ThreadPoolExecutor() as pool:
@@ -83,7 +88,8 @@ class Stack:
             self._configure()
             self._start("postgres", "redis", "paybank", "merchant")
             self._fill_database()
-            self._start(*self.payd_names, "nginx")
+            self._start(*self.payd_names)
+            self._start("nginx")
             self._write_env()
         except BaseException:
             self.stop()
@@ -147,6 +153,7 @@ class Stack:
         for name in names:
             if name == "paybank":
                 (self.folder / "paybank.ready").unlink(missing_ok=True)
+            self.log_start[name] = size(self.log / f"{name}.log")
             self.processes[name].start()
         self.registry.write(list(self.processes.values()))
         for name in names:
@@ -170,13 +177,24 @@ class Stack:
         return ask_unix(self.sockets / "redis.sock", b"PING\r\n").startswith(b"+PONG")
 
     def _nginx_ready(self) -> bool:
-        return answers(self.ingress_port) and answers(self.status_port)
+        """Serves, and every worker hears of changed keys."""
+        if not answers(self.ingress_port):
+            return False
+        metrics = call("GET", f"http://127.0.0.1:{self.status_port}/metrics")[1]
+        alive = re.findall(r"^pay_edge_feed_alive.* (\d)$", metrics, re.M)
+        return alive != [] and set(alive) == {"1"}
 
     def _payd_ready(self, name: str) -> bool:
-        """An order process is ready when it can ask the database, the others when they say so."""
-        if name in self.orders:
-            return ask_unix(self.sockets / f"{name}.internal.sock", b"KEY none\n", b"NONE none\n") != b""
-        return '"ready"' in read(self.folder / f"log/{name}.log")
+        """It says so: has the database, a process number, the accounts, and its sockets."""
+        return b'"ready"' in self._new_log_text(name)
+
+    def _new_log_text(self, name: str) -> bytes:
+        path = self.log / f"{name}.log"
+        if not path.exists():
+            return b""
+        with open(path, "rb") as log:
+            log.seek(self.log_start[name])
+            return log.read()
 
     # ---- what others use ----
 
@@ -217,8 +235,6 @@ class Stack:
     # ---- preparation ----
 
     def _prepare(self) -> None:
-        self.registry.clean_up()
-        self.folder.mkdir(parents=True, exist_ok=True)
         for old in ("log", "conf", "redis", "pg", "sock", "bank"):
             shutil.rmtree(self.folder / old, ignore_errors=True)
         for new in ("log", "conf/channels", "redis", "bank"):
@@ -313,6 +329,7 @@ class Stack:
         conf.set("load_module", None if static.exists() else str(module))
         conf.set("user", "root" if os.geteuid() == 0 else None)
         conf.set("worker_processes", "2")
+        conf.set("worker_rlimit_nofile", None)  # more than a container may allow
         conf.set("http > pay_platform_key", f"{self.keys.platform_serial} {self.keys.path('platform.key')}")
         listens = {"443": f"127.0.0.1:{self.ingress_port}", "127.0.0.1:9180": f"127.0.0.1:{self.status_port}"}
         for listen in conf.all("listen"):
@@ -322,7 +339,8 @@ class Stack:
             for upstream, path in (("pay_orders", "api"), ("pay_notify", "notify")):
                 conf.repeat(f"upstream {upstream} > server unix:{self.sockets}/order0.{path}.sock",
                             {"order0": name})
-        conf.set("location / > proxy_ssl_trusted_certificate", str(self.keys.path("ca.crt")))
+        for trusted in conf.all("proxy_ssl_trusted_certificate"):
+            trusted.words[1] = str(self.keys.path("ca.crt"))
         self._finish(conf, "nginx.conf", self.options["nginx"])
 
     def _describe_processes(self) -> None:
@@ -382,20 +400,24 @@ def read(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
 
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def answers(port: int) -> bool:
     with socket.socket() as s:
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
-def ask_unix(path: Path, line: bytes, wanted: bytes = b"\n") -> bytes:
-    """Sends one line and reads until `wanted` came; empty when it did not within a second."""
+def ask_unix(path: Path, line: bytes) -> bytes:
+    """Sends one line and reads one; empty when none came within a second."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(1)
         try:
             s.connect(str(path))
             s.sendall(line)
             got = b""
-            while wanted not in got:
+            while not got.endswith(b"\n"):
                 more = s.recv(4096)
                 if not more:
                     return b""
