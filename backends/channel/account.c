@@ -34,9 +34,8 @@ int secret_type_parse(struct slice s)
 }
 
 /* "account NAME of channel NAME: ..."; never a value, let alone a secret. */
-__attribute__((format(printf, 3, 4)))
-static int fail_account(const struct channel_account *a, struct conf_error *err, const char *fmt,
-                        ...)
+__attribute__((format(printf, 3, 4))) static int
+fail_account(const struct channel_account *a, struct conf_error *err, const char *fmt, ...)
 {
     char text[256];
     va_list args;
@@ -57,8 +56,7 @@ static bool value_valid(struct slice s)
     return s.n > 0 && s.n <= VALUE_MAX;
 }
 
-static int set_values(struct channel_account *a, const struct json *config,
-                      struct conf_error *err)
+static int set_values(struct channel_account *a, const struct json *config, struct conf_error *err)
 {
     const struct adapter *ad = a->channel->adapter;
 
@@ -71,7 +69,7 @@ static int set_values(struct channel_account *a, const struct json *config,
             return fail_account(a, err, "value \"%s\" is missing", ad->values[i].name);
         if (v->type != JSON_STRING || !value_valid(v->text))
             return fail_account(a, err, "value \"%s\" must be a text of 1..%u printable characters",
-                        ad->values[i].name, VALUE_MAX);
+                                ad->values[i].name, VALUE_MAX);
         a->values[i] = arena_copy(&a->arena, v->text);
     }
     return a->arena.failed ? fail_account(a, err, "values are too large") : 0;
@@ -125,12 +123,12 @@ static int set_secret(struct channel_account *a, uint32_t i, const struct json *
             return fail_account(a, err, "secret \"%s\" is missing", s->name);
         if (k->serial.n)
             return fail_account(a, err, "value \"%s\" is there without secret \"%s\"",
-                        a->channel->adapter->values[s->serial].name, s->name);
+                                a->channel->adapter->values[s->serial].name, s->name);
         return 0;
     }
     if (s->serial >= 0 && k->serial.n == 0)
         return fail_account(a, err, "secret \"%s\" is there without value \"%s\"", s->name,
-                    a->channel->adapter->values[s->serial].name);
+                            a->channel->adapter->values[s->serial].name);
     if (v->type != JSON_STRING || load_key(k, s->type, v->text) < 0)
         return fail_account(a, err, "secret \"%s\" must be %s", s->name, expected(s->type));
     k->present = true;
@@ -146,8 +144,8 @@ static void wipe_texts(const struct json *v)
     }
 }
 
-static int set_json(struct channel_account *a, struct slice config_json,
-                    struct slice secrets_json, struct conf_error *err)
+static int set_json(struct channel_account *a, struct slice config_json, struct slice secrets_json,
+                    struct conf_error *err)
 {
     const struct json *config = NULL, *secrets = NULL;
     struct json_error why;
@@ -155,8 +153,7 @@ static int set_json(struct channel_account *a, struct slice config_json,
     int rc = -1;
 
     arena_init(&arena, JSON_MEMORY);
-    if (json_parse(&arena, config_json, NULL, &config, &why) < 0 ||
-        config->type != JSON_OBJECT) {
+    if (json_parse(&arena, config_json, NULL, &config, &why) < 0 || config->type != JSON_OBJECT) {
         fail_account(a, err, "config is not a JSON object");
     } else if (json_parse(&arena, secrets_json, NULL, &secrets, &why) < 0 ||
                secrets->type != JSON_OBJECT) {

@@ -46,9 +46,9 @@ struct adapter_field {
     struct slice key;
     const struct slice *open; /* names of the objects that begin before it */
     uint32_t nopen;
-    uint32_t nclose;          /* objects that end before it */
-    enum value_type type;     /* as it is written */
-    const char *missing;      /* reasons, ready made: nothing is formatted while encoding */
+    uint32_t nclose;      /* objects that end before it */
+    enum value_type type; /* as it is written */
+    const char *missing;  /* reasons, ready made: nothing is formatted while encoding */
     const char *refused;
 };
 
@@ -60,19 +60,19 @@ struct adapter_check {
 };
 
 /* Members of a struct channel_result that `take` can fill. */
-#define MEMBER_TABLE(X)                                                                          \
-    X(REQUEST_NO, "request_no", VALUE_TEXT, 64, "our number of the order")                       \
-    X(CHANNEL_TRADE_NO, "channel_trade_no", VALUE_TEXT, 64, "the channel's number")              \
-    X(AMOUNT, "amount", VALUE_INT, 0, "amount in fen, not negative")                             \
-    X(CURRENCY, "currency", VALUE_TEXT, 3, "three upper-case letters")                           \
-    X(PAID_AT, "paid_at", VALUE_TIME, 0, "when the payer paid")                                  \
-    X(CODE_URL, "code_url", VALUE_TEXT, 1024, "what the payer's QR code says")                   \
+#define MEMBER_TABLE(X)                                                                            \
+    X(REQUEST_NO, "request_no", VALUE_TEXT, 64, "our number of the order")                         \
+    X(CHANNEL_TRADE_NO, "channel_trade_no", VALUE_TEXT, 64, "the channel's number")                \
+    X(AMOUNT, "amount", VALUE_INT, 0, "amount in fen, not negative")                               \
+    X(CURRENCY, "currency", VALUE_TEXT, 3, "three upper-case letters")                             \
+    X(PAID_AT, "paid_at", VALUE_TIME, 0, "when the payer paid")                                    \
+    X(CODE_URL, "code_url", VALUE_TEXT, 1024, "what the payer's QR code says")                     \
     X(MESSAGE, "message", VALUE_TEXT, 1024, "text for people")
 enum result_member {
 #define X(name, text, type, max, help) MEMBER_##name,
     MEMBER_TABLE(X)
 #undef X
-    MEMBER_COUNT
+        MEMBER_COUNT
 };
 
 enum take_need { NEED_ALWAYS, NEED_NEVER, NEED_ON_SUCCESS };
@@ -104,7 +104,7 @@ struct adapter_trade {
     uint32_t nchecks;
     const struct adapter_take *takes;
     uint32_t ntakes;
-    const char *state;      /* path, NULL: always `cls` */
+    const char *state; /* path, NULL: always `cls` */
     struct adapter_rows map;
     enum answer_class cls;
 };
@@ -123,7 +123,7 @@ struct adapter_call {
 struct adapter_errors {
     const char *code;
     const char *message;
-    char ignore;              /* left out when codes are compared, 0 = none */
+    char ignore; /* left out when codes are compared, 0 = none */
     struct adapter_rows codes;
     struct adapter_rows statuses; /* `word` empty */
 };
@@ -131,21 +131,21 @@ struct adapter_errors {
 struct adapter_api {
     const char *name;
     enum call_kind kind;
-    uint32_t methods;      /* bit per payment_method; 0 = any */
+    uint32_t methods; /* bit per payment_method; 0 = any */
     bool idempotent;
-    bool resend;           /* resend=same_number */
+    bool resend; /* resend=same_number */
     struct slice verb;
     struct text_template target;
     bool has_body;
     const struct adapter_field *fields;
     uint32_t nfields;
-    uint32_t nclose;       /* objects that end behind the last field */
-    uint32_t fixed_size;   /* bytes of the body without its values */
+    uint32_t nclose;     /* objects that end behind the last field */
+    uint32_t fixed_size; /* bytes of the body without its values */
     struct adapter_call call;
     struct adapter_trade trade;
-    struct adapter_rows codes;    /* own rows, then the common ones that they do not replace */
+    struct adapter_rows codes; /* own rows, then the common ones that they do not replace */
     struct adapter_rows statuses;
-    uint32_t unsigned_believe;    /* bit per answer_class */
+    uint32_t unsigned_believe; /* bit per answer_class */
 };
 
 struct adapter_header {
@@ -163,10 +163,10 @@ struct adapter_notification {
     bool present;
     const struct adapter_check *checks; /* of the envelope */
     uint32_t nchecks;
-    const char *event;       /* path, NULL: every genuine one has a result */
+    const char *event; /* path, NULL: every genuine one has a result */
     struct slice event_word;
     bool encrypted;
-    uint32_t key;            /* secret */
+    uint32_t key; /* secret */
     const char *ciphertext, *nonce, *aad;
     struct adapter_trade trade;
     struct adapter_ack ok, fail;

@@ -36,16 +36,11 @@ static const struct conf_directive account_table[] = {
 };
 
 static const struct directive_context contexts[] = {
-    {"file", file_table},
-    {"account", account_table},
-    {"sign", signer_sign_table},
-    {"verify", signer_verify_table},
-    {"errors", errors_table},
-    {"api", api_block_table},
-    {"recv", recv_table},
-    {"call", call_table},
-    {"trade", trade_table},
-    {"notification", notification_table},
+    {"file", file_table},        {"account", account_table},
+    {"sign", signer_sign_table}, {"verify", signer_verify_table},
+    {"errors", errors_table},    {"api", api_block_table},
+    {"recv", recv_table},        {"call", call_table},
+    {"trade", trade_table},      {"notification", notification_table},
 };
 
 const struct directive_context *adapter_contexts(size_t i)

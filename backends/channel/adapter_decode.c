@@ -185,15 +185,15 @@ static void decode(struct answer *an, enum signature signature, const char *why,
 }
 
 void channel_decode(const struct channel *c, const struct channel_account *a, enum call_kind kind,
-                    const struct channel_order *order, int status, const struct http_header *headers,
-                    size_t nheaders, struct slice body, pay_time_t now, struct arena *arena,
-                    struct channel_result *out)
+                    const struct channel_order *order, int status,
+                    const struct http_header *headers, size_t nheaders, struct slice body,
+                    pay_time_t now, struct arena *arena, struct channel_result *out)
 {
     struct answer an = {
         .adapter = c->adapter,
         .api = adapter_find_api(c->adapter, kind, order->method),
-        .facts = {.channel = c, .account = a, .order = order, .now = now, .body = body,
-                  .arena = arena},
+        .facts =
+            {.channel = c, .account = a, .order = order, .now = now, .body = body, .arena = arena},
         .status = status,
         .body = body,
     };
@@ -209,6 +209,6 @@ void channel_decode(const struct channel *c, const struct channel_account *a, en
     decode(&an, signature, why, out);
     /* what was lost for lack of room might have changed the meaning */
     if (arena->failed)
-        *out = (struct channel_result){.cls = CLASS_UNKNOWN, .amount = -1,
-                                       .code = SLICE("out of memory")};
+        *out = (struct channel_result){
+            .cls = CLASS_UNKNOWN, .amount = -1, .code = SLICE("out of memory")};
 }

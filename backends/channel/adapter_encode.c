@@ -4,7 +4,7 @@
 #include "core/json.h"
 #include "set.h"
 
-#define NONCE_LEN 32u
+#define NONCE_LEN   32u
 #define HEADERS_MAX (sizeof(((struct channel_request *)NULL)->headers) / sizeof(struct http_header))
 
 /* ------------------------------------------------------------------ body */
@@ -152,8 +152,8 @@ int channel_encode(const struct channel *c, const struct channel_account *a, enu
                    struct arena *arena, struct channel_request *out, const char **reason)
 {
     const struct adapter_api *api = adapter_find_api(c->adapter, kind, order->method);
-    struct facts f = {.channel = c, .account = a, .order = order, .now = now, .nonce = nonce,
-                      .arena = arena};
+    struct facts f = {
+        .channel = c, .account = a, .order = order, .now = now, .nonce = nonce, .arena = arena};
 
     memset(out, 0, sizeof(*out));
     *reason = "the adapter has no such call";

@@ -2,8 +2,8 @@
  * channel - the adapter engine: what lua-free-conf/adapters/NAME.conf says about a protocol and
  * lua-free-conf/channels/NAME.conf about an instance of it, compiled at start to flat arrays.
  * Pure: it makes the bytes of a call and understands the bytes of an answer or a notification; it
- * sends nothing and reads no clock. No file here knows a channel by name; what protocols need beyond
- * configuration is the closed list of encoders, signers and filters (docs/channels.md).
+ * sends nothing and reads no clock. No file here knows a channel by name; what protocols need
+ * beyond configuration is the closed list of encoders, signers and filters (docs/channels.md).
  *
  * Two layers (R2.14): the call (HTTP status, signature, parse, return code) and the trade. Only a
  * verified, whole answer gets a class other than `unknown`, unless the adapter says that unsigned
@@ -44,9 +44,9 @@ struct channel_facts {
 const struct channel_facts *channel_facts(const struct channel *c);
 bool channel_has(const struct channel *c, enum call_kind kind, enum payment_method method);
 
-/* An account: config is a JSON object of plain values ($account.NAME in the adapter), secrets a JSON
- * object of secret values (keys as PEM or text). Checks that all names the adapter wants are there;
- * parses keys once. 0, or -1 with the reason. */
+/* An account: config is a JSON object of plain values ($account.NAME in the adapter), secrets a
+ * JSON object of secret values (keys as PEM or text). Checks that all names the adapter wants are
+ * there; parses keys once. 0, or -1 with the reason. */
 int channel_account_new(const struct channel *c, struct slice account, struct slice config_json,
                         struct slice secrets_json, struct channel_account **out,
                         struct conf_error *err);
@@ -85,12 +85,12 @@ int channel_encode(const struct channel *c, const struct channel_account *a, enu
 /* What a channel said, in our words. Members are set as far as the answer has them. */
 struct channel_result {
     enum answer_class cls;
-    bool verified;            /* signature checked and good */
-    struct slice code;        /* the channel's code or state that decided, for people */
+    bool verified;     /* signature checked and good */
+    struct slice code; /* the channel's code or state that decided, for people */
     struct slice message;
     struct slice request_no;
     struct slice channel_trade_no;
-    int64_t amount;           /* -1 when absent */
+    int64_t amount; /* -1 when absent */
     struct slice currency;
     pay_time_t paid_at;
     struct slice code_url;
@@ -99,9 +99,9 @@ struct channel_result {
 /* Total: whatever comes in gives a result, at worst CLASS_UNKNOWN with a code that says why
  * ("HTTP 502", "signature", "parse"). */
 void channel_decode(const struct channel *c, const struct channel_account *a, enum call_kind kind,
-                    const struct channel_order *order, int status, const struct http_header *headers,
-                    size_t nheaders, struct slice body, pay_time_t now, struct arena *arena,
-                    struct channel_result *out);
+                    const struct channel_order *order, int status,
+                    const struct http_header *headers, size_t nheaders, struct slice body,
+                    pay_time_t now, struct arena *arena, struct channel_result *out);
 
 /* A notification, verified, decrypted and mapped. 0: genuine, *out is set (identity - merchant id,
  * app id - was checked against the account; amount, currency and order are the caller's to check).

@@ -88,28 +88,24 @@ static int check_outcomes(struct compiler *cp, const struct conf_node *block,
     return 0;
 }
 
-static int compile_recv(struct compiler *cp, const struct conf_node *block,
-                        struct adapter_api *api)
+static int compile_recv(struct compiler *cp, const struct conf_node *block, struct adapter_api *api)
 {
     const struct conf_node *trade = conf_find(block->child, "trade");
 
     if (conf_check(block, NULL, recv_table, cp->err) < 0 ||
         compile_call(cp, conf_find(block->child, "call"), &api->call) < 0 ||
-        compile_trade(cp, trade, IN_ANSWER, &api->trade) < 0 ||
-        check_outcomes(cp, trade, api) < 0)
+        compile_trade(cp, trade, IN_ANSWER, &api->trade) < 0 || check_outcomes(cp, trade, api) < 0)
         return -1;
     return compile_api_codes(cp, block, api);
 }
 
-static int compile_methods(struct compiler *cp, const struct conf_node *at,
-                           struct adapter_api *api)
+static int compile_methods(struct compiler *cp, const struct conf_node *at, struct adapter_api *api)
 {
     for (uint32_t i = 0; at && i < at->nargs; i++) {
         int m = payment_method_parse(at->args[i]);
 
         if (m <= METHOD_NONE)
-            return conf_fail(cp->err, at, "\"%.*s\" is no payment method",
-                             SLICE_FMT(at->args[i]));
+            return conf_fail(cp->err, at, "\"%.*s\" is no payment method", SLICE_FMT(at->args[i]));
         api->methods |= 1u << m;
     }
     return 0;
@@ -155,8 +151,7 @@ static int compile_unsigned(struct compiler *cp, const struct conf_node *at,
     return 0;
 }
 
-static int compile_request(struct compiler *cp, const struct conf_node *at,
-                           struct adapter_api *api)
+static int compile_request(struct compiler *cp, const struct conf_node *at, struct adapter_api *api)
 {
     api->verb = at->args[0];
     if (!slice_is(api->verb, "GET") && !slice_is(api->verb, "POST"))
@@ -166,8 +161,7 @@ static int compile_request(struct compiler *cp, const struct conf_node *at,
     return template_compile(cp, at, at->args[1], IN_SEND, &api->target);
 }
 
-static int compile_api(struct compiler *cp, const struct conf_node *block,
-                       struct adapter_api *api)
+static int compile_api(struct compiler *cp, const struct conf_node *block, struct adapter_api *api)
 {
     const struct conf_node *kind, *send;
     int k;

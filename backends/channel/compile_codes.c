@@ -39,8 +39,8 @@ struct slice code_normal(struct slice code, char ignore, char to[CODE_MAX])
 /* ------------------------------------------------------------------ rows of codes */
 
 /* Only the trade layer can say that money moved or that an order was taken. */
-static int check_code_class(struct compiler *cp, const struct conf_node *at,
-                            enum answer_class cls, int status)
+static int check_code_class(struct compiler *cp, const struct conf_node *at, enum answer_class cls,
+                            int status)
 {
     if (cls == CLASS_SUCCESS || cls == CLASS_ACCEPTED)
         return conf_fail(cp->err, at, "class %s belongs into a trade block",
@@ -157,8 +157,8 @@ static int merge_rows(struct compiler *cp, const struct conf_node *recv, const c
                       struct adapter_rows *out)
 {
     uint32_t n = 0, own;
-    struct adapter_row *v = arena_array(cp->arena, struct adapter_row,
-                                        compile_count(recv, name) + common->n);
+    struct adapter_row *v =
+        arena_array(cp->arena, struct adapter_row, compile_count(recv, name) + common->n);
 
     if (!v)
         return adapter_no_memory(cp);
@@ -167,8 +167,10 @@ static int merge_rows(struct compiler *cp, const struct conf_node *recv, const c
     own = n;
     for (uint32_t i = 0; i < own; i++) {
         if (decides_nothing(api, v[i].cls))
-            return conf_fail(cp->err, v[i].at, "a %s that is refused says nothing about the order:"
-                             " expected unknown", call_kind_name(api->kind));
+            return conf_fail(cp->err, v[i].at,
+                             "a %s that is refused says nothing about the order:"
+                             " expected unknown",
+                             call_kind_name(api->kind));
     }
     for (uint32_t i = 0; i < common->n; i++) {
         if (find_row(v, own, &common->v[i]))
@@ -195,8 +197,7 @@ int compile_api_codes(struct compiler *cp, const struct conf_node *recv, struct 
 
 int compile_states(struct compiler *cp, const struct conf_node *block, struct adapter_rows *out)
 {
-    struct adapter_row *v = arena_array(cp->arena, struct adapter_row,
-                                        compile_count(block, "map"));
+    struct adapter_row *v = arena_array(cp->arena, struct adapter_row, compile_count(block, "map"));
     uint32_t n = 0;
 
     if (!v)

@@ -6,8 +6,7 @@ const struct conf_directive notification_table[] = {
     {"absent", 1, 1, CONF_REPEAT, "PATH", "", "The outer message does not have this member."},
     {"event", 2, 2, 0, "PATH VALUE", "",
      "Only this event has a result; others are genuine and of class unknown."},
-    {"decrypt", 5, 5, 0,
-     "aes_256_gcm key=SECRET ciphertext=PATH nonce=PATH aad=PATH", "",
+    {"decrypt", 5, 5, 0, "aes_256_gcm key=SECRET ciphertext=PATH nonce=PATH aad=PATH", "",
      "The trade block reads the JSON inside: base64 of cipher and tag."},
     {"trade", 0, 0, CONF_BLOCK | CONF_NEED, "{ ... }", "", "What it says."},
     {"acknowledge", 3, 3, CONF_NEED, "STATUS TYPE BODY", "", "Answer: taken."},
@@ -37,8 +36,7 @@ static int compile_decrypt(struct compiler *cp, const struct conf_node *at,
     if (!at)
         return 0;
     if (!slice_is(at->args[0], "aes_256_gcm"))
-        return conf_fail(cp->err, at, "expected aes_256_gcm, not \"%.*s\"",
-                         SLICE_FMT(at->args[0]));
+        return conf_fail(cp->err, at, "expected aes_256_gcm, not \"%.*s\"", SLICE_FMT(at->args[0]));
     if (named(cp, at, 1, "key", &key) < 0 || named(cp, at, 2, "ciphertext", &ciphertext) < 0 ||
         named(cp, at, 3, "nonce", &nonce) < 0 || named(cp, at, 4, "aad", &aad) < 0)
         return -1;

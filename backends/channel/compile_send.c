@@ -46,8 +46,7 @@ static int enter_objects(struct sender *s, const struct conf_node *at, struct ad
         if (at->name.p[i] != '.')
             continue;
         if (depth == OBJECTS_MAX)
-            return conf_fail(s->cp->err, at, "more than %u objects inside each other",
-                             OBJECTS_MAX);
+            return conf_fail(s->cp->err, at, "more than %u objects inside each other", OBJECTS_MAX);
         open[depth++] = slice_n(at->name.p, i);
     }
     while (same < depth && same < s->depth && slice_eq(open[same], s->open[same]))

@@ -7,8 +7,9 @@ const struct conf_directive trade_table[] = {
     {"take", 2, 9, CONF_REPEAT, "RESULT PATH [FILTER ...] [optional | on=success]", "",
      "Moves a member into the result; without optional it must be there."},
     {"state", 1, 1, 0, "PATH", "", "Where the state of the order stands; map gives its class."},
-    {"map", 2, 2, CONF_REPEAT, "STATE CLASS", "", "Class of a state; one that is not listed is "
-                                                  "unknown."},
+    {"map", 2, 2, CONF_REPEAT, "STATE CLASS", "",
+     "Class of a state; one that is not listed is "
+     "unknown."},
     {"class", 1, 1, 0, "CLASS", "", "Class of every such answer, instead of state and map."},
     {NULL, 0, 0, 0, NULL, NULL, NULL},
 };
@@ -43,8 +44,7 @@ const char *compile_path(struct compiler *cp, const struct conf_node *at, struct
         adapter_no_memory(cp);
     return path;
 bad:
-    conf_fail(cp->err, at, "\"%.*s\" is no path of members, such as amount.total",
-              SLICE_FMT(word));
+    conf_fail(cp->err, at, "\"%.*s\" is no path of members, such as amount.total", SLICE_FMT(word));
     return NULL;
 }
 
@@ -90,9 +90,9 @@ int compile_expr(struct compiler *cp, const struct conf_node *at, uint32_t from,
 int compile_checks(struct compiler *cp, const struct conf_node *block, unsigned scope,
                    const struct adapter_check **out, uint32_t *count)
 {
-    struct adapter_check *v = arena_array(cp->arena, struct adapter_check,
-                                          compile_count(block, "check") +
-                                              compile_count(block, "absent"));
+    struct adapter_check *v =
+        arena_array(cp->arena, struct adapter_check,
+                    compile_count(block, "check") + compile_count(block, "absent"));
     uint32_t n = 0;
 
     if (!v)
@@ -163,8 +163,8 @@ static int compile_take(struct compiler *cp, const struct conf_node *d, struct a
 static int compile_takes(struct compiler *cp, const struct conf_node *block,
                          struct adapter_trade *out)
 {
-    struct adapter_take *v = arena_array(cp->arena, struct adapter_take,
-                                         compile_count(block, "take"));
+    struct adapter_take *v =
+        arena_array(cp->arena, struct adapter_take, compile_count(block, "take"));
     uint32_t seen = 0;
 
     if (!v)

@@ -25,7 +25,8 @@ const struct conf_directive channel_block_table[] = {
     {"notify_base", 1, 1, 0, "URL", "", "How the channel reaches our /notify."},
     {"query_first", 1, 1, 0, "TIME", "120s", "First query after a prepare of unknown result."},
     {"settle", 1, 1, 0, "TIME", "30s", "How long \"not found\" proves nothing."},
-    {"account", 1, 16, CONF_REPEAT, "NAME ...", "", "Accounts used there; the first is the default."},
+    {"account", 1, 16, CONF_REPEAT, "NAME ...", "",
+     "Accounts used there; the first is the default."},
     {"state", 1, 1, 0, "on | off | drain | block", "on", "Read by nginx."},
     {"endpoint", 1, 1, 0, "URL", "", "Read by nginx."},
     {"tls_name", 1, 1, 0, "NAME", "", "Read by nginx."},
@@ -44,8 +45,7 @@ static bool name_valid(struct slice s)
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
 
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
-              (c == '-' && i > 0)))
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || (c == '-' && i > 0)))
             return false;
     }
     return s.n > 0 && s.n <= 32;
@@ -102,10 +102,9 @@ static int read_notify_base(struct channel *c, const struct conf_node *block,
     struct url url;
 
     if (!at)
-        return c->adapter->uses_notify_url
-                   ? conf_fail(err, block, "adapter %.*s needs notify_base",
-                               SLICE_FMT(c->facts.adapter))
-                   : 0;
+        return c->adapter->uses_notify_url ? conf_fail(err, block, "adapter %.*s needs notify_base",
+                                                       SLICE_FMT(c->facts.adapter))
+                                           : 0;
     if (url_parse(at->args[0], &url, &why) < 0)
         return conf_fail(err, at, "expected an http or https URL: %s", why);
     if (at->args[0].p[at->args[0].n - 1] == '/')
@@ -114,8 +113,8 @@ static int read_notify_base(struct channel *c, const struct conf_node *block,
     return 0;
 }
 
-static int read_time(const struct conf_node *block, const char *name, int64_t dflt_ms,
-                     int64_t *us, struct conf_error *err)
+static int read_time(const struct conf_node *block, const char *name, int64_t dflt_ms, int64_t *us,
+                     struct conf_error *err)
 {
     const struct conf_node *at = conf_find(block->child, name);
     int64_t ms = dflt_ms;

@@ -116,8 +116,9 @@ static int check_pattern(struct compiler *cp, const struct conf_node *at,
         enum source_id id = (enum source_id)t->parts[i].id;
 
         if (id == SOURCE_BODY || id == SOURCE_ACCOUNT)
-            return conf_fail(cp->err, at, "only $timestamp, $nonce, $serial and $signature can be "
-                                          "read from a header");
+            return conf_fail(cp->err, at,
+                             "only $timestamp, $nonce, $serial and $signature can be "
+                             "read from a header");
         if (id != SOURCE_LITERAL && i > 0 && t->parts[i - 1].id != SOURCE_LITERAL)
             return conf_fail(cp->err, at, "two sources need a text between them");
     }
@@ -161,8 +162,9 @@ static int compile_headers(struct compiler *cp, const struct conf_node *block, b
         return conf_fail(cp->err, block, "$signature must stand in exactly one header");
     if (verify && (count_source(s, SOURCE_TIMESTAMP) != 1 || count_source(s, SOURCE_NONCE) > 1 ||
                    count_source(s, SOURCE_SERIAL) > 1))
-        return conf_fail(cp->err, block, "$timestamp must be read exactly once, $nonce and $serial "
-                                         "at most once");
+        return conf_fail(cp->err, block,
+                         "$timestamp must be read exactly once, $nonce and $serial "
+                         "at most once");
     s->by_serial = count_source(s, SOURCE_SERIAL) == 1;
     return 0;
 }
@@ -215,8 +217,8 @@ int signer_compile(struct compiler *cp, const struct conf_node *block, bool veri
     out->text = (enum sign_text)t;
     if (compile_headers(cp, block, verify, out) < 0 ||
         compile_keys(cp, conf_find(block->child, "key"), verify, out) < 0 ||
-        compile_message(cp, conf_find(block->child, "message"), verify ? IN_VERIFY : IN_SIGN,
-                        out) < 0 ||
+        compile_message(cp, conf_find(block->child, "message"), verify ? IN_VERIFY : IN_SIGN, out) <
+            0 ||
         compile_options(cp, block, out) < 0)
         return -1;
     if (!message_has(out, SOURCE_BODY) || !message_has(out, SOURCE_TIMESTAMP))
@@ -234,8 +236,8 @@ static size_t message_parts(const struct signer *s, const struct facts *f, struc
     return s->message.n;
 }
 
-static int make_signature(const struct signer *s, const struct verify_key *k,
-                          const struct facts *f, struct buf *out)
+static int make_signature(const struct signer *s, const struct verify_key *k, const struct facts *f,
+                          struct buf *out)
 {
     struct slice parts[TEMPLATE_PARTS_MAX];
     size_t count = message_parts(s, f, parts);

@@ -28,7 +28,7 @@ struct signer {
     struct text_template message;
     struct signer_header headers[SIGNER_HEADERS_MAX];
     uint32_t nheaders;
-    bool by_serial;     /* verify: $serial chooses the key */
+    bool by_serial; /* verify: $serial chooses the key */
     int64_t window_s;
     struct slice probe; /* a signature that begins so never verifies */
 };

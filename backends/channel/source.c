@@ -11,11 +11,10 @@ struct source_row {
     unsigned scopes;
 };
 
-static const struct source_row rows[SOURCE_COUNT] = {
-    [SOURCE_LITERAL] = {NULL, VALUE_TEXT, 0},
-    [SOURCE_ACCOUNT] = {NULL, VALUE_TEXT, 0},
+static const struct source_row rows[SOURCE_COUNT] = {[SOURCE_LITERAL] = {NULL, VALUE_TEXT, 0},
+                                                     [SOURCE_ACCOUNT] = {NULL, VALUE_TEXT, 0},
 #define X(id, text, value_type, scopes, help) [SOURCE_##id] = {text, value_type, scopes},
-    SOURCE_TABLE(X)
+                                                     SOURCE_TABLE(X)
 #undef X
 };
 
@@ -47,10 +46,10 @@ static int named_source(struct compiler *cp, const struct conf_node *at, struct 
                         unsigned scope, struct source *out)
 {
     if (slice_starts(name, SLICE(ACCOUNT_PREFIX)))
-        return account_source(cp, at,
-                              slice_n(name.p + sizeof(ACCOUNT_PREFIX) - 1,
-                                      name.n - (sizeof(ACCOUNT_PREFIX) - 1)),
-                              out);
+        return account_source(
+            cp, at,
+            slice_n(name.p + sizeof(ACCOUNT_PREFIX) - 1, name.n - (sizeof(ACCOUNT_PREFIX) - 1)),
+            out);
     for (int id = SOURCE_ACCOUNT + 1; id < SOURCE_COUNT; id++) {
         if (!slice_is(name, rows[id].name))
             continue;
@@ -258,8 +257,8 @@ struct buf arena_buf(struct arena *a, size_t n)
 
 static bool is_unreserved(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '.' || c == '_' || c == '~';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
 }
 
 /* RFC 3986: everything but the unreserved characters. */

@@ -1,6 +1,6 @@
 /*
- * source - where a value comes from ($order.amount, $account.mchid, a literal) and templates made of
- * them. Names are resolved when a file is loaded; reading one is a switch over a number.
+ * source - where a value comes from ($order.amount, $account.mchid, a literal) and templates made
+ * of them. Names are resolved when a file is loaded; reading one is a switch over a number.
  */
 #ifndef CHANNEL_SOURCE_H
 #define CHANNEL_SOURCE_H
@@ -17,35 +17,34 @@ struct value {
 };
 
 /* Where a source may be used. */
-#define IN_SEND   1u  /* making a call: order, account, channel */
-#define IN_ANSWER 2u  /* reading the answer to it */
-#define IN_NOTIFY 4u  /* reading a notification: no order is known */
+#define IN_SEND   1u /* making a call: order, account, channel */
+#define IN_ANSWER 2u /* reading the answer to it */
+#define IN_NOTIFY 4u /* reading a notification: no order is known */
 #define IN_SIGN   8u
 #define IN_VERIFY 16u
 
-#define SOURCE_TABLE(X)                                                                          \
-    X(REQUEST_NO, "order.request_no", VALUE_TEXT, IN_SEND | IN_ANSWER,                           \
-      "our number of the order at the channel")                                                  \
-    X(CHANNEL_TRADE_NO, "order.channel_trade_no", VALUE_TEXT, IN_SEND | IN_ANSWER,               \
-      "the channel's number, when known")                                                        \
-    X(METHOD, "order.method", VALUE_TEXT, IN_SEND | IN_ANSWER, "native, barcode, ...")           \
-    X(AMOUNT, "order.amount", VALUE_INT, IN_SEND | IN_ANSWER, "fen")                             \
-    X(CURRENCY, "order.currency", VALUE_TEXT, IN_SEND | IN_ANSWER, "CNY")                        \
-    X(DESCRIPTION, "order.description", VALUE_TEXT, IN_SEND, "what is sold")                     \
-    X(ATTACH, "order.attach", VALUE_TEXT, IN_SEND | IN_ANSWER, "merchant's own text")            \
-    X(PAYER_IP, "order.payer_ip", VALUE_TEXT, IN_SEND, "payer's address")                        \
-    X(CREATED_AT, "order.created_at", VALUE_TIME, IN_SEND, "time")                               \
-    X(TIME_EXPIRE, "order.time_expire", VALUE_TIME, IN_SEND, "time")                             \
-    X(CHANNEL_NAME, "channel.name", VALUE_TEXT, IN_SEND, "name of the pay_channel block")        \
-    X(NOTIFY_URL, "channel.notify_url", VALUE_TEXT, IN_SEND,                                     \
-      "notify_base/CHANNEL/ACCOUNT")                                                             \
-    X(NOW, "now", VALUE_TIME, IN_SEND, "time of the call")                                       \
-    X(NONCE, "nonce", VALUE_TEXT, IN_SEND | IN_SIGN | IN_VERIFY, "fresh random text")            \
-    X(HTTP_METHOD, "method", VALUE_TEXT, IN_SIGN, "GET, POST")                                   \
-    X(TARGET, "target", VALUE_TEXT, IN_SIGN, "path and query as sent")                           \
-    X(TIMESTAMP, "timestamp", VALUE_TEXT, IN_SIGN | IN_VERIFY, "seconds since 1970, decimal")    \
-    X(BODY, "body", VALUE_TEXT, IN_SIGN | IN_VERIFY, "bytes of the body")                        \
-    X(SERIAL, "serial", VALUE_TEXT, IN_VERIFY, "which key signed")                               \
+#define SOURCE_TABLE(X)                                                                            \
+    X(REQUEST_NO, "order.request_no", VALUE_TEXT, IN_SEND | IN_ANSWER,                             \
+      "our number of the order at the channel")                                                    \
+    X(CHANNEL_TRADE_NO, "order.channel_trade_no", VALUE_TEXT, IN_SEND | IN_ANSWER,                 \
+      "the channel's number, when known")                                                          \
+    X(METHOD, "order.method", VALUE_TEXT, IN_SEND | IN_ANSWER, "native, barcode, ...")             \
+    X(AMOUNT, "order.amount", VALUE_INT, IN_SEND | IN_ANSWER, "fen")                               \
+    X(CURRENCY, "order.currency", VALUE_TEXT, IN_SEND | IN_ANSWER, "CNY")                          \
+    X(DESCRIPTION, "order.description", VALUE_TEXT, IN_SEND, "what is sold")                       \
+    X(ATTACH, "order.attach", VALUE_TEXT, IN_SEND | IN_ANSWER, "merchant's own text")              \
+    X(PAYER_IP, "order.payer_ip", VALUE_TEXT, IN_SEND, "payer's address")                          \
+    X(CREATED_AT, "order.created_at", VALUE_TIME, IN_SEND, "time")                                 \
+    X(TIME_EXPIRE, "order.time_expire", VALUE_TIME, IN_SEND, "time")                               \
+    X(CHANNEL_NAME, "channel.name", VALUE_TEXT, IN_SEND, "name of the pay_channel block")          \
+    X(NOTIFY_URL, "channel.notify_url", VALUE_TEXT, IN_SEND, "notify_base/CHANNEL/ACCOUNT")        \
+    X(NOW, "now", VALUE_TIME, IN_SEND, "time of the call")                                         \
+    X(NONCE, "nonce", VALUE_TEXT, IN_SEND | IN_SIGN | IN_VERIFY, "fresh random text")              \
+    X(HTTP_METHOD, "method", VALUE_TEXT, IN_SIGN, "GET, POST")                                     \
+    X(TARGET, "target", VALUE_TEXT, IN_SIGN, "path and query as sent")                             \
+    X(TIMESTAMP, "timestamp", VALUE_TEXT, IN_SIGN | IN_VERIFY, "seconds since 1970, decimal")      \
+    X(BODY, "body", VALUE_TEXT, IN_SIGN | IN_VERIFY, "bytes of the body")                          \
+    X(SERIAL, "serial", VALUE_TEXT, IN_VERIFY, "which key signed")                                 \
     X(SIGNATURE, "signature", VALUE_TEXT, IN_SIGN | IN_VERIFY, "as text")
 enum source_id {
     SOURCE_LITERAL,
@@ -53,7 +52,7 @@ enum source_id {
 #define X(name, text, type, scopes, help) SOURCE_##name,
     SOURCE_TABLE(X)
 #undef X
-    SOURCE_COUNT
+        SOURCE_COUNT
 };
 
 struct source {

@@ -97,8 +97,7 @@ static int take(const struct adapter_take *t, const struct json *body, const str
                 struct channel_result *r)
 {
     const struct json *v = json_get(body, t->path);
-    bool needed = t->need == NEED_ALWAYS ||
-                  (t->need == NEED_ON_SUCCESS && r->cls == CLASS_SUCCESS);
+    bool needed = t->need == NEED_ALWAYS || (t->need == NEED_ON_SUCCESS && r->cls == CLASS_SUCCESS);
     struct value value = {.type = VALUE_NONE};
 
     if (v && read_member(v, t->type, &value) < 0)

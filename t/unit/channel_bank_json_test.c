@@ -21,11 +21,10 @@ static void test_requests(void **state)
     assert_slice(r.method, "POST");
     assert_slice(r.target, "/bank/v1/orders");
     assert_slice(r.egress_kind, "pay");
-    assert_slice(r.body,
-                 "{\"mch_id\":\"M10001\",\"order_no\":\"T202609010001\",\"amount\":888,"
-                 "\"currency\":\"CNY\",\"subject\":\"测试\",\"notify_url\":"
-                 "\"https://127.0.0.1:9443/notify/bank/main\","
-                 "\"expire_at\":\"2026-09-01T14:00:00+08:00\"}");
+    assert_slice(r.body, "{\"mch_id\":\"M10001\",\"order_no\":\"T202609010001\",\"amount\":888,"
+                         "\"currency\":\"CNY\",\"subject\":\"测试\",\"notify_url\":"
+                         "\"https://127.0.0.1:9443/notify/bank/main\","
+                         "\"expire_at\":\"2026-09-01T14:00:00+08:00\"}");
     assert_slice(http_find(r.headers, r.nheaders, "Content-Type", NULL), "application/json");
 
     r = encode(CALL_QUERY);
@@ -44,9 +43,8 @@ static void test_requests(void **state)
 /* The sheet's example has another notify_url: a set with that one gives its very bytes. */
 static void test_worked_post(void **state)
 {
-    static const char conf[] =
-        "pay_channel bank { adapter bank_json; methods native;"
-        " notify_base https://pay.example/notify; }";
+    static const char conf[] = "pay_channel bank { adapter bank_json; methods native;"
+                               " notify_base https://pay.example/notify; }";
     struct folder folder = make_folder();
     struct channel_order order = an_order();
     struct channel_account *a;
@@ -57,11 +55,13 @@ static void test_worked_post(void **state)
 
     (void)state;
     assert_int_equal(channel_set_load(write_file(&folder, "bank.conf", slice_of(conf)),
-                                      "lua-free-conf/adapters", &set, &err), 0);
+                                      "lua-free-conf/adapters", &set, &err),
+                     0);
     remove_folder(&folder);
     a = new_account(channel_at(set, 0), PAIRS("mch_id", BANK_MCH), PAIRS("key", BANK_KEY));
     assert_int_equal(channel_encode(channel_at(set, 0), a, CALL_PREPARE, &order, NOW, SLICE(NONCE),
-                                    &fx.arena, &r, &why), 0);
+                                    &fx.arena, &r, &why),
+                     0);
     assert_slice(http_find(r.headers, r.nheaders, "Bank-Signature", NULL),
                  "t=1788235200,n=" NONCE
                  ",s=0fa4b28bc3eb14993a327728a02ccd1dc06063d94466dd229a5eb0cb149fdec9");
@@ -72,8 +72,8 @@ static void test_worked_post(void **state)
 /* ------------------------------------------------------------------ answers */
 
 #define REPLY "{\"code\":\"OK\",\"qr\":\"bank://pay?o=7Q2M\"}"
-#define REPLY_SIGNATURE                                                                           \
-    "t=1788235201,n=c5ac7061fccab6bf3e254dcf98995b8c,"                                            \
+#define REPLY_SIGNATURE                                                                            \
+    "t=1788235201,n=c5ac7061fccab6bf3e254dcf98995b8c,"                                             \
     "s=d7fbf54dde09fb2a04df5c557a41cf698bc6dbcf30d328aa2d1728a41d57eb6c"
 #define REPLY_NOW (1788235201 * USEC_PER_SEC)
 
@@ -155,12 +155,12 @@ static void test_second_key(void **state)
 }
 
 #define ERROR(code) "{\"code\":\"" code "\",\"message\":\"m\"}"
-#define ORDER(status)                                                                             \
-    "{\"code\":\"OK\",\"status\":\"" status "\",\"order_no\":\"" ORDER_NO                         \
+#define ORDER(status)                                                                              \
+    "{\"code\":\"OK\",\"status\":\"" status "\",\"order_no\":\"" ORDER_NO                          \
     "\",\"amount\":888,\"currency\":\"CNY\"}"
-#define PAID                                                                                      \
-    "{\"code\":\"OK\",\"status\":\"PAID\",\"order_no\":\"" ORDER_NO                               \
-    "\",\"bank_no\":\"B20260901000001\",\"amount\":888,\"currency\":\"CNY\",\"paid_at\":"         \
+#define PAID                                                                                       \
+    "{\"code\":\"OK\",\"status\":\"PAID\",\"order_no\":\"" ORDER_NO                                \
+    "\",\"bank_no\":\"B20260901000001\",\"amount\":888,\"currency\":\"CNY\",\"paid_at\":"          \
     "\"2026-09-01T12:00:00+08:00\"}"
 
 static const struct {
@@ -237,9 +237,9 @@ static void test_paid(void **state)
 
 /* ------------------------------------------------------------------ notifications */
 
-#define EVENT                                                                                     \
-    "{\"event\":\"ORDER_PAID\",\"mch_id\":\"M10001\",\"order_no\":\"T202609010001\","             \
-    "\"bank_no\":\"B20260901000001\",\"amount\":888,\"currency\":\"CNY\","                        \
+#define EVENT                                                                                      \
+    "{\"event\":\"ORDER_PAID\",\"mch_id\":\"M10001\",\"order_no\":\"T202609010001\","              \
+    "\"bank_no\":\"B20260901000001\",\"amount\":888,\"currency\":\"CNY\","                         \
     "\"paid_at\":\"2026-09-01T12:00:00+08:00\"}"
 
 static int notify(const struct signed_headers *h, const char *body, pay_time_t now,

@@ -1,13 +1,13 @@
 /* Long, deep, broken and random input, well signed: at worst `unknown`, never a wrong class. */
 #include "channel_test.h"
 
-#define PAID                                                                                      \
-    "{\"code\":\"OK\",\"status\":\"PAID\",\"order_no\":\"" ORDER_NO                               \
-    "\",\"bank_no\":\"B20260901000001\",\"amount\":888,\"currency\":\"CNY\",\"paid_at\":"         \
+#define PAID                                                                                       \
+    "{\"code\":\"OK\",\"status\":\"PAID\",\"order_no\":\"" ORDER_NO                                \
+    "\",\"bank_no\":\"B20260901000001\",\"amount\":888,\"currency\":\"CNY\",\"paid_at\":"          \
     "\"2026-09-01T12:00:00+08:00\"}"
-#define EVENT                                                                                     \
-    "{\"event\":\"ORDER_PAID\",\"mch_id\":\"M10001\",\"order_no\":\"T202609010001\","             \
-    "\"bank_no\":\"B20260901000001\",\"amount\":888,\"currency\":\"CNY\","                        \
+#define EVENT                                                                                      \
+    "{\"event\":\"ORDER_PAID\",\"mch_id\":\"M10001\",\"order_no\":\"T202609010001\","              \
+    "\"bank_no\":\"B20260901000001\",\"amount\":888,\"currency\":\"CNY\","                         \
     "\"paid_at\":\"2026-09-01T12:00:00+08:00\"}"
 
 static struct channel_result query(struct slice body)
@@ -21,8 +21,8 @@ static int notify(struct slice body, struct channel_result *r)
 {
     struct signed_headers h = bank_sign(body);
     const char *why = NULL;
-    int rc = channel_notification(fx.bank, fx.bank_account, h.h, h.n, body, NOW, &fx.arena, r,
-                                  &why);
+    int rc =
+        channel_notification(fx.bank, fx.bank_account, h.h, h.n, body, NOW, &fx.arena, r, &why);
 
     assert_true((rc == 0) == (why == NULL));
     return rc;
@@ -94,8 +94,8 @@ static void test_huge_bodies(void **state)
 {
     struct slice numbers = repeat("1,", 2000, "1");
     struct slice many = with(arena_printf(&fx.arena, "\"x\":[%.*s]", SLICE_FMT(numbers)));
-    struct slice huge = with(arena_printf(&fx.arena, "\"x\":\"%.*s\"",
-                                          SLICE_FMT(repeat("x", 1 << 20, ""))));
+    struct slice huge =
+        with(arena_printf(&fx.arena, "\"x\":\"%.*s\"", SLICE_FMT(repeat("x", 1 << 20, ""))));
     struct channel_result r;
 
     (void)state;
@@ -107,18 +107,25 @@ static void test_huge_bodies(void **state)
 static void test_hostile_members(void **state)
 {
     static const char *const orders[] = {
-        "\"" ORDER_NO "\\u0000\"", "\"" ORDER_NO " \"", "\" " ORDER_NO "\"", "1", "true", "{}",
-        "[\"" ORDER_NO "\"]", "null", "\"\"",
+        "\"" ORDER_NO "\\u0000\"",
+        "\"" ORDER_NO " \"",
+        "\" " ORDER_NO "\"",
+        "1",
+        "true",
+        "{}",
+        "[\"" ORDER_NO "\"]",
+        "null",
+        "\"\"",
     };
     struct slice no = repeat("9", 65, "");
 
     (void)state;
     for (size_t i = 0; i < COUNT(orders); i++) {
-        struct slice body = arena_printf(
-            &fx.arena,
-            "{\"code\":\"OK\",\"status\":\"PAID\",\"order_no\":%s,\"bank_no\":\"B1\",\"amount\":888,"
-            "\"currency\":\"CNY\"}",
-            orders[i]);
+        struct slice body = arena_printf(&fx.arena,
+                                         "{\"code\":\"OK\",\"status\":\"PAID\",\"order_no\":%s,"
+                                         "\"bank_no\":\"B1\",\"amount\":888,"
+                                         "\"currency\":\"CNY\"}",
+                                         orders[i]);
 
         assert_class(query(body), CLASS_UNKNOWN, orders[i]);
     }
@@ -148,8 +155,8 @@ static void test_long_codes(void **state)
     assert_true(r.code.n <= 64);
     assert_int_equal(r.message.n, 3 * 256);
     /* underscores alone do not make room for more */
-    body = arena_printf(&fx.arena, "{\"code\":\"%.*sPARAMERROR\"}",
-                        SLICE_FMT(repeat("_", 500, "")));
+    body =
+        arena_printf(&fx.arena, "{\"code\":\"%.*sPARAMERROR\"}", SLICE_FMT(repeat("_", 500, "")));
     r = decode_signed(fx.wechat, CALL_PREPARE, 400, body.p);
     assert_class(r, CLASS_FAILED, "many underscores");
 }
@@ -160,7 +167,10 @@ static void test_hostile_headers(void **state)
     struct signed_headers good = bank_sign(body);
     struct slice value = *header_value(&good, "Bank-Signature");
     struct slice values[] = {
-        repeat("t=1,n=2,", 10000, "s=3"), repeat(",n=", 1000, ""), SLICE("t="), SLICE("t=1,n="),
+        repeat("t=1,n=2,", 10000, "s=3"),
+        repeat(",n=", 1000, ""),
+        SLICE("t="),
+        SLICE("t=1,n="),
         arena_printf(&fx.arena, "%.*s,s=00", SLICE_FMT(value)),
         arena_printf(&fx.arena, "%.*s\r\nX: y", SLICE_FMT(value)),
         slice_n("t=1\0,n=2,s=3", 12),
@@ -332,7 +342,8 @@ static void test_small_arenas_wechat(void **state)
 static void test_hostile_orders(void **state)
 {
     static const char *const texts[] = {
-        "\"},{\"x\":\"", "\\", "\\u0000", "a\nb\tc\x01", "</script>", "\xf0\x9f\x98\x80", "$order.amount",
+        "\"},{\"x\":\"", "\\", "\\u0000", "a\nb\tc\x01", "</script>", "\xf0\x9f\x98\x80",
+        "$order.amount",
     };
 
     (void)state;
@@ -346,7 +357,8 @@ static void test_hostile_orders(void **state)
         order.description = slice_of(texts[i]);
         order.attach = slice_of(texts[i]);
         assert_int_equal(channel_encode(fx.wechat, fx.wechat_account, CALL_PREPARE, &order, NOW,
-                                        SLICE(NONCE), &fx.arena, &r, &why), 0);
+                                        SLICE(NONCE), &fx.arena, &r, &why),
+                         0);
         assert_int_equal(json_parse(&fx.arena, r.body, NULL, &v, &err), 0);
         assert_true(slice_eq(json_str(v, "description"), order.description));
         assert_true(slice_eq(json_str(v, "attach"), order.attach));
@@ -364,27 +376,24 @@ static void test_long_orders(void **state)
     (void)state;
     order.description = repeat("\x01", 100000, "");
     assert_int_equal(channel_encode(fx.wechat, fx.wechat_account, CALL_PREPARE, &order, NOW,
-                                    SLICE(NONCE), &fx.arena, &r, &why), 0);
+                                    SLICE(NONCE), &fx.arena, &r, &why),
+                     0);
     assert_true(r.body.n < 2000);
     order.attach = repeat("a", 129, "");
     assert_int_equal(channel_encode(fx.wechat, fx.wechat_account, CALL_PREPARE, &order, NOW,
-                                    SLICE(NONCE), &fx.arena, &r, &why), -1);
+                                    SLICE(NONCE), &fx.arena, &r, &why),
+                     -1);
     assert_string_equal(why, "attach: value is too long or malformed");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sane_extras),
-        cmocka_unit_test(test_broken_bodies),
-        cmocka_unit_test(test_huge_bodies),
-        cmocka_unit_test(test_hostile_members),
-        cmocka_unit_test(test_long_codes),
-        cmocka_unit_test(test_hostile_headers),
-        cmocka_unit_test(test_random_bodies),
-        cmocka_unit_test(test_small_arenas),
-        cmocka_unit_test(test_small_arenas_wechat),
-        cmocka_unit_test(test_hostile_orders),
+        cmocka_unit_test(test_sane_extras),         cmocka_unit_test(test_broken_bodies),
+        cmocka_unit_test(test_huge_bodies),         cmocka_unit_test(test_hostile_members),
+        cmocka_unit_test(test_long_codes),          cmocka_unit_test(test_hostile_headers),
+        cmocka_unit_test(test_random_bodies),       cmocka_unit_test(test_small_arenas),
+        cmocka_unit_test(test_small_arenas_wechat), cmocka_unit_test(test_hostile_orders),
         cmocka_unit_test(test_long_orders),
     };
 

@@ -31,12 +31,11 @@ static struct slice edit(struct slice text, const char *from, const char *to, in
     return arena_printf(&fx.arena, "%.*s%s%s", (int)(at - s), s, to, at + strlen(from));
 }
 
-static const char block[] =
-    "pay_channel test {\n"
-    "    adapter adapter;\n"
-    "    methods native;\n"
-    "    notify_base https://pay.example/notify;\n"
-    "}\n";
+static const char block[] = "pay_channel test {\n"
+                            "    adapter adapter;\n"
+                            "    methods native;\n"
+                            "    notify_base https://pay.example/notify;\n"
+                            "}\n";
 
 static int load_set(const char *channel, struct channel_set **set, struct conf_error *err)
 {
@@ -59,7 +58,8 @@ static void expect(const char *file, int line, const char *message, struct conf_
 
 /* ------------------------------------------------------------------ adapters */
 
-/* An edit of a shipped adapter, and what is said at the line that was edited, `below` lines down. */
+/* An edit of a shipped adapter, and what is said at the line that was edited, `below` lines down.
+ */
 struct mistake {
     const char *from, *to;
     int below;
@@ -89,7 +89,8 @@ static const struct mistake bank_mistakes[] = {
     /* the file */
     {"encoding  json;", "encoding  xml;", 0, "expected json, not \"xml\""},
     {"encoding  json;", "encodng  json;", 0, "unknown directive \"encodng\""},
-    {"encoding  json;", "encoding  json json;", 0, "wrong number of arguments (2), expected: encoding json"},
+    {"encoding  json;", "encoding  json json;", 0,
+     "wrong number of arguments (2), expected: encoding json"},
     {"api close {", "api native {", 0, "api native is repeated"},
     {"errors {", "error {", 0, "unknown directive \"error\""},
     {"header  Accept      application/json;", "header  Accept $order.description;", 0,
@@ -215,10 +216,8 @@ static const struct mistake bank_mistakes[] = {
     {"check   code OK;", "check   code $order.time_expire;", 0,
      "\"$order.time_expire\" is not known here"},
     {"class  accepted;", "class  paid;", 0, "\"paid\" is no class of answers"},
-    {"class  accepted;", "class  success;", -1,
-     "success needs amount and currency to be taken"},
-    {"class  accepted;",
-     "class  success; take amount amount; take currency currency;", -1,
+    {"class  accepted;", "class  success;", -1, "success needs amount and currency to be taken"},
+    {"class  accepted;", "class  success; take amount amount; take currency currency;", -1,
      "only a query or a notification can say success"},
     {"class  accepted;", "", -1, "expected either state or class"},
     {"class  accepted;", "class accepted; state status; map A closed;", -1,
@@ -261,8 +260,7 @@ static const struct mistake wechat_mistakes[] = {
      "secret  platform_key   rsa_public;", 18,
      "$serial is read, so secret \"platform_key\" needs serial=VALUE"},
     {"map      NO_AUTH                 refused       403;",
-     "map NO_AUTH refused 403; map NOAUTH unknown;", 0,
-     "\"NOAUTH\" is repeated, first on line "},
+     "map NO_AUTH refused 403; map NOAUTH unknown;", 0, "\"NOAUTH\" is repeated, first on line "},
     {"map  ORDER_NOT_EXIST  not_found  404;", "map  ORDER_NOT_EXIST  failed  404;", 0,
      "a query that is refused says nothing about the order: expected unknown"},
     {"decrypt  aes_256_gcm key=api_v3_key", "decrypt  aes_256_gcm key=private_key", 0,
@@ -519,7 +517,8 @@ static void test_account_mistakes(void **state)
     account_error(fx.bank, SLICE("{\"mch_id\":7}"), key, "value \"mch_id\" must be a text");
     account_error(fx.bank, SLICE("{\"mch_id\":\"\"}"), key, "value \"mch_id\" must be a text");
     account_error(fx.bank, SLICE("{\"mch_id\":\"a\\nb\"}"), key, "value \"mch_id\" must be a text");
-    account_error(fx.bank, SLICE("{\"mch_id\":\"a\\\"b\"}"), key, "value \"mch_id\" must be a text");
+    account_error(fx.bank, SLICE("{\"mch_id\":\"a\\\"b\"}"), key,
+                  "value \"mch_id\" must be a text");
     account_error(fx.bank, SLICE("{\"mch_id\":\"M1\"}"), SLICE("{}"), "secret \"key\" is missing");
     account_error(fx.bank, SLICE("{\"mch_id\":\"M1\"}"), SLICE("{\"key\":\"short\"}"),
                   "secret \"key\" must be a key of at least 32 bytes");
@@ -561,7 +560,8 @@ static void test_account_names(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(bad); i++)
         assert_int_equal(channel_account_new(fx.bank, slice_of(bad[i]), SLICE("{\"mch_id\":\"M\"}"),
-                                             SLICE("{\"key\":\"" BANK_KEY "\"}"), &a, &err), -1);
+                                             SLICE("{\"key\":\"" BANK_KEY "\"}"), &a, &err),
+                         -1);
     assert_slice(channel_account_name(fx.bank_account), "main");
     channel_account_free(NULL);
 }
@@ -584,12 +584,14 @@ static void test_foreign_account(void **state)
 
     (void)state;
     assert_int_equal(channel_encode(fx.bank, fx.wechat_account, CALL_QUERY, &order, NOW,
-                                    SLICE(NONCE), &fx.arena, &request, &why), -1);
+                                    SLICE(NONCE), &fx.arena, &request, &why),
+                     -1);
     channel_decode(fx.bank, fx.wechat_account, CALL_QUERY, &order, 200, NULL, 0, SLICE("{}"), NOW,
                    &fx.arena, &r);
     assert_class(r, CLASS_UNKNOWN, "foreign account");
     assert_int_equal(channel_notification(fx.bank, fx.wechat_account, NULL, 0, SLICE("{}"), NOW,
-                                          &fx.arena, &r, &why), -1);
+                                          &fx.arena, &r, &why),
+                     -1);
 }
 
 int main(void)

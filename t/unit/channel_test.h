@@ -25,7 +25,7 @@
 #define NOW_S           1788235200LL
 #define NOW             (NOW_S * USEC_PER_SEC)
 /* 2026-09-01T14:00:00+08:00 */
-#define EXPIRE          1788242400000000LL
+#define EXPIRE 1788242400000000LL
 
 struct fixture {
     struct channel_set *set;
@@ -107,8 +107,8 @@ static inline int setup(void **state)
 
     (void)state;
     arena_init(&fx.arena, 64 * 1024 * 1024);
-    if (channel_set_load("lua-free-conf/channels/*.conf", "lua-free-conf/adapters", &fx.set,
-                         &err) < 0)
+    if (channel_set_load("lua-free-conf/channels/*.conf", "lua-free-conf/adapters", &fx.set, &err) <
+        0)
         fail_msg("%s", err.text);
     fx.wechat = channel_find(fx.set, SLICE("wechat"));
     fx.bank = channel_find(fx.set, SLICE("bank"));
@@ -117,10 +117,11 @@ static inline int setup(void **state)
     fx.wechat_account = new_account(fx.wechat, wechat_config(), wechat_secrets());
     fx.bank_account = new_account(fx.bank, PAIRS("mch_id", BANK_MCH),
                                   PAIRS("key", BANK_KEY, "key_2", BANK_KEY_2));
-    assert_int_equal(verify_key_load(&fx.platform, KEY_RSA_SHA256,
-                                     file_text("t/vectors/channel.key.pem")), 0);
-    assert_int_equal(verify_key_load(&fx.platform_2, KEY_RSA_SHA256,
-                                     file_text("t/vectors/merchant.key.pem")), 0);
+    assert_int_equal(
+        verify_key_load(&fx.platform, KEY_RSA_SHA256, file_text("t/vectors/channel.key.pem")), 0);
+    assert_int_equal(
+        verify_key_load(&fx.platform_2, KEY_RSA_SHA256, file_text("t/vectors/merchant.key.pem")),
+        0);
     fx.bank_key = hmac_key_new(SLICE(BANK_KEY));
     return 0;
 }

@@ -5,12 +5,12 @@
 #include "channel_test.h"
 
 #define ERROR(code) "{\"code\":\"" code "\",\"message\":\"m\"}"
-#define TRADE(state)                                                                              \
-    "{\"appid\":\"" APPID "\",\"mchid\":\"" MCHID "\",\"out_trade_no\":\"" ORDER_NO               \
+#define TRADE(state)                                                                               \
+    "{\"appid\":\"" APPID "\",\"mchid\":\"" MCHID "\",\"out_trade_no\":\"" ORDER_NO                \
     "\",\"trade_state\":\"" state "\",\"amount\":{\"total\":888,\"currency\":\"CNY\"}}"
-#define PAID_TRADE(state)                                                                         \
-    "{\"appid\":\"" APPID "\",\"mchid\":\"" MCHID "\",\"out_trade_no\":\"" ORDER_NO               \
-    "\",\"transaction_id\":\"4200000001\",\"success_time\":\"2026-09-01T12:00:00+08:00\","        \
+#define PAID_TRADE(state)                                                                          \
+    "{\"appid\":\"" APPID "\",\"mchid\":\"" MCHID "\",\"out_trade_no\":\"" ORDER_NO                \
+    "\",\"transaction_id\":\"4200000001\",\"success_time\":\"2026-09-01T12:00:00+08:00\","         \
     "\"trade_state\":\"" state "\",\"amount\":{\"total\":888,\"currency\":\"CNY\"}}"
 
 #define COMMON "*"
@@ -39,8 +39,7 @@ static const struct answer {
      CLASS_TOO_FREQUENT},
     {COMMON, "RATE_LIMITED", CALL_PREPARE, 429, ERROR("RATE_LIMITED"), CLASS_TOO_FREQUENT},
     {COMMON, "SYSTEM_ERROR", CALL_PREPARE, 500, ERROR("SYSTEM_ERROR"), CLASS_UNKNOWN},
-    {COMMON, "SERVICE_UNAVAILABLE", CALL_PREPARE, 503, ERROR("SERVICE_UNAVAILABLE"),
-     CLASS_UNKNOWN},
+    {COMMON, "SERVICE_UNAVAILABLE", CALL_PREPARE, 503, ERROR("SERVICE_UNAVAILABLE"), CLASS_UNKNOWN},
     {COMMON, "HTTP 202", CALL_PREPARE, 202, "", CLASS_USER_PAYING},
     {COMMON, "HTTP 202", CALL_PREPARE, 202, "{}", CLASS_USER_PAYING},
 
@@ -49,10 +48,8 @@ static const struct answer {
     {COMMON, "INVALID_REQUEST", CALL_QUERY, 400, ERROR("INVALID_REQUEST"), CLASS_UNKNOWN},
     {COMMON, "SIGN_ERROR", CALL_QUERY, 401, ERROR("SIGN_ERROR"), CLASS_UNKNOWN},
     {COMMON, "NO_AUTH", CALL_QUERY, 403, ERROR("NO_AUTH"), CLASS_UNKNOWN},
-    {COMMON, "RESOURCE_NOT_EXISTS", CALL_QUERY, 404, ERROR("RESOURCE_NOT_EXISTS"),
-     CLASS_NOT_FOUND},
-    {COMMON, "FREQUENCY_LIMITED", CALL_QUERY, 429, ERROR("FREQUENCY_LIMITED"),
-     CLASS_TOO_FREQUENT},
+    {COMMON, "RESOURCE_NOT_EXISTS", CALL_QUERY, 404, ERROR("RESOURCE_NOT_EXISTS"), CLASS_NOT_FOUND},
+    {COMMON, "FREQUENCY_LIMITED", CALL_QUERY, 429, ERROR("FREQUENCY_LIMITED"), CLASS_TOO_FREQUENT},
     {COMMON, "FREQUENCY_LIMIT_EXCEED", CALL_QUERY, 429, ERROR("FREQUENCY_LIMIT_EXCEED"),
      CLASS_TOO_FREQUENT},
     {COMMON, "RATELIMIT_EXCEEDED", CALL_QUERY, 429, ERROR("RATELIMIT_EXCEEDED"),
@@ -67,10 +64,8 @@ static const struct answer {
     {COMMON, "INVALID_REQUEST", CALL_CLOSE, 400, ERROR("INVALID_REQUEST"), CLASS_UNKNOWN},
     {COMMON, "SIGN_ERROR", CALL_CLOSE, 401, ERROR("SIGN_ERROR"), CLASS_UNKNOWN},
     {COMMON, "NO_AUTH", CALL_CLOSE, 403, ERROR("NO_AUTH"), CLASS_UNKNOWN},
-    {COMMON, "RESOURCE_NOT_EXISTS", CALL_CLOSE, 404, ERROR("RESOURCE_NOT_EXISTS"),
-     CLASS_NOT_FOUND},
-    {COMMON, "FREQUENCY_LIMITED", CALL_CLOSE, 429, ERROR("FREQUENCY_LIMITED"),
-     CLASS_TOO_FREQUENT},
+    {COMMON, "RESOURCE_NOT_EXISTS", CALL_CLOSE, 404, ERROR("RESOURCE_NOT_EXISTS"), CLASS_NOT_FOUND},
+    {COMMON, "FREQUENCY_LIMITED", CALL_CLOSE, 429, ERROR("FREQUENCY_LIMITED"), CLASS_TOO_FREQUENT},
     {COMMON, "FREQUENCY_LIMIT_EXCEED", CALL_CLOSE, 429, ERROR("FREQUENCY_LIMIT_EXCEED"),
      CLASS_TOO_FREQUENT},
     {COMMON, "RATELIMIT_EXCEEDED", CALL_CLOSE, 429, ERROR("RATELIMIT_EXCEEDED"),
@@ -169,8 +164,8 @@ static void test_signed(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(answers); i++) {
-        struct channel_result r = decode_signed(fx.wechat, answers[i].kind, answers[i].status,
-                                                answers[i].body);
+        struct channel_result r =
+            decode_signed(fx.wechat, answers[i].kind, answers[i].status, answers[i].body);
 
         assert_class(r, answers[i].cls, describe(&answers[i]));
         assert_true(r.verified);
@@ -185,8 +180,8 @@ static void test_unsigned(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(answers); i++) {
-        struct channel_result r = decode_unsigned(fx.wechat, answers[i].kind, answers[i].status,
-                                                  answers[i].body);
+        struct channel_result r =
+            decode_unsigned(fx.wechat, answers[i].kind, answers[i].status, answers[i].body);
         bool believed = answers[i].cls == CLASS_TOO_FREQUENT;
 
         assert_class(r, believed ? CLASS_TOO_FREQUENT : CLASS_UNKNOWN, describe(&answers[i]));
@@ -202,8 +197,8 @@ static void test_badly_signed(void **state)
     for (size_t i = 0; i < COUNT(answers); i++) {
         struct slice body = slice_of(answers[i].body);
         struct signed_headers h = wechat_sign_as(&fx.platform_2, SERIAL_1, NOW_S, body);
-        struct channel_result r = decode_at(fx.wechat, answers[i].kind, answers[i].status, &h,
-                                            body, NOW);
+        struct channel_result r =
+            decode_at(fx.wechat, answers[i].kind, answers[i].status, &h, body, NOW);
 
         assert_class(r, CLASS_UNKNOWN, describe(&answers[i]));
         assert_false(r.verified);
@@ -259,10 +254,8 @@ static void test_complete(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_signed),
-        cmocka_unit_test(test_unsigned),
-        cmocka_unit_test(test_badly_signed),
-        cmocka_unit_test(test_words_for_people),
+        cmocka_unit_test(test_signed),       cmocka_unit_test(test_unsigned),
+        cmocka_unit_test(test_badly_signed), cmocka_unit_test(test_words_for_people),
         cmocka_unit_test(test_complete),
     };
 

@@ -80,8 +80,8 @@ static int check_authorization(const struct channel_request *r)
     assert_slice(auth.serial_no, MERCHANT_SERIAL);
     assert_int_equal(auth.timestamp_s, NOW_S);
     n = scheme_request_parts(r->method, r->target, auth.timestamp, auth.nonce_str, r->body, parts);
-    assert_int_equal(verify_key_load(&pub, KEY_RSA_SHA256,
-                                     file_text("t/vectors/merchant.pub.pem")), 0);
+    assert_int_equal(verify_key_load(&pub, KEY_RSA_SHA256, file_text("t/vectors/merchant.pub.pem")),
+                     0);
     rc = scheme_verify(&pub, parts, n, auth.signature);
     verify_key_release(&pub);
     return rc;
@@ -157,8 +157,9 @@ static void refused(const struct channel_order *order, enum call_kind kind, stru
     struct channel_request r;
     const char *why = NULL;
 
-    assert_int_equal(channel_encode(fx.wechat, fx.wechat_account, kind, order, NOW, nonce,
-                                    &fx.arena, &r, &why), -1);
+    assert_int_equal(
+        channel_encode(fx.wechat, fx.wechat_account, kind, order, NOW, nonce, &fx.arena, &r, &why),
+        -1);
     assert_string_equal(why, want);
 }
 
@@ -220,8 +221,8 @@ static struct signed_headers vector_headers(const char *name)
 static void test_response_vector(void **state)
 {
     struct signed_headers h = vector_headers("wechat_v3_response");
-    struct channel_result r = decode_at(fx.wechat, CALL_PREPARE, 200, &h,
-                                        vec("wechat_v3_response.body"), REPLY_NOW);
+    struct channel_result r =
+        decode_at(fx.wechat, CALL_PREPARE, 200, &h, vec("wechat_v3_response.body"), REPLY_NOW);
 
     (void)state;
     assert_class(r, CLASS_ACCEPTED, "vector");
@@ -352,12 +353,10 @@ static void test_rotation(void **state)
                         PAIRS("private_key", "@t/vectors/merchant.key.pem", "api_v3_key",
                               API_V3_KEY, "platform_key", "@t/vectors/channel.pub.pem"));
     h = wechat_sign_as(&fx.platform_2, SERIAL_2, NOW_S, body);
-    channel_decode(fx.wechat, alone, CALL_PREPARE, &order, 200, h.h, h.n, body, NOW, &fx.arena,
-                   &r);
+    channel_decode(fx.wechat, alone, CALL_PREPARE, &order, 200, h.h, h.n, body, NOW, &fx.arena, &r);
     assert_class(r, CLASS_UNKNOWN, "key the account does not have");
     h = wechat_sign(body);
-    channel_decode(fx.wechat, alone, CALL_PREPARE, &order, 200, h.h, h.n, body, NOW, &fx.arena,
-                   &r);
+    channel_decode(fx.wechat, alone, CALL_PREPARE, &order, 200, h.h, h.n, body, NOW, &fx.arena, &r);
     assert_class(r, CLASS_ACCEPTED, "only key");
     channel_account_free(alone);
 }
@@ -377,12 +376,12 @@ static void test_signature_type(void **state)
 
 /* ------------------------------------------------------------------ answers: trade */
 
-#define PAID                                                                                      \
-    "{\"appid\":\"" APPID "\",\"mchid\":\"" MCHID "\",\"out_trade_no\":\"" ORDER_NO "\","         \
-    "\"transaction_id\":\"4200000001202609011234567890\",\"trade_type\":\"NATIVE\","              \
-    "\"trade_state\":\"SUCCESS\",\"trade_state_desc\":\"支付成功\",\"bank_type\":\"OTHERS\","     \
-    "\"attach\":\"\",\"success_time\":\"2026-09-01T12:00:00+08:00\",\"payer\":{\"openid\":"       \
-    "\"o1\"},\"amount\":{\"total\":888,\"payer_total\":800,\"currency\":\"CNY\","                 \
+#define PAID                                                                                       \
+    "{\"appid\":\"" APPID "\",\"mchid\":\"" MCHID "\",\"out_trade_no\":\"" ORDER_NO "\","          \
+    "\"transaction_id\":\"4200000001202609011234567890\",\"trade_type\":\"NATIVE\","               \
+    "\"trade_state\":\"SUCCESS\",\"trade_state_desc\":\"支付成功\",\"bank_type\":\"OTHERS\","  \
+    "\"attach\":\"\",\"success_time\":\"2026-09-01T12:00:00+08:00\",\"payer\":{\"openid\":"        \
+    "\"o1\"},\"amount\":{\"total\":888,\"payer_total\":800,\"currency\":\"CNY\","                  \
     "\"payer_currency\":\"CNY\"}}"
 
 static void test_query_paid(void **state)
@@ -429,8 +428,8 @@ static void test_query_mismatch(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct channel_result r = decode_signed(fx.wechat, CALL_QUERY, 200,
-                                                changed(cases[i][0], cases[i][1]));
+        struct channel_result r =
+            decode_signed(fx.wechat, CALL_QUERY, 200, changed(cases[i][0], cases[i][1]));
 
         assert_class(r, CLASS_UNKNOWN, cases[i][1]);
         assert_slice(r.code, "mismatch");
@@ -464,8 +463,8 @@ static void test_query_not_whole(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct channel_result r = decode_signed(fx.wechat, CALL_QUERY, 200,
-                                                changed(cases[i][0], cases[i][1]));
+        struct channel_result r =
+            decode_signed(fx.wechat, CALL_QUERY, 200, changed(cases[i][0], cases[i][1]));
 
         assert_class(r, CLASS_UNKNOWN, cases[i][1]);
         assert_slice(r.code, "parse");
@@ -482,10 +481,21 @@ static void test_query_not_whole(void **state)
 static void test_prepare_not_whole(void **state)
 {
     static const char *const bodies[] = {
-        "", "{}", "[]", "null", "\"x\"", "{\"code_url\":\"\"}", "{\"code_url\":null}",
-        "{\"code_url\":1}", "{\"code_url\":\"a\\nb\"}", "{\"code_url\":\"a\"} x",
-        "{\"code_url\":\"a\",\"code_url\":\"a\"}", "{\"code_url\":\"a\"", "<html>",
-        "{\"code_url\":\"a\",\"code\":\"PARAM_ERROR\"}", "{\"code\":\"PARAM_ERROR\"}",
+        "",
+        "{}",
+        "[]",
+        "null",
+        "\"x\"",
+        "{\"code_url\":\"\"}",
+        "{\"code_url\":null}",
+        "{\"code_url\":1}",
+        "{\"code_url\":\"a\\nb\"}",
+        "{\"code_url\":\"a\"} x",
+        "{\"code_url\":\"a\",\"code_url\":\"a\"}",
+        "{\"code_url\":\"a\"",
+        "<html>",
+        "{\"code_url\":\"a\",\"code\":\"PARAM_ERROR\"}",
+        "{\"code\":\"PARAM_ERROR\"}",
         "{\"code_url\":\"a\\u0000b\"}",
     };
 
@@ -589,8 +599,8 @@ static struct slice seal(const char *plain, const char *key, const char *nonce, 
 
     buf_init(&sealed, 65536);
     buf_init(&text, 65536);
-    assert_int_equal(gcm_seal(slice_of(key), slice_of(nonce), slice_of(aad), slice_of(plain),
-                              &sealed), 0);
+    assert_int_equal(
+        gcm_seal(slice_of(key), slice_of(nonce), slice_of(aad), slice_of(plain), &sealed), 0);
     base64_encode(&text, buf_slice(&sealed));
     body = arena_printf(&fx.arena,
                         "{\"id\":\"EV-1\",\"resource_type\":\"encrypt-resource\",\"event_type\":"
