@@ -11,8 +11,10 @@
 
 #include "core/crypto.h"
 #include "log.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #define BACKOFF_MAX_US (5 * USEC_PER_SEC)
 #define FIXED_SETUP    2 /* statements that conn_setup sends before those of the configuration */
@@ -144,8 +146,26 @@ static int send_statements(struct pg_conn *c, const struct pg_unit *u)
     return 0;
 }
 
+/* A server that went away while we were idle has said so already, only this turn has not come to it
+ * yet. Noticed here, the unit is merely late; noticed after its Sync it would be lost. */
+static bool still_there(struct pg_conn *c)
+{
+    char byte;
+    ssize_t n;
+
+    do {
+        n = recv(PQsocket(c->pg), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    } while (n > 0 && PQconsumeInput(c->pg));
+    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 void pg_conn_run(struct pg_conn *c, struct pg_unit *u)
 {
+    if (!still_there(c)) {
+        pool_unit_requeue(c->pool, u);
+        conn_down(c, "connection closed by the server");
+        return;
+    }
     if (send_statements(c, u) != 0) {
         if (PQstatus(c->pg) == CONNECTION_OK) /* libpq refuses it and would do so again */
             pool_unit_fail(c->pool, u, PG_NOT_SENT, "statement refused by libpq");
