@@ -47,6 +47,7 @@ struct http_egress_conf {
 };
 
 struct http_egress *http_egress_new(struct loop *l, const struct http_egress_conf *conf);
+/* Calls under way end inside this call as HTTP_BROKEN. Allowed in callbacks. */
 void http_egress_free(struct http_egress *e);
 /* Copies what it needs. The callback is never called from inside this function. */
 void http_egress_send(struct http_egress *e, const struct http_call *call, http_egress_cb *cb,

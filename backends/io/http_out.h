@@ -44,6 +44,7 @@ struct http_out_result {
 typedef void http_out_cb(void *arg, const struct http_out_result *r);
 
 struct http_out *http_out_new(struct loop *l, const struct http_out_conf *conf);
+/* Calls under way end inside this call as HTTP_OUT_BROKEN. Allowed in callbacks. */
 void http_out_free(struct http_out *o);
 /* POST. Copies everything. The callback is never called from inside this function. */
 void http_out_post(struct http_out *o, struct slice url, const struct http_header *headers,

@@ -52,7 +52,9 @@ struct pg_answer {
 };
 typedef void pg_cb(void *arg, const struct pg_answer *answer);
 
+/* What conf points to must outlive the pool. */
 struct pg_pool *pg_pool_new(struct loop *l, const struct pg_conf *conf);
+/* Units still there end inside this call: PG_LOST when under way, else PG_NOT_SENT. */
 void pg_pool_free(struct pg_pool *p);
 bool pg_pool_ready(const struct pg_pool *p);
 /* Connections that could start a unit at once. */
