@@ -171,6 +171,9 @@ static int start(struct bank *bank)
 {
     int rc = open_books(bank);
 
+    /* One of an earlier life would name ports that are not ours. */
+    if (rc == 0 && bank->conf.ready_file)
+        unlink(bank->conf.ready_file);
     if (rc == 0)
         rc = open_parts(bank);
     if (rc == 0)

@@ -10,7 +10,8 @@ import time
 
 sys.dont_write_bytecode = True
 from paybank_peer import (API_V3_KEY, APPID, BANK_KEY, BANK_MCHID, MCHID, PROGRAM, Stage, decrypt,
-                          finish, number, ok, rfc3339, same, wait_for)
+                          number, rfc3339, wait_for)
+from tap import done, is_, ok
 
 
 def test_command_line(folder):
@@ -18,7 +19,7 @@ def test_command_line(folder):
     ok("usage" in run("--help").stdout and run("--help").returncode == 0, "--help")
     ok(run("--version").stdout.startswith("paybank "), "--version")
     ok("notify_delay" in run("--directives").stdout, "--directives")
-    same(run("--nonsense").returncode, 2, "an unknown option exits 2")
+    is_(run("--nonsense").returncode, 2, "an unknown option exits 2")
     good = (folder / "paybank.conf").read_text()
     bad = {
         "an unknown directive": ("seed 7;", "sead 7;", "unknown directive"),
@@ -38,64 +39,64 @@ def test_command_line(folder):
         r = run("-c", str(file))
         ok(r.returncode == 2 and re.search(r"bad\.conf:\d+: ", r.stderr) and reason in r.stderr,
            f"{name} is refused with file and line", r.returncode, r.stderr)
-    same(run("-c", str(folder / "absent.conf")).returncode, 2, "no configuration exits 2")
+    is_(run("-c", str(folder / "absent.conf")).returncode, 2, "no configuration exits 2")
 
 
 def test_wechat_life(bank, wechat, receiver):
     no = number()
     first = wechat.native(no, notify_url=receiver.url + "/life", attach="抬头|x")
-    same(first.brief()[0], 200, "native answers 200")
+    is_(first.brief()[0], 200, "native answers 200")
     ok(first.genuine, "and signed by the platform")
     ok(first.headers.get("Request-ID"), "with a Request-ID")
     code = first.get("code_url")
     ok(re.fullmatch(r"weixin://wxpay/bizpayurl\?pr=\w+", code), "and a code", code)
     waiting = wechat.query(no)
-    same((waiting.status, waiting.get("trade_state"), waiting.get("amount", "total")),
-         (200, "NOTPAY", 888), "query: not paid")
+    is_((waiting.status, waiting.get("trade_state"), waiting.get("amount", "total")),
+        (200, "NOTPAY", 888), "query: not paid")
     ok(not {"transaction_id", "success_time", "payer"} & set(waiting.doc),
        "nothing of a payment in it", waiting.doc)
     again = wechat.native(no, notify_url=receiver.url + "/life", attach="抬头|x")
-    same(again.get("code_url"), code, "the same number and content: the same code")
+    is_(again.get("code_url"), code, "the same number and content: the same code")
     other = wechat.native(no, 889, notify_url=receiver.url + "/life", attach="抬头|x")
-    same(other.brief(), (403, "OUT_TRADE_NO_USED"), "other amount: used")
+    is_(other.brief(), (403, "OUT_TRADE_NO_USED"), "other amount: used")
     ok(other.genuine, "errors are signed too")
-    same(wechat.native(no, notify_url=receiver.url + "/life", attach="抬头").brief(),
-         (403, "OUT_TRADE_NO_USED"), "other attach: used")
-    same(bank.pay("weixin://wxpay/bizpayurl?pr=000000000")[0], 404, "an unknown code: 404")
+    is_(wechat.native(no, notify_url=receiver.url + "/life", attach="抬头").brief(),
+        (403, "OUT_TRADE_NO_USED"), "other attach: used")
+    is_(bank.pay("weixin://wxpay/bizpayurl?pr=000000000")[0], 404, "an unknown code: 404")
     status, paid = bank.pay(code)
-    same((status, paid["out_trade_no"], paid["amount"]), (200, no, 888), "the payer pays")
-    same(bank.pay(code)[0], 409, "but not twice")
-    done = wechat.query(no)
-    same((done.get("trade_state"), done.get("transaction_id"), done.get("attach")),
-         ("SUCCESS", paid["transaction_id"], "抬头|x"), "query: paid")
-    same(len(paid["transaction_id"]), 28, "a transaction number has 28 digits")
-    same(wechat.query_id(paid["transaction_id"]).get("out_trade_no"), no, "found by it, too")
-    same(wechat.query_id("4200000001202609019999999999").brief(), (404, "ORDER_NOT_EXIST"),
-         "not found by another one")
-    same(wechat.native(no, notify_url=receiver.url + "/life", attach="抬头|x").brief(),
-         (400, "ORDER_PAID"), "native after payment")
-    same(wechat.close(no).brief(), (400, "ORDER_PAID"), "close after payment")
+    is_((status, paid["out_trade_no"], paid["amount"]), (200, no, 888), "the payer pays")
+    is_(bank.pay(code)[0], 409, "but not twice")
+    final = wechat.query(no)
+    is_((final.get("trade_state"), final.get("transaction_id"), final.get("attach")),
+        ("SUCCESS", paid["transaction_id"], "抬头|x"), "query: paid")
+    is_(len(paid["transaction_id"]), 28, "a transaction number has 28 digits")
+    is_(wechat.query_id(paid["transaction_id"]).get("out_trade_no"), no, "found by it, too")
+    is_(wechat.query_id("4200000001202609019999999999").brief(), (404, "ORDER_NOT_EXIST"),
+        "not found by another one")
+    is_(wechat.native(no, notify_url=receiver.url + "/life", attach="抬头|x").brief(),
+        (400, "ORDER_PAID"), "native after payment")
+    is_(wechat.close(no).brief(), (400, "ORDER_PAID"), "close after payment")
     got = wait_for(lambda: receiver.of("life"), "the notification comes")
     wait_for(lambda: bank.order(no)["notified"], "and is taken")
     order = bank.order(no)
-    same((order["state"], order["prepares"], order["charges"], order["notify_tries"],
-          order["channel"]), ("SUCCESS", 2, 1, 1, "wechat_v3"), "the books")
+    is_((order["state"], order["prepares"], order["charges"], order["notify_tries"],
+         order["channel"]), ("SUCCESS", 2, 1, 1, "wechat_v3"), "the books")
     check_wechat_notification(wechat, got[0], no, paid)
 
 
 def check_wechat_notification(wechat, got, no, paid):
     _, headers, body = got
     ok(wechat.genuine(headers, body), "notification: signed by the platform")
-    same(headers.get("Wechatpay-Signature-Type"), "WECHATPAY2-SHA256-RSA2048", "its type")
+    is_(headers.get("Wechatpay-Signature-Type"), "WECHATPAY2-SHA256-RSA2048", "its type")
     document = json.loads(body)
-    same((document["event_type"], document["resource_type"],
-          document["resource"]["algorithm"], document["resource"]["original_type"]),
-         ("TRANSACTION.SUCCESS", "encrypt-resource", "AEAD_AES_256_GCM", "transaction"),
-         "its frame")
+    is_((document["event_type"], document["resource_type"],
+         document["resource"]["algorithm"], document["resource"]["original_type"]),
+        ("TRANSACTION.SUCCESS", "encrypt-resource", "AEAD_AES_256_GCM", "transaction"),
+        "its frame")
     plain = decrypt(body)
-    same((plain["out_trade_no"], plain["transaction_id"], plain["trade_state"], plain["mchid"],
-          plain["appid"], plain["amount"]["total"], plain["amount"]["currency"]),
-         (no, paid["transaction_id"], "SUCCESS", MCHID, APPID, 888, "CNY"), "its secret part")
+    is_((plain["out_trade_no"], plain["transaction_id"], plain["trade_state"], plain["mchid"],
+         plain["appid"], plain["amount"]["total"], plain["amount"]["currency"]),
+        (no, paid["transaction_id"], "SUCCESS", MCHID, APPID, 888, "CNY"), "its secret part")
     ok(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+08:00", plain["success_time"]), "its time")
 
 
@@ -103,21 +104,21 @@ def test_wechat_close(bank, wechat):
     no = number()
     code = wechat.native(no).get("code_url")
     closed = wechat.close(no)
-    same((closed.status, closed.body), (204, b""), "close: 204 without body")
+    is_((closed.status, closed.body), (204, b""), "close: 204 without body")
     ok(closed.genuine, "and signed")
-    same(wechat.query(no).get("trade_state"), "CLOSED", "query: closed")
-    same(wechat.close(no).brief(), (400, "ORDER_CLOSED"), "close again")
-    same(wechat.native(no).brief(), (400, "ORDER_CLOSED"), "native on a closed number")
-    same(bank.pay(code)[0], 409, "a closed order cannot be paid")
-    same(wechat.close(number()).brief(), (404, "ORDER_NOT_EXIST"), "close of nothing")
-    same(wechat.query(number()).brief(), (404, "ORDER_NOT_EXIST"), "query of nothing")
+    is_(wechat.query(no).get("trade_state"), "CLOSED", "query: closed")
+    is_(wechat.close(no).brief(), (400, "ORDER_CLOSED"), "close again")
+    is_(wechat.native(no).brief(), (400, "ORDER_CLOSED"), "native on a closed number")
+    is_(bank.pay(code)[0], 409, "a closed order cannot be paid")
+    is_(wechat.close(number()).brief(), (404, "ORDER_NOT_EXIST"), "close of nothing")
+    is_(wechat.query(number()).brief(), (404, "ORDER_NOT_EXIST"), "query of nothing")
     odd = number("A|b*-_")
-    same(wechat.native(odd).status, 200, "a number of all allowed characters")
-    same(wechat.query(odd).get("out_trade_no"), odd, "queried with an escaped path")
+    is_(wechat.native(odd).status, 200, "a number of all allowed characters")
+    is_(wechat.query(odd).get("out_trade_no"), odd, "queried with an escaped path")
     no = number()
     code = wechat.native(no, time_expire=rfc3339(2)).get("code_url")
     wait_for(lambda: wechat.query(no).get("trade_state") == "CLOSED", "time_expire closes")
-    same(bank.pay(code)[0], 409, "an expired order cannot be paid")
+    is_(bank.pay(code)[0], 409, "an expired order cannot be paid")
 
 
 def test_wechat_signature(wechat):
@@ -126,28 +127,28 @@ def test_wechat_signature(wechat):
     get = lambda **more: wechat.call("GET", target, **more).brief()
     fine = wechat.sign("GET", target, "")
     refused = (401, "SIGN_ERROR")
-    same(get(), (404, "ORDER_NOT_EXIST"), "a good signature is let in")
-    same(get(headers={"Authorization": None}), refused, "no Authorization")
-    same(get(headers={"Authorization": fine.replace("RSA2048", "SM2")}), refused, "other schema")
-    same(get(headers={"Authorization": fine + ',mchid="1"'}), refused, "a parameter twice")
-    same(get(headers={"Authorization": fine.replace("nonce_str", "nonce")}), refused,
-         "a parameter unknown")
-    same(get(headers={"Authorization": fine.replace(",", ", ")}), (404, "ORDER_NOT_EXIST"),
-         "blanks between parameters")
-    same(get(headers={"Authorization": fine.replace(",", ", ")}), refused, "a nonce twice")
-    same(get(mchid="1900000111"), refused, "mchid unknown")
-    same(get(serial="0A1B2C3D4E5E"), refused, "serial_no of another certificate")
-    same(get(serial="0a1b2c3d4e5f"), refused, "serial_no in small letters")
-    same(get(timestamp=now - 310), refused, "timestamp too old")
-    same(get(timestamp=now + 310), refused, "timestamp too new")
-    same(get(timestamp=now - 280), (404, "ORDER_NOT_EXIST"), "timestamp just in the window")
-    same(get(nonce="x" * 33), refused, "nonce too long")
+    is_(get(), (404, "ORDER_NOT_EXIST"), "a good signature is let in")
+    is_(get(headers={"Authorization": None}), refused, "no Authorization")
+    is_(get(headers={"Authorization": fine.replace("RSA2048", "SM2")}), refused, "other schema")
+    is_(get(headers={"Authorization": fine + ',mchid="1"'}), refused, "a parameter twice")
+    is_(get(headers={"Authorization": fine.replace("nonce_str", "nonce")}), refused,
+        "a parameter unknown")
+    is_(get(headers={"Authorization": fine.replace(",", ", ")}), (404, "ORDER_NOT_EXIST"),
+        "blanks between parameters")
+    is_(get(headers={"Authorization": fine.replace(",", ", ")}), refused, "a nonce twice")
+    is_(get(mchid="1900000111"), refused, "mchid unknown")
+    is_(get(serial="0A1B2C3D4E5E"), refused, "serial_no of another certificate")
+    is_(get(serial="0a1b2c3d4e5f"), refused, "serial_no in small letters")
+    is_(get(timestamp=now - 310), refused, "timestamp too old")
+    is_(get(timestamp=now + 310), refused, "timestamp too new")
+    is_(get(timestamp=now - 280), (404, "ORDER_NOT_EXIST"), "timestamp just in the window")
+    is_(get(nonce="x" * 33), refused, "nonce too long")
     other = wechat.sign("GET", target + "&x=1", "")
-    same(get(headers={"Authorization": other}), refused, "signed another target")
+    is_(get(headers={"Authorization": other}), refused, "signed another target")
     other = wechat.sign("GET", target, "x")
-    same(get(headers={"Authorization": other}), refused, "signed another body")
+    is_(get(headers={"Authorization": other}), refused, "signed another body")
     issue = wechat.call("GET", target, headers={"Authorization": other})
-    same(issue.get("detail", "issue"), "sign not match", "the reason stands in detail")
+    is_(issue.get("detail", "issue"), "sign not match", "the reason stands in detail")
 
 
 def test_wechat_fields(wechat):
@@ -179,102 +180,102 @@ def test_wechat_fields(wechat):
     refused("an unknown member", "/amounts", amounts={})
     refused("an unknown inner member", "/amount/totals", amount={"total": 1, "totals": 1})
     refused("scene_info without address", "/scene_info/payer_client_ip", scene_info={})
-    same(wechat.native(number(), appid="wx0000000000000000").brief(),
-         (400, "APPID_MCHID_NOT_MATCH"), "appid of another merchant")
-    same(wechat.native(number(), appid="wxsecond0000000001").status, 200, "a second appid")
-    same(wechat.native(number(), description="测" * 127).status, 200, "127 Chinese characters")
-    same(wechat.native(number(), attach=None, detail=None).status, 200, "null is absent")
-    same(wechat.native(number(), mchid="1900000110").brief(), (403, "NO_AUTH"),
-         "a disabled merchant")
+    is_(wechat.native(number(), appid="wx0000000000000000").brief(),
+        (400, "APPID_MCHID_NOT_MATCH"), "appid of another merchant")
+    is_(wechat.native(number(), appid="wxsecond0000000001").status, 200, "a second appid")
+    is_(wechat.native(number(), description="测" * 127).status, 200, "127 Chinese characters")
+    is_(wechat.native(number(), attach=None, detail=None).status, 200, "null is absent")
+    is_(wechat.native(number(), mchid="1900000110").brief(), (403, "NO_AUTH"),
+        "a disabled merchant")
     post = lambda body, **h: wechat.call("POST", "/v3/pay/transactions/native", body,
                                          headers=h).brief()
-    same(post("{"), (400, "PARAM_ERROR"), "body is not JSON")
-    same(post('{"mchid":"1","mchid":"2"}'), (400, "PARAM_ERROR"), "a member twice")
-    same(post("{}", **{"Content-Type": "text/plain"}), (415, "PARAM_ERROR"), "Content-Type")
-    same(post("{}", Accept="text/html"), (400, "PARAM_ERROR"), "Accept")
-    same(post("{}", **{"User-Agent": ""}), (400, "PARAM_ERROR"), "no User-Agent")
-    same(post("{}", **{"Wechatpay-Serial": "OTHER"}), (400, "PARAM_ERROR"), "Wechatpay-Serial")
+    is_(post("{"), (400, "PARAM_ERROR"), "body is not JSON")
+    is_(post('{"mchid":"1","mchid":"2"}'), (400, "PARAM_ERROR"), "a member twice")
+    is_(post("{}", **{"Content-Type": "text/plain"}), (415, "PARAM_ERROR"), "Content-Type")
+    is_(post("{}", Accept="text/html"), (400, "PARAM_ERROR"), "Accept")
+    is_(post("{}", **{"User-Agent": ""}), (400, "PARAM_ERROR"), "no User-Agent")
+    is_(post("{}", **{"Wechatpay-Serial": "OTHER"}), (400, "PARAM_ERROR"), "Wechatpay-Serial")
     path = f"/v3/pay/transactions/out-trade-no/{number()}"
     get = lambda target: wechat.call("GET", target).brief()
-    same(get(path), (400, "PARAM_ERROR"), "query without mchid")
-    same(get(path + "?mchid=1900000110"), (400, "PARAM_ERROR"), "query with another mchid")
-    same(get(path + f"?mchid={MCHID}&x=1"), (400, "PARAM_ERROR"), "query with more")
-    same(get("/v3/pay/transactions/nativ"), (404, "NOT_FOUND"), "no such path")
-    same(wechat.call("GET", "/v3/pay/transactions/native").brief(), (404, "NOT_FOUND"),
-         "no such method")
+    is_(get(path), (400, "PARAM_ERROR"), "query without mchid")
+    is_(get(path + "?mchid=1900000110"), (400, "PARAM_ERROR"), "query with another mchid")
+    is_(get(path + f"?mchid={MCHID}&x=1"), (400, "PARAM_ERROR"), "query with more")
+    is_(get("/v3/pay/transactions/nativ"), (404, "NOT_FOUND"), "no such path")
+    is_(wechat.call("GET", "/v3/pay/transactions/native").brief(), (404, "NOT_FOUND"),
+        "no such method")
 
 
 def test_wechat_only_tls(bank):
-    same(bank.call("GET", f"/v3/pay/transactions/id/1?mchid={MCHID}")[0], 403,
-         "WeChat Pay is not spoken without TLS")
+    is_(bank.call("GET", f"/v3/pay/transactions/id/1?mchid={MCHID}")[0], 403,
+        "WeChat Pay is not spoken without TLS")
 
 
 def test_bank_json(bank, client, receiver):
     no = number("B")
     a = client.native(no, notify_url=receiver.url + "/bj")
-    same((a.status, a.get("code")), (200, "OK"), "bank_json: native")
+    is_((a.status, a.get("code")), (200, "OK"), "bank_json: native")
     ok(a.genuine, "signed")
     ok(re.fullmatch(r"bank://pay\?o=\w+", a.get("qr")), "qr", a.doc)
-    same(client.native(no, subject="other", expire_at=rfc3339(99)).get("qr"), a.get("qr"),
-         "again: the same qr, only the money counts")
-    same(client.native(no, 889).brief(), (409, "ORDER_NO_USED"), "other amount")
+    is_(client.native(no, subject="other", expire_at=rfc3339(99)).get("qr"), a.get("qr"),
+        "again: the same qr, only the money counts")
+    is_(client.native(no, 889).brief(), (409, "ORDER_NO_USED"), "other amount")
     q = client.query(no)
-    same(q.doc, {"code": "OK", "status": "WAITING", "order_no": no, "amount": 888,
-                 "currency": "CNY"}, "query: waiting")
+    is_(q.doc, {"code": "OK", "status": "WAITING", "order_no": no, "amount": 888,
+                "currency": "CNY"}, "query: waiting")
     status, paid = bank.pay(a.get("qr"))
-    same((status, paid.get("amount")), (200, 888), "the payer pays")
+    is_((status, paid.get("amount")), (200, 888), "the payer pays")
     q = client.query(no)
-    same((q.get("status"), q.get("bank_no")), ("PAID", paid["transaction_id"]), "query: paid")
+    is_((q.get("status"), q.get("bank_no")), ("PAID", paid["transaction_id"]), "query: paid")
     ok(q.get("paid_at") and q.genuine, "with its time")
-    same(client.native(no).brief(), (409, "ORDER_PAID"), "native after payment")
-    same(client.close(no).brief(), (409, "ORDER_PAID"), "close after payment")
+    is_(client.native(no).brief(), (409, "ORDER_PAID"), "native after payment")
+    is_(client.close(no).brief(), (409, "ORDER_PAID"), "close after payment")
     _, headers, body = wait_for(lambda: receiver.of("bj"), "notification")[0]
     ok(client.genuine(headers, body), "signed")
     document = json.loads(body)
-    same(document, {"event": "ORDER_PAID", "mch_id": BANK_MCHID, "order_no": no,
-                    "bank_no": paid["transaction_id"], "amount": 888, "currency": "CNY",
-                    "paid_at": document.get("paid_at")}, "whole")
+    is_(document, {"event": "ORDER_PAID", "mch_id": BANK_MCHID, "order_no": no,
+                   "bank_no": paid["transaction_id"], "amount": 888, "currency": "CNY",
+                   "paid_at": document.get("paid_at")}, "whole")
     no = number("B")
     client.native(no)
-    same(client.close(no).doc, {"code": "OK", "status": "CLOSED"}, "close")
-    same(client.close(no).doc, {"code": "OK", "status": "CLOSED"}, "close again: the same")
-    same(client.native(no).brief(), (409, "ORDER_CLOSED"), "native on a closed number")
-    same(client.query(no).get("status"), "CLOSED", "query: closed")
-    same(client.query(number("B")).brief(), (404, "ORDER_NOT_FOUND"), "query of nothing")
-    same(client.close(number("B")).brief(), (404, "ORDER_NOT_FOUND"), "close of nothing")
+    is_(client.close(no).doc, {"code": "OK", "status": "CLOSED"}, "close")
+    is_(client.close(no).doc, {"code": "OK", "status": "CLOSED"}, "close again: the same")
+    is_(client.native(no).brief(), (409, "ORDER_CLOSED"), "native on a closed number")
+    is_(client.query(no).get("status"), "CLOSED", "query: closed")
+    is_(client.query(number("B")).brief(), (404, "ORDER_NOT_FOUND"), "query of nothing")
+    is_(client.close(number("B")).brief(), (404, "ORDER_NOT_FOUND"), "close of nothing")
     no = number("B")
     qr = client.native(no).get("qr")
     status, _ = bank.control("POST", "pay", {"code_url": qr, "refuse": True})
-    same((status, client.query(no).get("status")), (200, "FAILED"), "the payer's bank refuses")
-    same(client.close(no).brief(), (409, "ORDER_CLOSED"), "a failed number is dead")
-    same(bank.pay(qr)[0], 409, "for the payer, too")
+    is_((status, client.query(no).get("status")), (200, "FAILED"), "the payer's bank refuses")
+    is_(client.close(no).brief(), (409, "ORDER_CLOSED"), "a failed number is dead")
+    is_(bank.pay(qr)[0], 409, "for the payer, too")
     no = number("B")
     qr = client.native(no, expire_at=rfc3339(2)).get("qr")
     wait_for(lambda: client.query(no).get("status") == "CLOSED", "expire_at closes")
-    same(bank.pay(qr)[0], 409, "an expired order cannot be paid")
-    same(client.native(no, expire_at=rfc3339(-9)).brief(), (409, "ORDER_CLOSED"),
-         "native on an expired number")
+    is_(bank.pay(qr)[0], 409, "an expired order cannot be paid")
+    is_(client.native(no, expire_at=rfc3339(-9)).brief(), (409, "ORDER_CLOSED"),
+        "native on an expired number")
 
 
 def test_bank_json_refusals(client):
     refused, bad = (401, "BAD_SIGNATURE"), (400, "BAD_REQUEST")
     now = int(time.time())
-    same(client.native(number("B"), key="x" * 32).brief(), refused, "bank_json: another key")
+    is_(client.native(number("B"), key="x" * 32).brief(), refused, "bank_json: another key")
     ok(client.native(number("B"), key="x" * 32).genuine, "is answered signed")
-    same(client.native(number("B"), t=now - 310).brief(), refused, "t too old")
-    same(client.native(number("B"), t=now + 310).brief(), refused, "t too new")
-    same(client.native(number("B"), n="short").brief(), refused, "n too short")
+    is_(client.native(number("B"), t=now - 310).brief(), refused, "t too old")
+    is_(client.native(number("B"), t=now + 310).brief(), refused, "t too new")
+    is_(client.native(number("B"), n="short").brief(), refused, "n too short")
     nonce = secrets.token_hex(16)
-    same(client.native(number("B"), n=nonce).status, 200, "a nonce once")
-    same(client.native(number("B"), n=nonce).brief(), refused, "and never again")
-    same(client.native(number("B"), headers={"Bank-Signature": None}).brief(), refused, "none")
+    is_(client.native(number("B"), n=nonce).status, 200, "a nonce once")
+    is_(client.native(number("B"), n=nonce).brief(), refused, "and never again")
+    is_(client.native(number("B"), headers={"Bank-Signature": None}).brief(), refused, "none")
     target = f"/bank/v1/orders/{number('B')}?mch_id={BANK_MCHID}"
     seal = client.seal("GET", target, "")
-    same(client.call("GET", target, headers={"Bank-Signature": seal.replace(",", ", ")}).brief(),
-         refused, "blanks in the header")
+    is_(client.call("GET", target, headers={"Bank-Signature": seal.replace(",", ", ")}).brief(),
+        refused, "blanks in the header")
     upper = seal[:-64] + seal[-64:].upper()
-    same(client.call("GET", target, headers={"Bank-Signature": upper}).brief(), refused,
-         "hex in capitals")
+    is_(client.call("GET", target, headers={"Bank-Signature": upper}).brief(), refused,
+        "hex in capitals")
     a = client.query(number("B"), mchid="M99999")
     ok(a.brief() == refused and not a.headers.get("Bank-Signature"), "mch_id unknown: unsigned")
     a = client.call("POST", "/bank/v1/orders", "{")
@@ -287,12 +288,12 @@ def test_bank_json_refusals(client):
             "unknown member": {"more": 1}}.items():
         a = client.native(number("B"), **fields)
         ok(a.brief() == bad and a.genuine, f"refused: {name}", a.status, a.doc)
-    same(client.native("B|123456").brief(), bad, "refused: number with |")
-    same(client.native(number("B"), headers={"Content-Type": "text/plain"}).brief(), bad,
-         "refused: Content-Type")
-    same(client.native(number("B"), mch_id="M10002").brief(), (403, "MERCHANT_DISABLED"),
-         "a disabled merchant")
-    same(client.call("GET", "/bank/v2/orders").brief(), bad, "no such path")
+    is_(client.native("B|123456").brief(), bad, "refused: number with |")
+    is_(client.native(number("B"), headers={"Content-Type": "text/plain"}).brief(), bad,
+        "refused: Content-Type")
+    is_(client.native(number("B"), mch_id="M10002").brief(), (403, "MERCHANT_DISABLED"),
+        "a disabled merchant")
+    is_(client.call("GET", "/bank/v2/orders").brief(), bad, "no such path")
 
 
 def main():
@@ -306,9 +307,9 @@ def main():
         test_wechat_only_tls(s.bank)
         test_bank_json(s.bank, s.client, s.receiver)
         test_bank_json_refusals(s.client)
-        same(s.bank.end(signal.SIGTERM), 0, "ends with 0")
-    return finish()
+        is_(s.bank.end(signal.SIGTERM), 0, "ends with 0")
+    done()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,5 +1,5 @@
-"""What the tests of the virtual bank share: the bank under test, the merchant's two clients, a receiver
-of notifications, TAP.
+"""What the tests of the virtual bank share: the bank under test, the merchant's two clients, a
+receiver of notifications.
 
 Everything is signed and checked here with python3-cryptography from the fact sheets, not with code
 of the project.
@@ -33,32 +33,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "t/lib"))
+from tap import ok  # noqa: E402
+
 PROGRAM = ROOT / os.environ.get("PAY_BUILD", "build") / "paybank"
 CHINA = timezone(timedelta(hours=8))
 MCHID, APPID, PLATFORM_SERIAL = "1900000109", "wx8888888888888888", "PUB_KEY_ID_0001"
 API_V3_KEY = "0123456789abcdef0123456789ABCDEF"
 BANK_MCHID, BANK_KEY = "M10001", "bank-test-key-0123456789abcdef0123"
 PATIENCE = 20  # seconds until something that must happen counts as not happening
-
-# ---- TAP ----
-
-done = failed = 0
-
-
-def ok(condition, name, *hints):
-    global done, failed
-    done += 1
-    if condition:
-        print(f"ok {done} - {name}", flush=True)
-        return
-    failed += 1
-    print(f"not ok {done} - {name}", flush=True)
-    for hint in hints:
-        print(f"#   {hint!r}"[:2000], flush=True)
-
-
-def same(got, want, name):
-    ok(got == want, name, {"got": got}, {"want": want})
 
 
 def wait_for(what, name):
@@ -396,9 +379,3 @@ class Stage:
             process.kill()
             process.wait()
         self.temp.cleanup()
-
-
-def finish():
-    """The plan, and the exit code of the test."""
-    print(f"1..{done}")
-    return 1 if failed else 0
