@@ -103,10 +103,23 @@ ngx_pay_feed_start(ngx_cycle_t *cycle, ngx_pay_keys_conf_t *conf)
 }
 
 
+/*
+ * A process that is about to end hands its stretch of the feed over to those
+ * that connected while it lived: what has come is heard first.
+ */
+
 void
 ngx_pay_feed_stop(void)
 {
     feed.exiting = 1;
+
+    if (feed.covering && ngx_pay_feed_generation()) {
+        ngx_pay_feed_read(feed.c->read);
+    }
+
+    if (feed.covering && ngx_pay_feed_generation()) {
+        ngx_pay_keys_zone_tick(feed.since);
+    }
 
     if (feed.timer.timer_set) {
         ngx_del_timer(&feed.timer);

@@ -1,0 +1,178 @@
+#!/usr/bin/python3
+"""R1.2: keys come from the workers once, changes take effect at once in every process, an unreachable
+worker leaves known keys usable for a while, and unknown serials cost little."""
+import os
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+from edge import PLATFORM, SLOW, Key, edge, send, signed, wait_until  # noqa: E402
+from tap import done, is_, like, ok  # noqa: E402
+
+
+def storm(e, key, count):
+    """Equal questions at the same time."""
+    got = []
+    datas = [signed(key) for _ in range(count)]
+    threads = [threading.Thread(target=lambda d=d: got.append(send(e.socket, d))) for d in datas]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    return got
+
+
+def statuses(e, key, count=12):
+    """Enough calls to meet every process."""
+    return {e.call(key).code or 200 for _ in range(count)}
+
+
+# ---- look-ups
+K = [Key(f"KEY{i:07d}") for i in range(40)]
+with edge(*K, workers=1) as e:
+    e.payd.mode = "silent"
+    threads = [threading.Thread(target=storm, args=(e, K[0], 20))]
+    [t.start() for t in threads]
+    ok(wait_until(lambda: e.payd.asked == [K[0].serial]), "one question")
+    time.sleep(0.1)
+    is_(e.payd.asked, [K[0].serial], "for twenty requests that wait")
+    [t.join() for t in threads]
+    e.payd.mode = "answer"
+    is_({a.status for a in storm(e, K[1], 20)}, {200}, "all are served by one answer")
+    is_(e.payd.asked.count(K[1].serial), 1, "which was asked for once")
+    is_((e.call(K[1]).status, e.payd.asked.count(K[1].serial)), (200, 1), "and is kept")
+
+    # silence
+    e.payd.mode = "silent"
+    a = e.call(K[2])
+    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and 0.45 < a.seconds < 0.9 * SLOW and a.unsigned,
+       "payd is silent: 503 at the deadline", a)
+    e.payd.mode = "later"
+    a = e.call(K[3])
+    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and a.seconds < 0.3 * SLOW, "LATER: 503 at once", a)
+    is_(e.call(K[1]).status, 200, "known keys serve on")
+    e.payd.mode = "answer"
+    is_([e.call(k).status for k in K[2:4]], [200, 200], "and afterwards the others")
+
+    # unknown ones
+    before = len(e.payd.asked)
+    got = [e.call(Key("UNKNOWN0001")) for _ in range(20)]
+    is_({a.code for a in got}, {"KEY_UNKNOWN"}, "unknown serial")
+    is_(len(e.payd.asked) - before, 1, "asked once")
+    late = Key("UNKNOWN0001")
+    e.payd.keys[late.serial] = late.record
+    e.payd.changed(late.serial)
+    ok(wait_until(lambda: e.call(late).status == 200), "a key that has come to be is used at once")
+
+# a change while its question is under way must not be answered with what was before
+with edge(K[0]) as e:
+    e.payd.mode = "silent"
+    got = []
+    t = threading.Thread(target=lambda: got.append(e.call(K[0])))
+    t.start()
+    wait_until(lambda: e.payd.asked)
+    e.payd.changed(K[0].serial)
+    e.payd.tell(f"KEY {K[0].serial} " + __import__("json").dumps(K[0].record))
+    ok(wait_until(lambda: len(e.payd.asked) == 2), "CHANGED during a look-up: asked again")
+    e.payd.tell(f"KEY {K[0].serial} " + __import__("json").dumps({**K[0].record, "state": "off"}))
+    t.join()
+    is_(got[0].code, "KEY_DISABLED", "and the second answer counts")
+
+# ---- changes reach every process
+H, R = Key("HMAC000001"), Key("RSA0000001", "rsa")
+with edge(H, R, workers=2) as e:
+    for key in (H, R):
+        is_(statuses(e, key), {200}, f"{key.alg}: on")
+        key.record["state"] = "off"
+        start = time.monotonic()
+        e.payd.changed(key.serial)
+        ok(wait_until(lambda: statuses(e, key) == {"KEY_DISABLED"}), f"{key.alg}: off in both processes")
+        ok(time.monotonic() - start < 2 * SLOW, "within 2 s")
+        key.record["state"] = "on"
+        e.payd.changed(key.serial)
+        ok(wait_until(lambda: statuses(e, key) == {200}), f"{key.alg}: on again")
+
+    # rotation: two keys of one app
+    new = Key("HMAC000002")
+    e.payd.keys[new.serial] = new.record
+    is_((e.call(H).status, e.call(new).status), (200, 200), "old and new key serve")
+    e.payd.keys[H.serial] = {**H.record, "valid_to": int(time.time()) - 1}
+    e.payd.changed(H.serial)
+    ok(wait_until(lambda: statuses(e, H) == {"KEY_DISABLED"}), "the old one ends")
+    is_(statuses(e, new), {200}, "the new one does not")
+
+    # ---- reload: the zone knows them; asked again only until the feed has ticked
+    e.reload()
+    wait_until(lambda: len(e.payd.feeds) == 2)
+    time.sleep(0.5)
+    asked = len(e.payd.asked)
+    is_(statuses(e, new), {200}, "after a reload")
+    is_(len(e.payd.asked) - asked, 0, "records are in the zone")
+
+    # ---- payd away
+    e.payd.stop()
+    ok(wait_until(lambda: e.log.read_text().count("for keys closed") >= 2), "payd is gone")
+    a = e.call(new, "GET", "/v1/certificates")
+    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and a.signed_with(new) and a.seconds < 0.3 * SLOW,
+       "the request is genuine, and the worker away: signed 503", a)
+    a = e.call(R)
+    ok(a.status == 503 and a.signed_with(PLATFORM), "RSA as well")
+    is_(e.call(Key("NEVERSEEN01")).code, "RETRY_SAME_NUMBER", "an unknown serial cannot be told")
+    e.reload()
+    a = e.call(new)
+    ok(a.status == 503 and a.signed_with(new), "a new process takes known keys from the zone", a)
+    new.record["state"] = "off"
+    e.payd.start()
+    ok(wait_until(lambda: statuses(e, new) == {"KEY_DISABLED"}), "after the return keys are asked again")
+    is_(statuses(e, R), {200}, "and serve")
+
+# a payd that hangs: silence for 3 s is the end of the feed
+with edge(H, lookup="timeout=300ms") as e:
+    is_(e.call(H).status, 200, "fresh")
+    e.payd.ticking = False
+    e.payd.mode = "silent"
+    ok(wait_until(lambda: "silent for 3 s" in e.log.read_text(), 6), "the connection is given up")
+    got = [e.call(H) for _ in range(5)]
+    is_({a.status for a in got}, {200}, "known keys serve")
+    ok(sorted(a.seconds for a in got)[2] < 0.1 * SLOW, "and do not wait each time", [a.seconds for a in got])
+    H.record["state"] = "off"
+    e.payd.mode, e.payd.ticking = "answer", True
+    ok(wait_until(lambda: e.call(H).code == "KEY_DISABLED"), "asked again as soon as somebody answers")
+    H.record["state"] = "on"
+
+# usable only for so long
+with edge(H, lookup="stale=700ms") as e:
+    is_(e.call(H).status, 200, "fresh")
+    e.payd.stop()
+    wait_until(lambda: "for keys closed" in e.log.read_text())
+    ok(e.call(H).signed_with(H), "away: still known")
+    ok(wait_until(lambda: (a := e.call(H)).code == "RETRY_SAME_NUMBER" and a.unsigned), "but not for ever")
+
+# ---- bounds: few parsed keys, a small zone, a flood of unknown serials
+with edge(*K, lookup="parsed=4 misses=30") as e:
+    is_({e.call(k).status for k in K[:20] for _ in range(2)}, {200}, "more keys than places for parsed ones")
+    is_(len(e.payd.asked), 20, "the others come from the zone")
+    time.sleep(1.1)
+    before = len(e.payd.asked)
+    codes = {}
+    start = time.time()
+    for i in range(300):
+        c = e.call(Key(f"FLOOD{i:06d}")).code
+        codes[c] = codes.get(c, 0) + 1
+    seconds = int(time.time() - start) + 2
+    ok(len(e.payd.asked) - before <= 30 * seconds and set(codes) == {"KEY_UNKNOWN", "RETRY_SAME_NUMBER"},
+       f"a flood of unknown serials has a budget {codes}")
+    is_(e.call(K[0]).status, 200, "known ones are not concerned")
+
+# nonsense on the line
+with edge(H) as e:
+    e.payd.tell("HELLO world")
+    ok(wait_until(lambda: "not understood" in e.log.read_text()), "a line that is not understood")
+    ok(wait_until(lambda: e.payd.feeds and e.call(H).status == 200), "ends the connection, not the service")
+    e.payd.keys["BROKEN0001"] = {"serial": "BROKEN0001", "alg": "hmac-sha256", "key": "%%%", "mchid": "1", "app": "a"}
+    is_(e.call(Key("BROKEN0001")).code, "RETRY_SAME_NUMBER", "a record that is not understood")
+    like(e.log.read_text(), 'record of key "BROKEN0001" is malformed', "is named in the log")
+    e.payd.tell("x" * 20000)
+    ok(wait_until(lambda: e.log.read_text().count("not understood") == 2), "a line that is too long")
+    ok(wait_until(lambda: e.call(H).status == 200), "likewise")
+
+done()
