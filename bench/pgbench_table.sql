@@ -16,4 +16,4 @@ SELECT nextval('bench.single_row_id'), 17, 1, 1, 0, 1, 'M1000001', gen_random_uu
        'https://merchant.example/callback', 'bank', '', now(), now() + interval '2 hours',
        '0123456789abcdef0123456789abcdef'
   FROM generate_series(1, 200000) i;
-VACUUM ANALYZE bench.single_row;
+

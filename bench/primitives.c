@@ -1,6 +1,6 @@
 /*
- * primitives - what the cryptography alone costs here and now: CPU microseconds per operation, as one
- * JSON line. bench-create prints the WeChat Pay v3 row beside the RSA floor made of these.
+ * primitives - what the cryptography alone costs here and now: CPU microseconds per operation, as
+ * one JSON line. bench-create prints the WeChat Pay v3 row beside the RSA floor made of these.
  */
 #define _GNU_SOURCE
 #include "core/crypto.h"
@@ -73,7 +73,7 @@ int main(void)
         if (hmac_sign(hmac, &part, 1, mac) != 0)
             return 1;
     hmac_ns = (cpu_ns() - t) / 200000;
-    printf("{\"rsa_sign_us\":%.1f,\"rsa_verify_us\":%.1f,\"hmac_us\":%.3f}\n", (double)sign_ns / 1e3,
-           (double)verify_ns / 1e3, (double)hmac_ns / 1e3);
+    printf("{\"rsa_sign_us\":%.1f,\"rsa_verify_us\":%.1f,\"hmac_us\":%.3f}\n",
+           (double)sign_ns / 1e3, (double)verify_ns / 1e3, (double)hmac_ns / 1e3);
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * upstream - the stand-in worker of bench-edge and bench-memory: one fixed answer of about 300 bytes,
- * at once or after --delay. GET /count tells how many POSTs it answered.
+ * upstream - the stand-in worker of bench-edge and bench-memory: one fixed answer of about 300
+ * bytes, at once or after --delay. GET /count tells how many POSTs it answered.
  */
 #include "backends/io/http_in.h"
 #include "backends/io/loop.h"
@@ -17,9 +17,11 @@ static int64_t delay_us;
 static long answered;
 
 static const char answer[] =
-    "{\"id\":\"P202611220000000000000000001\",\"out_trade_no\":\"BENCH0000000001\",\"state\":\"pending\","
+    "{\"id\":\"P202611220000000000000000001\",\"out_trade_no\":\"BENCH0000000001\",\"state\":"
+    "\"pending\","
     "\"method\":\"native\",\"channel\":\"bank\",\"amount\":{\"total\":100,\"currency\":\"CNY\"},"
-    "\"description\":\"Benchmark order\",\"code_url\":\"bank://pay?o=0000000000000001\",\"created_at\":"
+    "\"description\":\"Benchmark "
+    "order\",\"code_url\":\"bank://pay?o=0000000000000001\",\"created_at\":"
     "\"2026-11-22T12:00:00+08:00\",\"refunded\":{\"total\":0}}";
 
 struct waiting {

@@ -22,14 +22,14 @@ static int number_of(const char *const *words, size_t count, struct slice s)
 }
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-#define WORDS(type, function, words)                                                             \
-    const char *function##_name(enum type v)                                                     \
-    {                                                                                            \
-        return word_of(words, COUNT(words), (size_t)v);                                          \
-    }                                                                                            \
-    int function##_parse(struct slice s)                                                         \
-    {                                                                                            \
-        return number_of(words, COUNT(words), s);                                                \
+#define WORDS(type, function, words)                                                               \
+    const char *function##_name(enum type v)                                                       \
+    {                                                                                              \
+        return word_of(words, COUNT(words), (size_t)v);                                            \
+    }                                                                                              \
+    int function##_parse(struct slice s)                                                           \
+    {                                                                                              \
+        return number_of(words, COUNT(words), s);                                                  \
     }
 
 WORDS(payment_state, payment_state, payment_states)

@@ -8,65 +8,65 @@
 #include "slice.h"
 
 /* Payment states. `processing` also means: result unknown. */
-#define PAYMENT_STATE_TABLE(X)                                                                   \
-    X(NONE, 0, "none")             /* does not exist yet; never stored */                        \
-    X(PROCESSING, 1, "processing") /* maybe sent, no definitive answer */                        \
-    X(PENDING, 2, "pending")       /* the channel knows it and waits for the payer */            \
-    X(SUCCEEDED, 3, "succeeded")                                                                 \
-    X(FAILED, 4, "failed")                                                                       \
+#define PAYMENT_STATE_TABLE(X)                                                                     \
+    X(NONE, 0, "none")             /* does not exist yet; never stored */                          \
+    X(PROCESSING, 1, "processing") /* maybe sent, no definitive answer */                          \
+    X(PENDING, 2, "pending")       /* the channel knows it and waits for the payer */              \
+    X(SUCCEEDED, 3, "succeeded")                                                                   \
+    X(FAILED, 4, "failed")                                                                         \
     X(CLOSED, 5, "closed")
 enum payment_state {
 #define X(name, num, text) PAYMENT_##name = num,
     PAYMENT_STATE_TABLE(X)
 #undef X
-    PAYMENT_STATE_COUNT
+        PAYMENT_STATE_COUNT
 };
 
 /* Classes of a channel's answer (DESIGN.md section 7). What no table names is `unknown`. */
-#define ANSWER_CLASS_TABLE(X)                                                                    \
-    X(UNKNOWN, 0, "unknown")           /* anything may have happened */                          \
-    X(SUCCESS, 1, "success")           /* paid (query, notification), done (close) */            \
-    X(ACCEPTED, 2, "accepted")         /* known there, waits */                                  \
-    X(USER_PAYING, 3, "user_paying")   /* known there, the payer acts */                         \
-    X(FAILED, 4, "failed")             /* final, nothing charged */                              \
-    X(REFUSED, 5, "refused")           /* definitely not accepted: another channel may try */    \
-    X(CLOSED, 6, "closed")             /* the order number is dead there, unpaid */              \
-    X(NOT_FOUND, 7, "not_found")                                                                 \
-    X(TOO_FREQUENT, 8, "too_frequent") /* not executed, ask later */                             \
-    X(DUPLICATE, 9, "duplicate")       /* number used before: only a query decides */            \
+#define ANSWER_CLASS_TABLE(X)                                                                      \
+    X(UNKNOWN, 0, "unknown")         /* anything may have happened */                              \
+    X(SUCCESS, 1, "success")         /* paid (query, notification), done (close) */                \
+    X(ACCEPTED, 2, "accepted")       /* known there, waits */                                      \
+    X(USER_PAYING, 3, "user_paying") /* known there, the payer acts */                             \
+    X(FAILED, 4, "failed")           /* final, nothing charged */                                  \
+    X(REFUSED, 5, "refused")         /* definitely not accepted: another channel may try */        \
+    X(CLOSED, 6, "closed")           /* the order number is dead there, unpaid */                  \
+    X(NOT_FOUND, 7, "not_found")                                                                   \
+    X(TOO_FREQUENT, 8, "too_frequent") /* not executed, ask later */                               \
+    X(DUPLICATE, 9, "duplicate")       /* number used before: only a query decides */              \
     X(NOT_SENT, 10, "not_sent")        /* the egress's own word: never passed on */
 enum answer_class {
 #define X(name, num, text) CLASS_##name = num,
     ANSWER_CLASS_TABLE(X)
 #undef X
-    ANSWER_CLASS_COUNT
+        ANSWER_CLASS_COUNT
 };
 
 /* What a command asks of a channel. */
-#define CALL_KIND_TABLE(X)                                                                       \
-    X(NONE, 0, "none")                                                                           \
-    X(PREPARE, 1, "prepare") /* makes an order there that a payer can pay: native, jsapi, h5 */  \
-    X(QUERY, 2, "query")                                                                         \
+#define CALL_KIND_TABLE(X)                                                                         \
+    X(NONE, 0, "none")                                                                             \
+    X(PREPARE, 1, "prepare") /* makes an order there that a payer can pay: native, jsapi, h5 */    \
+    X(QUERY, 2, "query")                                                                           \
     X(CLOSE, 3, "close")
 enum call_kind {
 #define X(name, num, text) CALL_##name = num,
     CALL_KIND_TABLE(X)
 #undef X
-    CALL_KIND_COUNT
+        CALL_KIND_COUNT
 };
 
-#define PAYMENT_METHOD_TABLE(X)                                                                  \
-    X(NONE, 0, "none")                                                                           \
-    X(NATIVE, 1, "native")                                                                       \
-    X(BARCODE, 2, "barcode")                                                                     \
-    X(JSAPI, 3, "jsapi")                                                                         \
-    X(H5, 4, "h5")                                                                               \
+#define PAYMENT_METHOD_TABLE(X)                                                                    \
+    X(NONE, 0, "none")                                                                             \
+    X(NATIVE, 1, "native")                                                                         \
+    X(BARCODE, 2, "barcode")                                                                       \
+    X(JSAPI, 3, "jsapi")                                                                           \
+    X(H5, 4, "h5")                                                                                 \
     X(APP, 5, "app")
 enum payment_method {
 #define X(name, num, text) METHOD_##name = num,
     PAYMENT_METHOD_TABLE(X)
 #undef X
-    PAYMENT_METHOD_COUNT
+        PAYMENT_METHOD_COUNT
 };
 
 /* Was a call passed on to the channel? (`Pay-Sent`) */

@@ -3,7 +3,8 @@
  *
  * payment_decide(aggregate, event, now, policy) says what must be committed (a step: transition and
  * effects) or why nothing is. Nothing is sent or written here; the step's command may be sent only
- * after its commit. The same function serves workers, timer, notifications, payctl and the simulator.
+ * after its commit. The same function serves workers, timer, notifications, payctl and the
+ * simulator.
  *
  * Two stages, so that the whole state machine is one table:
  *   1. payment_classify: event + aggregate + now -> one of a closed list of inputs (all guards live
@@ -52,36 +53,36 @@ struct payment {
     struct slice trace_id;
     struct slice channel;
     struct slice account;
-    struct slice route;           /* why this channel */
-    uint32_t command_seq;         /* of the charging command; its request number: ids.h */
-    uint32_t attempts;            /* attempts committed so far, all kinds */
-    bool maybe_sent;              /* some prepare attempt was not answered `not sent` */
-    pay_time_t prepare_before;    /* latest send_before of a prepare attempt */
-    uint32_t prepare_n;           /* the latest prepare attempt */
+    struct slice route;             /* why this channel */
+    uint32_t command_seq;           /* of the charging command; its request number: ids.h */
+    uint32_t attempts;              /* attempts committed so far, all kinds */
+    bool maybe_sent;                /* some prepare attempt was not answered `not sent` */
+    pay_time_t prepare_before;      /* latest send_before of a prepare attempt */
+    uint32_t prepare_n;             /* the latest prepare attempt */
     enum prepare_mark prepare_last; /* what is known of it */
     enum prepare_mark prepare_past; /* the worst of all earlier ones */
-    uint32_t not_sent;            /* prepare attempts answered `not sent` */
-    enum call_kind busy_kind;     /* of the latest attempt while it has no answer, else NONE */
-    pay_time_t busy_before;       /* its send_before */
+    uint32_t not_sent;              /* prepare attempts answered `not sent` */
+    enum call_kind busy_kind;       /* of the latest attempt while it has no answer, else NONE */
+    pay_time_t busy_before;         /* its send_before */
     struct slice channel_trade_no;
     struct slice code_url;
-    struct slice fail_code;       /* channel's code behind failed/closed */
+    struct slice fail_code; /* channel's code behind failed/closed */
     pay_time_t created_at;
     pay_time_t time_expire;
-    pay_time_t final_at;          /* entered a final state (our clock) */
-    pay_time_t succeeded_at;      /* paid (channel's clock) */
+    pay_time_t final_at;     /* entered a final state (our clock) */
+    pay_time_t succeeded_at; /* paid (channel's clock) */
     /* timer: one row per unfinished order; due_at 0 = none */
     pay_time_t due_at;
-    enum call_kind due_kind;      /* what the timer will send */
+    enum call_kind due_kind; /* what the timer will send */
     uint32_t due_tries;
 };
 
 enum payment_event_kind {
-    PAYMENT_EVENT_CREATE,   /* a merchant's request; the aggregate holds the new order, version 0 */
-    PAYMENT_EVENT_ANSWER,   /* of the channel to attempt_n, or the egress's word about it */
-    PAYMENT_EVENT_NOTIFY,   /* a verified notification */
+    PAYMENT_EVENT_CREATE, /* a merchant's request; the aggregate holds the new order, version 0 */
+    PAYMENT_EVENT_ANSWER, /* of the channel to attempt_n, or the egress's word about it */
+    PAYMENT_EVENT_NOTIFY, /* a verified notification */
     PAYMENT_EVENT_TIMER,
-    PAYMENT_EVENT_CLOSE,    /* the merchant's wish */
+    PAYMENT_EVENT_CLOSE, /* the merchant's wish */
     PAYMENT_EVENT_OPERATOR_QUERY,
     PAYMENT_EVENT_KINDS
 };
@@ -120,57 +121,57 @@ struct payment_policy {
 };
 
 /* What an event means for an order: the columns of the state machine. */
-#define PAYMENT_INPUT_TABLE(X)                                                                   \
-    X(CREATE)                                                                                    \
-    X(PREPARE_ACCEPTED)                                                                          \
-    X(PREPARE_FAILED)          /* failed or refused: nothing charged, definitely */              \
-    X(PREPARE_FAILED_DOUBTED)  /* ... but another attempt has no definitive answer */            \
-    X(PREPARE_CLOSED)                                                                            \
-    X(PREPARE_TOO_FREQUENT)                                                                      \
-    X(PREPARE_DUPLICATE)                                                                         \
-    X(PREPARE_NOT_SENT)        /* never passed on, may be tried again */                         \
-    X(PREPARE_GIVEN_UP)        /* never passed on, limit reached, no attempt maybe sent */       \
-    X(PREPARE_UNKNOWN)                                                                           \
-    X(QUERY_PAID)              /* success, amount and currency ours */                           \
-    X(QUERY_MISMATCH)          /* success with another amount or currency */                     \
-    X(QUERY_WAITING)                                                                             \
-    X(QUERY_WAITING_LOST_CODE) /* the answer with the code was lost; asking again is allowed */  \
-    X(QUERY_WAITING_EARLY)     /* no code yet, and the prepare's own answer may still come */    \
-    X(QUERY_WAITING_STALE)     /* answers an attempt that is not the latest */                   \
-    X(QUERY_FAILED)                                                                              \
-    X(QUERY_CLOSED)                                                                              \
-    X(QUERY_NOT_FOUND)         /* settled; the same number may be sent again */                  \
-    X(QUERY_NOT_FOUND_EARLY)   /* before send_before + settle: proves nothing */                 \
-    X(QUERY_NOT_FOUND_KEEP)    /* settled, but nothing may be sent again */                      \
-    X(QUERY_NOT_FOUND_CLOSING) /* settled, and expired or a close is wanted */                   \
-    X(QUERY_UNKNOWN)                                                                             \
-    X(CLOSE_DONE)                                                                                \
-    X(CLOSE_DONE_EARLY)        /* while a prepare attempt may still arrive there */              \
-    X(CLOSE_PAID)              /* duplicate: the channel says it is paid; a query decides */     \
-    X(CLOSE_NOT_FOUND)                                                                           \
-    X(CLOSE_NOT_FOUND_LONG)    /* ... and so it has been for many tries */                       \
-    X(CLOSE_UNKNOWN)                                                                             \
-    X(NOTIFY_PAID)                                                                               \
-    X(NOTIFY_MISMATCH)                                                                           \
-    X(NOTIFY_FAILED)                                                                             \
-    X(NOTIFY_CLOSED)                                                                             \
-    X(NOTIFY_OTHER)                                                                              \
-    X(SECOND_PAID)             /* paid again under another channel_trade_no */                   \
-    X(TIMER_EARLY)             /* not due (any more) */                                          \
-    X(TIMER_PREPARE)                                                                             \
-    X(TIMER_QUERY)                                                                               \
-    X(TIMER_CLOSE)             /* expired, or a close is wanted */                               \
-    X(TIMER_EXPIRED_UNSENT)    /* expired or a close is wanted, and no attempt maybe sent */     \
-    X(MERCHANT_CLOSE)                                                                            \
-    X(MERCHANT_CLOSE_BUSY)     /* a close is on its way already */                               \
-    X(MERCHANT_CLOSE_UNSENT)   /* no attempt maybe sent */                                       \
-    X(OPERATOR_QUERY)                                                                            \
+#define PAYMENT_INPUT_TABLE(X)                                                                     \
+    X(CREATE)                                                                                      \
+    X(PREPARE_ACCEPTED)                                                                            \
+    X(PREPARE_FAILED)         /* failed or refused: nothing charged, definitely */                 \
+    X(PREPARE_FAILED_DOUBTED) /* ... but another attempt has no definitive answer */               \
+    X(PREPARE_CLOSED)                                                                              \
+    X(PREPARE_TOO_FREQUENT)                                                                        \
+    X(PREPARE_DUPLICATE)                                                                           \
+    X(PREPARE_NOT_SENT) /* never passed on, may be tried again */                                  \
+    X(PREPARE_GIVEN_UP) /* never passed on, limit reached, no attempt maybe sent */                \
+    X(PREPARE_UNKNOWN)                                                                             \
+    X(QUERY_PAID)     /* success, amount and currency ours */                                      \
+    X(QUERY_MISMATCH) /* success with another amount or currency */                                \
+    X(QUERY_WAITING)                                                                               \
+    X(QUERY_WAITING_LOST_CODE) /* the answer with the code was lost; asking again is allowed */    \
+    X(QUERY_WAITING_EARLY)     /* no code yet, and the prepare's own answer may still come */      \
+    X(QUERY_WAITING_STALE)     /* answers an attempt that is not the latest */                     \
+    X(QUERY_FAILED)                                                                                \
+    X(QUERY_CLOSED)                                                                                \
+    X(QUERY_NOT_FOUND)         /* settled; the same number may be sent again */                    \
+    X(QUERY_NOT_FOUND_EARLY)   /* before send_before + settle: proves nothing */                   \
+    X(QUERY_NOT_FOUND_KEEP)    /* settled, but nothing may be sent again */                        \
+    X(QUERY_NOT_FOUND_CLOSING) /* settled, and expired or a close is wanted */                     \
+    X(QUERY_UNKNOWN)                                                                               \
+    X(CLOSE_DONE)                                                                                  \
+    X(CLOSE_DONE_EARLY) /* while a prepare attempt may still arrive there */                       \
+    X(CLOSE_PAID)       /* duplicate: the channel says it is paid; a query decides */              \
+    X(CLOSE_NOT_FOUND)                                                                             \
+    X(CLOSE_NOT_FOUND_LONG) /* ... and so it has been for many tries */                            \
+    X(CLOSE_UNKNOWN)                                                                               \
+    X(NOTIFY_PAID)                                                                                 \
+    X(NOTIFY_MISMATCH)                                                                             \
+    X(NOTIFY_FAILED)                                                                               \
+    X(NOTIFY_CLOSED)                                                                               \
+    X(NOTIFY_OTHER)                                                                                \
+    X(SECOND_PAID) /* paid again under another channel_trade_no */                                 \
+    X(TIMER_EARLY) /* not due (any more) */                                                        \
+    X(TIMER_PREPARE)                                                                               \
+    X(TIMER_QUERY)                                                                                 \
+    X(TIMER_CLOSE)          /* expired, or a close is wanted */                                    \
+    X(TIMER_EXPIRED_UNSENT) /* expired or a close is wanted, and no attempt maybe sent */          \
+    X(MERCHANT_CLOSE)                                                                              \
+    X(MERCHANT_CLOSE_BUSY)   /* a close is on its way already */                                   \
+    X(MERCHANT_CLOSE_UNSENT) /* no attempt maybe sent */                                           \
+    X(OPERATOR_QUERY)                                                                              \
     X(OPERATOR_QUERY_BUSY)
 enum payment_input {
 #define X(name) INPUT_##name,
     PAYMENT_INPUT_TABLE(X)
 #undef X
-    PAYMENT_INPUT_COUNT
+        PAYMENT_INPUT_COUNT
 };
 const char *payment_input_name(enum payment_input i);
 
@@ -184,10 +185,10 @@ enum payment_action {
     ACTION_LATER_QUERY = 1 << 4,
     ACTION_LATER_CLOSE = 1 << 5,
     ACTION_SOON_QUERY = 1 << 6,
-    ACTION_TAKE = 1 << 7,    /* take channel_trade_no, code_url, paid_at from the event */
-    ACTION_CASE = 1 << 8,    /* a case for a person, and an alert */
-    ACTION_IGNORE = 1 << 9,  /* nothing but the attempt's outcome: repeated or meaningless */
-    ACTION_REFUSE = 1 << 10  /* the asker gets STATE_CONFLICT */
+    ACTION_TAKE = 1 << 7,   /* take channel_trade_no, code_url, paid_at from the event */
+    ACTION_CASE = 1 << 8,   /* a case for a person, and an alert */
+    ACTION_IGNORE = 1 << 9, /* nothing but the attempt's outcome: repeated or meaningless */
+    ACTION_REFUSE = 1 << 10 /* the asker gets STATE_CONFLICT */
 };
 struct payment_rule {
     enum payment_state to; /* equal to the row's state: stays */
@@ -233,15 +234,15 @@ struct payment_outcome { /* of an attempt */
 struct payment_step {
     enum payment_verdict verdict;
     enum payment_input input;
-    struct payment after;            /* image to store, timer included */
-    bool timer_changed;              /* due_at, due_kind or due_tries differ from before */
-    struct payment_attempt attempt;  /* to be committed, then sent */
+    struct payment after;           /* image to store, timer included */
+    bool timer_changed;             /* due_at, due_kind or due_tries differ from before */
+    struct payment_attempt attempt; /* to be committed, then sent */
     struct payment_outcome outcome;
-    bool callback;                   /* a final state was entered: callback row in the same commit */
+    bool callback; /* a final state was entered: callback row in the same commit */
     bool open_case;
-    struct slice case_kind;          /* "late_success", "amount_mismatch", "contradiction" ... */
+    struct slice case_kind; /* "late_success", "amount_mismatch", "contradiction" ... */
     struct slice case_detail;
-    enum problem_code problem;       /* STEP_REFUSE */
+    enum problem_code problem; /* STEP_REFUSE */
 };
 
 /* Total over all inputs. Slices in *out point into p, e or static text. */

@@ -1,6 +1,6 @@
 /*
- * line_in - a server for a line protocol on a unix socket: lines end in '\n', at most LINE_MAX_BYTES.
- * A peer that sends a longer line, or does not read what it is sent, is cut off.
+ * line_in - a server for a line protocol on a unix socket: lines end in '\n', at most
+ * LINE_MAX_BYTES. A peer that sends a longer line, or does not read what it is sent, is cut off.
  */
 #ifndef IO_LINE_IN_H
 #define IO_LINE_IN_H

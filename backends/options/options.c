@@ -15,15 +15,18 @@
 static const struct conf_directive top_table[] = {
     {"database", 1, 3, CONF_NEED, "CONNINFO [writers=N] [readers=N]", "",
      "PostgreSQL, as libpq's connection string; connections for commits and for reads (2 each)."},
-    {"egress", 1, 1, CONF_NEED, "unix:PATH", "", "nginx's egress socket: the only way to channels."},
-    {"channels", 1, 1, CONF_NEED, "GLOB", "", "The pay_channel files, the same that nginx includes."},
+    {"egress", 1, 1, CONF_NEED, "unix:PATH", "",
+     "nginx's egress socket: the only way to channels."},
+    {"channels", 1, 1, CONF_NEED, "GLOB", "",
+     "The pay_channel files, the same that nginx includes."},
     {"adapters", 1, 1, CONF_NEED, "FOLDER", "", "Where adapter NAME.conf files live."},
     {"master_key", 1, 1, CONF_NEED, "FILE", "",
      "64 hex digits; secrets in the database are sealed under it."},
     {"platform", 3, 3, CONF_NEED, "SERIAL CERT KEY", "",
      "Our certificate that merchants verify callbacks with, and its private key (PEM files)."},
     {"log", 1, 2, 0, "stderr | FOLDER [level=LEVEL]", "stderr level=info",
-     "One JSON object a line, one file per process (NAME.log); level debug info notice warn error."},
+     "One JSON object a line, one file per process (NAME.log); level debug info notice warn "
+     "error."},
     {"answer_within", 1, 1, 0, "TIME", "38s",
      "A merchant's request is answered by then, at worst with `processing`; at most 39s."},
     {"send_window", 1, 1, 0, "TIME", "5s",
@@ -60,7 +63,8 @@ static const struct conf_directive callbacks_table[] = {
     {"per_merchant", 1, 1, 0, "NUMBER", "32", "Of which to one merchant."},
     {"allow", 1, ADDR_RULES_MAX, CONF_REPEAT, "ADDRESS[/BITS][:PORT] ...", "",
      "Addresses that may be called although they are not public."},
-    {"ca_file", 1, 1, 0, "FILE", "", "CA certificates merchants' servers are verified with; the system's if absent."},
+    {"ca_file", 1, 1, 0, "FILE", "",
+     "CA certificates merchants' servers are verified with; the system's if absent."},
     {0}};
 
 static const struct conf_directive process_table[] = {
@@ -68,7 +72,8 @@ static const struct conf_directive process_table[] = {
     {"api", 1, 1, 0, "unix:PATH", "", "Socket for verified merchant requests (role order)."},
     {"notify", 1, 1, 0, "unix:PATH", "", "Socket for channels' notifications (role order)."},
     {"internal", 1, 1, 0, "unix:PATH", "", "Socket for keys and the change feed (role order)."},
-    {"slots", 2, 2, 0, "FROM TO", "0 1023", "Slots whose timers and callbacks this process serves."},
+    {"slots", 2, 2, 0, "FROM TO", "0 1023",
+     "Slots whose timers and callbacks this process serves."},
     {0}};
 
 const struct conf_directive *options_table(const char *block)
@@ -183,9 +188,12 @@ static int read_times(struct options *o, const struct conf_node *n, struct conf_
     const struct {
         const char *name;
         int64_t *to;
-    } times[] = {{"answer_within", &o->answer_within_us},   {"send_window", &o->send_window_us},
-                 {"query_interval", &o->query_interval_us}, {"query_max", &o->query_max_us},
-                 {"query_soon", &o->query_soon_us},         {"resend_interval", &o->resend_interval_us},
+    } times[] = {{"answer_within", &o->answer_within_us},
+                 {"send_window", &o->send_window_us},
+                 {"query_interval", &o->query_interval_us},
+                 {"query_max", &o->query_max_us},
+                 {"query_soon", &o->query_soon_us},
+                 {"resend_interval", &o->resend_interval_us},
                  {"expire", &o->expire_us}};
 
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
@@ -201,9 +209,10 @@ static int read_timers(struct options *o, const struct conf_node *block, struct 
     if (conf_check(block, NULL, timers_table, err) != 0)
         return -1;
     for (const struct conf_node *n = block->child; n; n = n->next) {
-        int rc = slice_is(n->name, "poll")    ? get_time(n, n->args[0], 10, &t->poll_us, err)
-                 : slice_is(n->name, "batch") ? get_number(n, n->args[0], 1, 10000, &t->batch, err)
-                                              : get_number(n, n->args[0], 1, 100000, &t->active, err);
+        int rc = slice_is(n->name, "poll") ? get_time(n, n->args[0], 10, &t->poll_us, err)
+                 : slice_is(n->name, "batch")
+                     ? get_number(n, n->args[0], 1, 10000, &t->batch, err)
+                     : get_number(n, n->args[0], 1, 100000, &t->active, err);
         if (rc != 0)
             return -1;
     }
@@ -293,11 +302,11 @@ static int read_process(struct options *o, const struct conf_node *block, struct
         return -1;
     p->slot_to = SLOT_COUNT - 1;
     for (const struct conf_node *n = block->child; n; n = n->next) {
-        int rc = slice_is(n->name, "roles")      ? read_roles(p, n, err)
-                 : slice_is(n->name, "slots")    ? read_slots(p, n, err)
-                 : slice_is(n->name, "api")      ? get_socket(o, n, &p->api, err)
-                 : slice_is(n->name, "notify")   ? get_socket(o, n, &p->notify, err)
-                                                 : get_socket(o, n, &p->internal, err);
+        int rc = slice_is(n->name, "roles")    ? read_roles(p, n, err)
+                 : slice_is(n->name, "slots")  ? read_slots(p, n, err)
+                 : slice_is(n->name, "api")    ? get_socket(o, n, &p->api, err)
+                 : slice_is(n->name, "notify") ? get_socket(o, n, &p->notify, err)
+                                               : get_socket(o, n, &p->internal, err);
         if (rc != 0)
             return -1;
     }
@@ -349,7 +358,7 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
 
 static void set_defaults(struct options *o)
 {
-    static const int schedule_s[] = {15,   15,   30,   180,   600,   1200,  1800, 1800,
+    static const int schedule_s[] = {15,   15,   30,    180,   600,   1200,  1800, 1800,
                                      1800, 3600, 10800, 10800, 10800, 21600, 21600};
 
     o->writers = o->readers = 2;

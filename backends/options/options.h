@@ -71,7 +71,8 @@ int options_load(struct options *o, const char *file, struct conf_error *err);
 void options_free(struct options *o);
 const struct process_options *options_process(const struct options *o, const char *name);
 
-/* The tables, for --directives and the docs test: "" (top level), "timers", "callbacks", "process". */
+/* The tables, for --directives and the docs test: "" (top level), "timers", "callbacks", "process".
+ */
 const struct conf_directive *options_table(const char *block);
 
 /* 32-byte master key from its file. 0, or -1 with *err. */

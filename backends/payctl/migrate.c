@@ -16,7 +16,8 @@ static int apply(struct ctl *c, struct admin *a, const char *path)
 
     if (!sql.p)
         return ctl_refuse("%s", err.text);
-    number = (name[0] - '0') * 1000 + (name[1] - '0') * 100 + (name[2] - '0') * 10 + (name[3] - '0');
+    number =
+        (name[0] - '0') * 1000 + (name[1] - '0') * 100 + (name[2] - '0') * 10 + (name[3] - '0');
     rc = admin_migrate(a, number, name, arena_cstr(&c->options.arena, sql), reason);
     if (rc < 0)
         return ctl_refuse("%s: %s", name, reason);

@@ -270,10 +270,13 @@ static int cases_list(struct ctl *c, int argc, char **argv)
 
 const struct command order_commands[] = {
     {"orders", "show", "ORDER", "one order as it is", orders_show},
-    {"orders", "list", "[--merchant MCHID] [--state STATE] [--limit N]", "newest first", orders_list},
-    {"orders", "query", "ORDER", "ask the channel now instead of at the timer's time", orders_query},
+    {"orders", "list", "[--merchant MCHID] [--state STATE] [--limit N]", "newest first",
+     orders_list},
+    {"orders", "query", "ORDER", "ask the channel now instead of at the timer's time",
+     orders_query},
     {"trace", NULL, "ORDER", "the whole story: steps, calls, timer, callbacks, cases", trace},
-    {"callbacks", "list", "[--state waiting|done|given_up|skipped]", "newest first", callbacks_list},
+    {"callbacks", "list", "[--state waiting|done|given_up|skipped]", "newest first",
+     callbacks_list},
     {"callbacks", "show", "ID", "one callback with its tries", callbacks_show},
     {"callbacks", "resend", "ID", "send it once more, now", callbacks_resend},
     {"cases", "list", "", "what a person has to look at", cases_list},

@@ -1,6 +1,6 @@
 /*
- * Merchants, apps, keys and channel accounts. Secrets are read from files only (a process list shows
- * arguments) and sealed under the master key before they reach the database.
+ * Merchants, apps, keys and channel accounts. Secrets are read from files only (a process list
+ * shows arguments) and sealed under the master key before they reach the database.
  */
 #include "ctl.h"
 

@@ -1,7 +1,7 @@
 /*
- * accounts - the channel accounts of the database, opened (unsealed, keys parsed) and kept in memory,
- * read again every 5 s. An account in use stays valid until the end of the loop turn in which it was
- * found: look it up for each use, never keep the pointer.
+ * accounts - the channel accounts of the database, opened (unsealed, keys parsed) and kept in
+ * memory, read again every 5 s. An account in use stays valid until the end of the loop turn in
+ * which it was found: look it up for each use, never keep the pointer.
  */
 #ifndef PAYD_ACCOUNTS_H
 #define PAYD_ACCOUNTS_H

@@ -1,6 +1,6 @@
 /*
- * api - the merchant API behind the edge: dispatch, read, close, certificates. The edge verified who
- * asks; the Pay-* headers are its word (docs/interfaces.md).
+ * api - the merchant API behind the edge: dispatch, read, close, certificates. The edge verified
+ * who asks; the Pay-* headers are its word (docs/interfaces.md).
  */
 #ifndef PAYD_API_H
 #define PAYD_API_H

@@ -5,7 +5,8 @@
 #include "core/json.h"
 #include "flow.h"
 
-/* The egress's own time-outs (pay_channel timeout) end a call much earlier; this is the backstop. */
+/* The egress's own time-outs (pay_channel timeout) end a call much earlier; this is the backstop.
+ */
 #define CALL_TIMEOUT_US (36 * USEC_PER_SEC)
 #define ANSWER_MAX      (64u << 10)
 #define PAY_HEADERS     4
@@ -73,8 +74,8 @@ static struct payment_event decoded_event(struct flow *f, const struct http_answ
     const struct channel *c = channel_find(f->w->channels, f->payment.channel);
     const struct channel_account *acc =
         accounts_get(f->w->accounts, f->payment.channel, f->payment.account);
-    struct slice body = answer->body.n <= ANSWER_MAX ? arena_copy(&f->arena, answer->body)
-                                                     : SLICE_NULL;
+    struct slice body =
+        answer->body.n <= ANSWER_MAX ? arena_copy(&f->arena, answer->body) : SLICE_NULL;
     struct channel_order order;
     struct channel_result r;
     struct payment_event e;
@@ -101,8 +102,7 @@ static struct slice refusal_code(struct flow *f, const struct http_answer *answe
     struct json_error err;
     struct slice code = SLICE_NULL;
 
-    if (answer->body.n <= ANSWER_MAX &&
-        json_parse(&f->arena, answer->body, NULL, &doc, &err) == 0)
+    if (answer->body.n <= ANSWER_MAX && json_parse(&f->arena, answer->body, NULL, &doc, &err) == 0)
         code = arena_copy(&f->arena, json_str(doc, "code"));
     return code.n ? code : arena_printf(&f->arena, "HTTP %d", answer->status);
 }

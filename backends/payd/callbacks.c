@@ -7,11 +7,11 @@
 
 #include <stdlib.h>
 
-#define CLAIM_ARENA   (4u << 20)
-#define CALL_ARENA    (64u << 10)
-#define LEASE_SLACK   (5 * USEC_PER_SEC)
-#define NONCE_LEN     32
-#define HEADERS_MAX   12
+#define CLAIM_ARENA (4u << 20)
+#define CALL_ARENA  (64u << 10)
+#define LEASE_SLACK (5 * USEC_PER_SEC)
+#define NONCE_LEN   32
+#define HEADERS_MAX 12
 
 struct callbacks {
     struct worker *w;
@@ -154,8 +154,10 @@ static size_t add_signature(struct call *x, const char *prefix, const struct sig
     const struct {
         const char *name;
         struct slice value;
-    } members[] = {
-        {"Timestamp", s->timestamp}, {"Nonce", s->nonce}, {"Serial", s->serial}, {"Signature", s->value}};
+    } members[] = {{"Timestamp", s->timestamp},
+                   {"Nonce", s->nonce},
+                   {"Serial", s->serial},
+                   {"Signature", s->value}};
     size_t n = sizeof(members) / sizeof(members[0]);
 
     for (size_t i = 0; i < n; i++)
@@ -182,15 +184,14 @@ static void post(struct call *x)
     n += add_signature(x, scheme_header_prefix(SCHEME_PAY_HMAC), &s, headers + n);
     if (x->app_key.alg != KEY_HMAC_SHA256)
         n += add_signature(x, scheme_header_prefix(SCHEME_WECHATPAY2_RSA), &s, headers + n);
-    http_out_post(x->c->out, x->row.url, headers, n, x->row.body,
-                  w->options->callbacks.timeout_us, on_answer, x);
+    http_out_post(x->c->out, x->row.url, headers, n, x->row.body, w->options->callbacks.timeout_us,
+                  on_answer, x);
 }
 
 static int open_app_key(struct call *x, const struct store_key *k)
 {
     struct worker *w = x->c->w;
-    struct slice context =
-        arena_printf(&x->arena, "app_key:%.*s", SLICE_FMT(k->serial));
+    struct slice context = arena_printf(&x->arena, "app_key:%.*s", SLICE_FMT(k->serial));
     struct buf plain;
     int rc;
 

@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-#define POLL_US       (100 * USEC_PER_MSEC)
-#define ARENA_CAP     (64u << 10)
+#define POLL_US   (100 * USEC_PER_MSEC)
+#define ARENA_CAP (64u << 10)
 
 struct waiter {
     struct http_req *req;
@@ -18,14 +18,15 @@ struct waiter {
 /* Lives until its flow has ended and everyone is answered. */
 struct creation {
     struct worker *w;
-    struct flow *flow;        /* NULL once done */
+    struct flow *flow; /* NULL once done */
     struct waiter *waiters;
     struct loop_timer *timer; /* the deadline, or the next look at another process's creation */
     int64_t deadline_us;
-    struct arena arena;       /* of digest, mchid, out_trade_no */
-    struct arena row;         /* the order of the database, when the number was taken */
+    /* what a look-up needs when the number is taken; in the first waiter's arena, all waiters are
+     * answered together */
     struct slice digest, mchid, out_trade_no;
     uint32_t slot;
+    struct arena row; /* the order found */
 };
 
 static void on_timer(void *arg);
@@ -38,8 +39,8 @@ static struct slice content_digest(struct arena *a, const struct json *doc, stru
 {
     /* mchid and appid may be left out of a body; they are the key's anyway */
     static const char *const paths[] = {
-        "method",      "out_trade_no", "amount.currency", "description", "notify_url", "time_expire",
-        "scene",       "product",      "store_id",        "attach",      "channel"};
+        "method", "out_trade_no", "amount.currency", "description", "notify_url", "time_expire",
+        "scene",  "product",      "store_id",        "attach",      "channel"};
     const struct json *total = json_get(doc, "amount.total");
     struct buf b;
     uint8_t *digest = arena_alloc(a, SHA256_LEN);
@@ -84,8 +85,8 @@ static void fill(struct flow *f, const struct http_req *req, const struct json *
     p->product = text_of(a, doc, "product");
     p->store_id = text_of(a, doc, "store_id");
     json_int64(json_get(doc, "amount.total"), &p->amount);
-    p->currency = json_get(doc, "amount.currency") ? text_of(a, doc, "amount.currency")
-                                                   : SLICE("CNY");
+    p->currency =
+        json_get(doc, "amount.currency") ? text_of(a, doc, "amount.currency") : SLICE("CNY");
     p->description = text_of(a, doc, "description");
     p->attach = text_of(a, doc, "attach");
     p->notify_url = text_of(a, doc, "notify_url");
@@ -127,9 +128,7 @@ static void answer_all(struct creation *c, void (*answer)(struct waiter *w, cons
 static void with_payment(struct waiter *w, const void *arg)
 {
     const struct payment *p = arg;
-    int status = w->replayed                        ? 200
-                 : p->state == PAYMENT_PROCESSING ? 202
-                                                  : 201;
+    int status = w->replayed ? 200 : p->state == PAYMENT_PROCESSING ? 202 : 201;
 
     reply_payment(w->req, status, p, w->replayed);
 }
@@ -151,7 +150,6 @@ static void creation_free(void *arg)
     struct creation *c = arg;
 
     loop_timer_free(c->timer);
-    arena_release(&c->arena);
     arena_release(&c->row);
     free(c);
 }
@@ -241,6 +239,9 @@ static void on_flow(void *arg, struct flow *f)
         answer_all(c, with_payment, &f->payment);
         break;
     case FLOW_EXISTS:
+        if (!c->waiters) /* all were answered at the deadline */
+            break;
+        loop_timer_clear(c->timer); /* one look-up at a time; the next one is on_found's to set */
         look_up(c);
         return;
     case FLOW_BUSY:
@@ -272,7 +273,6 @@ static struct creation *creation_new(struct worker *w, struct http_req *req, uin
 
     if (!c)
         return NULL;
-    arena_init(&c->arena, ARENA_CAP);
     arena_init(&c->row, ARENA_CAP);
     c->w = w;
     c->slot = slot;
@@ -371,8 +371,8 @@ void create_payment(struct worker *w, struct http_req *req, const struct json *d
         reply_problem(req, PROBLEM_INTERNAL, "no slot", NULL);
         return;
     }
-    creating = flows_creating(w->flows, http_req_header(req, "Pay-Mchid"),
-                              json_str(doc, "out_trade_no"));
+    creating =
+        flows_creating(w->flows, http_req_header(req, "Pay-Mchid"), json_str(doc, "out_trade_no"));
     if (creating) {
         join_or_conflict(creating, req,
                          content_digest(&req->arena, doc, http_req_header(req, "Pay-App")));
@@ -388,9 +388,9 @@ void create_payment(struct worker *w, struct http_req *req, const struct json *d
     }
     fill(f, req, doc, (uint32_t)slot);
     c->flow = f;
-    c->digest = arena_copy(&c->arena, f->payment.digest);
-    c->mchid = arena_copy(&c->arena, f->payment.mchid);
-    c->out_trade_no = arena_copy(&c->arena, f->payment.out_trade_no);
+    c->digest = arena_copy(&req->arena, f->payment.digest);
+    c->mchid = http_req_header(req, "Pay-Mchid");
+    c->out_trade_no = json_str(doc, "out_trade_no");
     problem = check_new(w, req, doc, f);
     if (problem.code != PROBLEM_NONE) {
         refuse_unless_known(w, req, f, problem);

@@ -1,9 +1,9 @@
 /*
  * create - POST /v1/payments: one order per (merchant, out_trade_no), whoever asks and how often.
  *
- * The first request of a number starts a creation; equal ones that arrive while it is in flight join
- * it and get the same order (`Idempotency-Replayed`); unequal ones get 409. What the database already
- * has is answered as it now is. Everyone is answered within answer_within.
+ * The first request of a number starts a creation; equal ones that arrive while it is in flight
+ * join it and get the same order (`Idempotency-Replayed`); unequal ones get 409. What the database
+ * already has is answered as it now is. Everyone is answered within answer_within.
  */
 #ifndef PAYD_CREATE_H
 #define PAYD_CREATE_H

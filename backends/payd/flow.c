@@ -6,10 +6,10 @@
 
 #include <stdlib.h>
 
-#define BUCKETS       8192
-#define ARENA_CAP     (512u << 10)
-#define CONFLICTS_MAX 16
-#define RETRIES_MAX   8
+#define BUCKETS        8192
+#define ARENA_CAP      (512u << 10)
+#define CONFLICTS_MAX  16
+#define RETRIES_MAX    8
 #define RETRY_FIRST_US (100 * USEC_PER_MSEC)
 
 /* ---- registry ---- */
@@ -152,16 +152,16 @@ static void set_policy(struct flow *f)
     const struct channel *c = channel_find(f->w->channels, f->payment.channel);
     const struct channel_facts *facts = c ? channel_facts(c) : NULL;
 
-    f->policy = (struct payment_policy){
-        .send_window = o->send_window_us,
-        .query_first = facts ? facts->first_query_us : 120 * USEC_PER_SEC,
-        .query_interval = o->query_interval_us,
-        .query_max = o->query_max_us,
-        .soon = o->query_soon_us,
-        .resend_interval = o->resend_interval_us,
-        .settle = facts ? facts->settle_us : 30 * USEC_PER_SEC,
-        .not_sent_limit = (uint32_t)o->not_sent_limit,
-        .prepare_resend = facts && facts->prepare_resend};
+    f->policy =
+        (struct payment_policy){.send_window = o->send_window_us,
+                                .query_first = facts ? facts->first_query_us : 120 * USEC_PER_SEC,
+                                .query_interval = o->query_interval_us,
+                                .query_max = o->query_max_us,
+                                .soon = o->query_soon_us,
+                                .resend_interval = o->resend_interval_us,
+                                .settle = facts ? facts->settle_us : 30 * USEC_PER_SEC,
+                                .not_sent_limit = (uint32_t)o->not_sent_limit,
+                                .prepare_resend = facts && facts->prepare_resend};
     f->job.adapter_version = facts ? facts->version : 0;
 }
 

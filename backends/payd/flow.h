@@ -37,7 +37,8 @@ struct flow {
     enum flow_end end;
     enum problem_code problem;
     enum payment_input input; /* of the latest decision */
-    /* a notification is only about the order if it came from the account that carries it; empty = any */
+    /* a notification is only about the order if it came from the account that carries it; empty =
+     * any */
     struct slice only_channel, only_account;
     uint32_t only_seq;
     /* private */

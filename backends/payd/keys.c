@@ -12,7 +12,7 @@
 #define LOOKUP_ARENA  (64u << 10)
 #define CHANGES_ARENA (8u << 20)
 /* A change is announced when it is first seen; the window covers transactions that commit late. */
-#define OVERLAP_US    (10 * USEC_PER_SEC)
+#define OVERLAP_US (10 * USEC_PER_SEC)
 
 struct keys {
     struct worker *w;
@@ -140,7 +140,8 @@ static void on_line(void *arg, struct line_peer *peer, struct slice line)
     struct lookup *l;
 
     if (!slice_is(word, "KEY") || !serial_valid(serial)) {
-        log_event(LOG_WARN, "internal_line", LOG_S("line", slice_n(line.p, line.n > 80 ? 80 : line.n)));
+        log_event(LOG_WARN, "internal_line",
+                  LOG_S("line", slice_n(line.p, line.n > 80 ? 80 : line.n)));
         return;
     }
     l = k->lookups < LOOKUPS_MAX ? calloc(1, sizeof(*l)) : NULL;
@@ -165,7 +166,8 @@ static void on_gone(void *arg, struct line_peer *peer)
 /* ---- change feed ---- */
 
 /* TICK follows only a successful look: without it the edge stops trusting what it knows. A serial
- * is announced again as long as its change lies in the overlap; forgetting twice costs a look-up. */
+ * is announced again as long as its change lies in the overlap; forgetting twice costs a look-up.
+ */
 static void on_changes(void *arg, enum store_result r, const struct slice *serials, size_t n,
                        pay_time_t newest)
 {
@@ -205,7 +207,8 @@ static void on_second(void *arg)
 struct keys *keys_new(struct worker *w, const char *unix_path, char *err, size_t n)
 {
     struct keys *k = calloc(1, sizeof(*k));
-    struct line_in_conf lc = {.unix_path = unix_path, .on_line = on_line, .on_gone = on_gone, .arg = k};
+    struct line_in_conf lc = {
+        .unix_path = unix_path, .on_line = on_line, .on_gone = on_gone, .arg = k};
 
     if (!k)
         return NULL;

@@ -138,7 +138,8 @@ static int open_sockets(struct daemon *d)
     return d->api ? 0 : -1;
 }
 
-/* Serving starts only when everything needed is there, so a socket that exists is one that works. */
+/* Serving starts only when everything needed is there, so a socket that exists is one that works.
+ */
 static void on_ready(void *arg)
 {
     struct daemon *d = arg;

@@ -45,12 +45,11 @@ void reply_payment(struct http_req *req, int status, const struct payment *p, bo
         return;
     }
     if (replayed)
-        headers[n++] =
-            (struct http_header){SLICE("Idempotency-Replayed"), SLICE("true")};
+        headers[n++] = (struct http_header){SLICE("Idempotency-Replayed"), SLICE("true")};
     if (status == 201) {
         id_format(id, 'P', p->id);
-        headers[n++] = (struct http_header){
-            SLICE("Location"), arena_printf(&req->arena, "/v1/payments/%s", id)};
+        headers[n++] = (struct http_header){SLICE("Location"),
+                                            arena_printf(&req->arena, "/v1/payments/%s", id)};
     }
     http_req_reply(req, status, headers, n, body);
 }

@@ -13,7 +13,6 @@ struct timers {
     bool stopped;
 };
 
-
 static void on_flow(void *arg, struct flow *f)
 {
     struct timers *t = arg;
@@ -59,8 +58,8 @@ static void on_poll(void *arg)
     if (t->asking || t->active >= o->active || !worker_clock_steady(t->w))
         return;
     t->asking = true;
-    store_payments_due(t->w->store, p->slot_from, p->slot_to, worker_now(t->w),
-                       (unsigned)o->batch, on_due, t);
+    store_payments_due(t->w->store, p->slot_from, p->slot_to, worker_now(t->w), (unsigned)o->batch,
+                       on_due, t);
 }
 
 struct timers *timers_new(struct worker *w)

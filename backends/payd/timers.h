@@ -1,6 +1,6 @@
 /*
- * timers - the timer role: due orders of this process's slots, one flow each. What the timer sends is
- * the domain's word; moving the due time in the same commit as the attempt is what keeps two
+ * timers - the timer role: due orders of this process's slots, one flow each. What the timer sends
+ * is the domain's word; moving the due time in the same commit as the attempt is what keeps two
  * processes from polling one order twice.
  */
 #ifndef PAYD_TIMERS_H

@@ -1,5 +1,6 @@
 /*
- * view - how a payment reads for a merchant: the API's answer and the callback's body (docs/api.md).
+ * view - how a payment reads for a merchant: the API's answer and the callback's body
+ * (docs/api.md).
  */
 #ifndef PAYD_VIEW_H
 #define PAYD_VIEW_H

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define LEASE_US       (120 * USEC_PER_SEC)
-#define RENEW_EVERY_S  20
-#define CLOCK_JUMP_US  (2 * USEC_PER_SEC)
+#define LEASE_US        (120 * USEC_PER_SEC)
+#define RENEW_EVERY_S   20
+#define CLOCK_JUMP_US   (2 * USEC_PER_SEC)
 #define START_LOOK_US   (20 * USEC_PER_MSEC)
 #define CLOCK_STEADY_US (30 * USEC_PER_SEC)
 
@@ -20,8 +20,8 @@ pay_time_t worker_now(const struct worker *w)
 
 bool worker_clock_steady(const struct worker *w)
 {
-    return w->clock_known && (w->clock_jumped_us == 0 ||
-                              loop_now_us(w->loop) - w->clock_jumped_us > CLOCK_STEADY_US);
+    return w->clock_known &&
+           (w->clock_jumped_us == 0 || loop_now_us(w->loop) - w->clock_jumped_us > CLOCK_STEADY_US);
 }
 
 int worker_id(struct worker *w, uint32_t slot, int64_t *id)

@@ -1,9 +1,10 @@
 /*
  * worker - one payd process: everything its roles share. Made once by main, freed once.
  *
- * A process serves nothing before worker_start's conditions hold: database reached, a process number
- * leased (ids), PostgreSQL's clock measured, channel accounts read. `now` is that clock, as measured
- * each second; a jump of more than 2 s stops timers (and alerts) until it stands still again.
+ * A process serves nothing before worker_start's conditions hold: database reached, a process
+ * number leased (ids), PostgreSQL's clock measured, channel accounts read. `now` is that clock, as
+ * measured each second; a jump of more than 2 s stops timers (and alerts) until it stands still
+ * again.
  */
 #ifndef PAYD_WORKER_H
 #define PAYD_WORKER_H

@@ -18,119 +18,182 @@ struct admin_rows {
 #define TIME(column) "to_char(" column ", 'YYYY-MM-DD HH24:MI:SS.MS') AS "
 /* Numbers of core/terms.h as words. */
 #define WORDS(name, num, text) " WHEN " #num " THEN '" text "'"
-#define STATE(column)  "CASE " column PAYMENT_STATE_TABLE(WORDS) " END"
-#define CLASS(column)  "CASE " column ANSWER_CLASS_TABLE(WORDS) " END"
-#define KIND(column)   "CASE " column CALL_KIND_TABLE(WORDS) " END"
-#define METHOD(column) "CASE " column PAYMENT_METHOD_TABLE(WORDS) " END"
-#define SENT(column)   "(ARRAY['unknown','no','maybe','answered'])[" column " + 1]"
-#define CALLBACK(column) "(ARRAY['waiting','done','given_up','skipped'])[" column "]"
+#define STATE(column)          "CASE " column PAYMENT_STATE_TABLE(WORDS) " END"
+#define CLASS(column)          "CASE " column ANSWER_CLASS_TABLE(WORDS) " END"
+#define KIND(column)           "CASE " column CALL_KIND_TABLE(WORDS) " END"
+#define METHOD(column)         "CASE " column PAYMENT_METHOD_TABLE(WORDS) " END"
+#define SENT(column)           "(ARRAY['unknown','no','maybe','answered'])[" column " + 1]"
+#define CALLBACK(column)       "(ARRAY['waiting','done','given_up','skipped'])[" column "]"
 
 static const struct {
     int params;
     const char *sql;
 } statements[ADMIN_STATEMENTS] = {
-    [ADMIN_MERCHANT_ADD] = {4, "INSERT INTO pay.merchant (mchid, name, base_slot, span)"
-                               " VALUES ($1, $2, $3::smallint, $4::smallint)"
-                               " ON CONFLICT (mchid) DO NOTHING RETURNING mchid, name, base_slot, span"},
-    [ADMIN_MERCHANT_STATE] = {2, "UPDATE pay.merchant SET enabled = ($2 = 'on') WHERE mchid = $1"
-                                 " RETURNING mchid, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
-    [ADMIN_MERCHANT_LIST] = {0, "SELECT mchid, name, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state,"
-                                " base_slot, span, " TIME("created_at") "created_at"
-                                " FROM pay.merchant ORDER BY mchid"},
+    [ADMIN_MERCHANT_ADD] =
+        {4, "INSERT INTO pay.merchant (mchid, name, base_slot, span)"
+            " VALUES ($1, $2, $3::smallint, $4::smallint)"
+            " ON CONFLICT (mchid) DO NOTHING RETURNING mchid, name, base_slot, span"},
+    [ADMIN_MERCHANT_STATE] =
+        {2, "UPDATE pay.merchant SET enabled = ($2 = 'on') WHERE mchid = $1"
+            " RETURNING mchid, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
+    [ADMIN_MERCHANT_LIST] =
+        {0, "SELECT mchid, name, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state,"
+            " base_slot, span, " TIME("created_at") "created_at"
+                                                    " FROM pay.merchant ORDER BY mchid"},
     [ADMIN_APP_ADD] = {3, "INSERT INTO pay.app (app_id, mchid, name)"
                           " SELECT $1, mchid, $3 FROM pay.merchant WHERE mchid = $2"
                           " ON CONFLICT (app_id) DO NOTHING RETURNING app_id, mchid, name"},
-    [ADMIN_APP_STATE] = {2, "UPDATE pay.app SET enabled = ($2 = 'on') WHERE app_id = $1"
-                            " RETURNING app_id, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
-    [ADMIN_APP_LIST] = {1, "SELECT app_id, mchid, name, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"
-                           " FROM pay.app WHERE $1::text IS NULL OR mchid = $1 ORDER BY mchid, app_id"},
-    [ADMIN_KEY_ADD] = {5, "INSERT INTO pay.app_key (serial, app_id, alg, material_sealed, valid_to)"
-                          " SELECT $1, app_id, $3, decode($4, 'hex'), now() + $5::int * interval '1 day'"
-                          " FROM pay.app WHERE app_id = $2"
-                          " ON CONFLICT (serial) DO NOTHING RETURNING serial, app_id, alg,"
-                          " " TIME("valid_to") "valid_to"},
-    [ADMIN_KEY_STATE] = {2, "UPDATE pay.app_key SET enabled = ($2 = 'on') WHERE serial = $1"
-                            " RETURNING serial, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
+    [ADMIN_APP_STATE] = {2,
+                         "UPDATE pay.app SET enabled = ($2 = 'on') WHERE app_id = $1"
+                         " RETURNING app_id, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
+    [ADMIN_APP_LIST] =
+        {1, "SELECT app_id, mchid, name, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"
+            " FROM pay.app WHERE $1::text IS NULL OR mchid = $1 ORDER BY mchid, app_id"},
+    [ADMIN_KEY_ADD] =
+        {5, "INSERT INTO pay.app_key (serial, app_id, alg, material_sealed, valid_to)"
+            " SELECT $1, app_id, $3, decode($4, 'hex'), now() + $5::int * interval '1 day'"
+            " FROM pay.app WHERE app_id = $2"
+            " ON CONFLICT (serial) DO NOTHING RETURNING serial, app_id, alg,"
+            " " TIME("valid_to") "valid_to"},
+    [ADMIN_KEY_STATE] = {2,
+                         "UPDATE pay.app_key SET enabled = ($2 = 'on') WHERE serial = $1"
+                         " RETURNING serial, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
     [ADMIN_KEY_LIST] = {1, "SELECT k.serial, k.app_id, a.mchid, k.alg,"
                            " CASE WHEN k.enabled THEN 'on' ELSE 'off' END AS state,"
-                           " " TIME("k.valid_from") "valid_from, " TIME("k.valid_to") "valid_to"
-                           " FROM pay.app_key k JOIN pay.app a USING (app_id)"
-                           " WHERE $1::text IS NULL OR k.app_id = $1 ORDER BY a.mchid, k.app_id, k.serial"},
-    [ADMIN_ACCOUNT_PUT] = {5, "INSERT INTO pay.channel_account (channel, account, mchid, config, secrets_sealed)"
-                              " VALUES ($1, $2, $3, $4::jsonb, decode($5, 'hex'))"
-                              " ON CONFLICT (channel, account) DO UPDATE SET mchid = excluded.mchid,"
-                              " config = excluded.config, secrets_sealed = excluded.secrets_sealed"
-                              " RETURNING channel, account, mchid"},
+                           " " TIME("k.valid_from") "valid_from, " TIME(
+                               "k.valid_to") "valid_to"
+                                             " FROM pay.app_key k JOIN pay.app a USING (app_id)"
+                                             " WHERE $1::text IS NULL OR k.app_id = $1 ORDER BY "
+                                             "a.mchid, k.app_id, k.serial"},
+    [ADMIN_ACCOUNT_PUT] =
+        {5, "INSERT INTO pay.channel_account (channel, account, mchid, config, secrets_sealed)"
+            " VALUES ($1, $2, $3, $4::jsonb, decode($5, 'hex'))"
+            " ON CONFLICT (channel, account) DO UPDATE SET mchid = excluded.mchid,"
+            " config = excluded.config, secrets_sealed = excluded.secrets_sealed"
+            " RETURNING channel, account, mchid"},
     [ADMIN_ACCOUNT_STATE] = {3, "UPDATE pay.channel_account SET enabled = ($3 = 'on')"
                                 " WHERE channel = $1 AND account = $2 RETURNING channel, account,"
                                 " CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
-    [ADMIN_ACCOUNT_LIST] = {0, "SELECT channel, account, mchid, CASE WHEN enabled THEN 'on' ELSE 'off' END"
-                               " AS state, " TIME("changed_at") "changed_at FROM pay.channel_account"
-                               " ORDER BY channel, account"},
+    [ADMIN_ACCOUNT_LIST] =
+        {0, "SELECT channel, account, mchid, CASE WHEN enabled THEN 'on' ELSE 'off' END"
+            " AS state, " TIME("changed_at") "changed_at FROM pay.channel_account"
+                                             " ORDER BY channel, account"},
     [ADMIN_MERCHANT_SLOTS] = {1, "SELECT base_slot, span FROM pay.merchant WHERE mchid = $1"},
     [ADMIN_PAYMENT_FIND] = {3, "SELECT id FROM pay.payment"
                                " WHERE slot = $1::smallint AND mchid = $2 AND out_trade_no = $3"},
-    [ADMIN_PAYMENT_SHOW] = {2, "SELECT id, mchid, app_id, out_trade_no, " STATE("state") " AS state, version,"
-                               " " METHOD("method") " AS method, amount, currency, channel, account,"
-                               " route, channel_trade_no, code_url, fail_code, description, notify_url,"
-                               " attempts, trace_id, " TIME("created_at") "created_at,"
-                               " " TIME("time_expire") "time_expire, " TIME("succeeded_at") "succeeded_at,"
-                               " " TIME("final_at") "final_at"
-                               " FROM pay.payment WHERE slot = $1::smallint AND id = $2::bigint"},
-    [ADMIN_PAYMENT_LIST] = {3, "SELECT id, mchid, out_trade_no, " STATE("state") " AS state, amount, currency,"
-                               " channel, " TIME("created_at") "created_at FROM pay.payment"
-                               " WHERE ($1::text IS NULL OR mchid = $1)"
-                               " AND ($2::text IS NULL OR state = $2::smallint)"
-                               " ORDER BY created_at DESC LIMIT $3::int"},
-    [ADMIN_PAYMENT_HISTORY] = {2, "SELECT " TIME("at") "at, version, input, " STATE("from_state") " AS from_state,"
-                                  " " STATE("to_state") " AS to_state, NULLIF(attempt_n, 0) AS attempt,"
-                                  " code, event_id, (event_id >> 14) & 255 AS process"
-                                  " FROM pay.payment_history"
-                                  " WHERE slot = $1::smallint AND payment_id = $2::bigint ORDER BY version"},
-    [ADMIN_PAYMENT_ATTEMPTS] = {2, "SELECT n, " KIND("kind") " AS kind, command_seq, attempt_id, channel,"
-                                   " " TIME("committed_at") "committed_at,"
-                                   " " TIME("send_before") "send_before, " TIME("answered_at") "answered_at,"
-                                   " (extract(epoch FROM answered_at - committed_at) * 1000)::int AS ms,"
-                                   " " SENT("sent") " AS sent, " CLASS("class") " AS class,"
-                                   " NULLIF(http_status, 0) AS http, code, message"
-                                   " FROM pay.payment_attempt"
-                                   " WHERE slot = $1::smallint AND payment_id = $2::bigint ORDER BY n"},
-    [ADMIN_PAYMENT_TIMER] = {2, "SELECT " TIME("due_at") "due_at, " KIND("kind") " AS kind, tries"
-                                " FROM pay.payment_timer"
-                                " WHERE slot = $1::smallint AND payment_id = $2::bigint"},
+    [ADMIN_PAYMENT_SHOW] =
+        {2,
+         "SELECT id, mchid, app_id, out_trade_no, " STATE(
+             "state") " AS state, version,"
+                      " " METHOD(
+                          "method") " AS method, amount, currency, channel, account,"
+                                    " route, channel_trade_no, code_url, fail_code, description, "
+                                    "notify_url,"
+                                    " attempts, trace_id, " TIME(
+                                        "created_at") "created_at,"
+                                                      " " TIME("time_expire") "time_expire, " TIME(
+                                                          "succeeded_at") "succeeded_at,"
+                                                                          " " TIME(
+                                                                              "final_at") "final_at"
+                                                                                          " FROM "
+                                                                                          "pay."
+                                                                                          "payment "
+                                                                                          "WHERE "
+                                                                                          "slot = "
+                                                                                          "$1::"
+                                                                                          "smallint"
+                                                                                          " AND id "
+                                                                                          "= "
+                                                                                          "$2::"
+                                                                                          "bigint"},
+    [ADMIN_PAYMENT_LIST] =
+        {3, "SELECT id, mchid, out_trade_no, " STATE(
+                "state") " AS state, amount, currency,"
+                         " channel, " TIME(
+                             "created_at") "created_at FROM pay.payment"
+                                           " WHERE ($1::text IS NULL OR mchid = $1)"
+                                           " AND ($2::text IS NULL OR state = $2::smallint)"
+                                           " ORDER BY created_at DESC LIMIT $3::int"},
+    [ADMIN_PAYMENT_HISTORY] =
+        {2, "SELECT " TIME("at") "at, version, input, " STATE(
+                "from_state") " AS from_state,"
+                              " " STATE(
+                                  "to_state") " AS to_state, NULLIF(attempt_n, 0) AS attempt,"
+                                              " code, event_id, (event_id >> 14) & 255 AS process"
+                                              " FROM pay.payment_history"
+                                              " WHERE slot = $1::smallint AND payment_id = "
+                                              "$2::bigint ORDER BY version"},
+    [ADMIN_PAYMENT_ATTEMPTS] =
+        {2,
+         "SELECT n, " KIND(
+             "kind") " AS kind, command_seq, attempt_id, channel,"
+                     " " TIME(
+                         "committed_at") "committed_at,"
+                                         " " TIME("send_before") "send_before, " TIME(
+                                             "answered_at") "answered_at,"
+                                                            " (extract(epoch FROM answered_at - "
+                                                            "committed_at) * 1000)::int AS ms,"
+                                                            " " SENT("sent") " AS sent, " CLASS(
+                                                                "class") " AS class,"
+                                                                         " NULLIF(http_status, 0) "
+                                                                         "AS http, code, message"
+                                                                         " FROM pay.payment_attempt"
+                                                                         " WHERE slot = "
+                                                                         "$1::smallint AND "
+                                                                         "payment_id = $2::bigint "
+                                                                         "ORDER BY n"},
+    [ADMIN_PAYMENT_TIMER] = {2,
+                             "SELECT " TIME("due_at") "due_at, " KIND(
+                                 "kind") " AS kind, tries"
+                                         " FROM pay.payment_timer"
+                                         " WHERE slot = $1::smallint AND payment_id = $2::bigint"},
     [ADMIN_PAYMENT_QUERY] = {2, "UPDATE pay.payment_timer SET due_at = clock_timestamp()"
                                 " WHERE slot = $1::smallint AND payment_id = $2::bigint"
                                 " RETURNING payment_id AS id, " TIME("due_at") "due_at"},
     [ADMIN_PAYMENT_CASES] = {2, "SELECT id, kind, detail, code, amount, channel_trade_no,"
                                 " CASE state WHEN 1 THEN 'open' ELSE 'closed' END AS state,"
                                 " " TIME("opened_at") "opened_at FROM pay.payment_case"
-                                " WHERE slot = $1::smallint AND payment_id = $2::bigint ORDER BY opened_at"},
-    [ADMIN_PAYMENT_CALLBACKS] = {2, "SELECT id, " CALLBACK("state") " AS state, tries,"
-                                    " NULLIF(last_status, 0) AS last_status, url,"
-                                    " " TIME("created_at") "created_at, " TIME("done_at") "done_at,"
-                                    " CASE state WHEN 1 THEN to_char(next_at, 'YYYY-MM-DD HH24:MI:SS.MS') END"
-                                    " AS next_at FROM pay.callback"
-                                    " WHERE slot = $1::smallint AND payment_id = $2::bigint ORDER BY created_at"},
-    [ADMIN_CALLBACK_LIST] = {2, "SELECT id, payment_id, mchid, " CALLBACK("state") " AS state, tries,"
-                                " NULLIF(last_status, 0) AS last_status, url,"
-                                " " TIME("next_at") "next_at FROM pay.callback"
-                                " WHERE $1::text IS NULL OR state = $1::smallint"
-                                " ORDER BY created_at DESC LIMIT $2::int"},
-    [ADMIN_CALLBACK_SHOW] = {2, "SELECT id, payment_id, mchid, app_id, " CALLBACK("state") " AS state, tries,"
-                                " NULLIF(last_status, 0) AS last_status, url, body,"
-                                " " TIME("created_at") "created_at, " TIME("done_at") "done_at"
-                                " FROM pay.callback WHERE slot = $1::smallint AND id = $2::bigint"},
-    [ADMIN_CALLBACK_TRIES] = {2, "SELECT n AS try, " TIME("at") "at, NULLIF(http_status, 0) AS http, error,"
-                                 " took_us / 1000 AS ms, " CALLBACK("state") " AS state"
-                                 " FROM pay.callback_attempt"
-                                 " WHERE slot = $1::smallint AND callback_id = $2::bigint ORDER BY n"},
+                                                      " WHERE slot = $1::smallint AND payment_id = "
+                                                      "$2::bigint ORDER BY opened_at"},
+    [ADMIN_PAYMENT_CALLBACKS] =
+        {2,
+         "SELECT id, " CALLBACK("state") " AS state, tries,"
+                                         " NULLIF(last_status, 0) AS last_status, url,"
+                                         " " TIME("created_at") "created_at, " TIME(
+                                             "done_at") "done_at,"
+                                                        " CASE state WHEN 1 THEN to_char(next_at, "
+                                                        "'YYYY-MM-DD HH24:MI:SS.MS') END"
+                                                        " AS next_at FROM pay.callback"
+                                                        " WHERE slot = $1::smallint AND payment_id "
+                                                        "= $2::bigint ORDER BY created_at"},
+    [ADMIN_CALLBACK_LIST] =
+        {2, "SELECT id, payment_id, mchid, " CALLBACK(
+                "state") " AS state, tries,"
+                         " NULLIF(last_status, 0) AS last_status, url,"
+                         " " TIME("next_at") "next_at FROM pay.callback"
+                                             " WHERE $1::text IS NULL OR state = $1::smallint"
+                                             " ORDER BY created_at DESC LIMIT $2::int"},
+    [ADMIN_CALLBACK_SHOW] = {2, "SELECT id, payment_id, mchid, app_id, " CALLBACK(
+                                    "state") " AS state, tries,"
+                                             " NULLIF(last_status, 0) AS last_status, url, body,"
+                                             " " TIME("created_at") "created_at, " TIME(
+                                                 "done_at") "done_at"
+                                                            " FROM pay.callback WHERE slot = "
+                                                            "$1::smallint AND id = $2::bigint"},
+    [ADMIN_CALLBACK_TRIES] = {2, "SELECT n AS try, " TIME(
+                                     "at") "at, NULLIF(http_status, 0) AS http, error,"
+                                           " took_us / 1000 AS ms, " CALLBACK(
+                                               "state") " AS state"
+                                                        " FROM pay.callback_attempt"
+                                                        " WHERE slot = $1::smallint AND "
+                                                        "callback_id = $2::bigint ORDER BY n"},
     [ADMIN_CALLBACK_RESEND] = {2, "UPDATE pay.callback SET state = 1, next_at = clock_timestamp()"
                                   " WHERE slot = $1::smallint AND id = $2::bigint AND state <> 4"
                                   " RETURNING id, payment_id, url"},
     [ADMIN_CASE_LIST] = {1, "SELECT id, payment_id, kind, detail, code, amount,"
                             " CASE state WHEN 1 THEN 'open' ELSE 'closed' END AS state,"
                             " " TIME("opened_at") "opened_at FROM pay.payment_case"
-                            " ORDER BY state, opened_at DESC LIMIT $1::int"},
+                                                  " ORDER BY state, opened_at DESC LIMIT $1::int"},
 };
 
 static void say(char *err, const char *message)
@@ -174,8 +237,8 @@ void admin_close(struct admin *a)
 int admin_run(struct admin *a, enum admin_statement s, const char *const *params,
               struct admin_rows **rows, char *err)
 {
-    PGresult *r = PQexecParams(a->conn, statements[s].sql, statements[s].params, NULL, params, NULL,
-                               NULL, 0);
+    PGresult *r =
+        PQexecParams(a->conn, statements[s].sql, statements[s].params, NULL, params, NULL, NULL, 0);
     struct admin_rows *out;
 
     if (PQresultStatus(r) != PGRES_TUPLES_OK || !(out = calloc(1, sizeof(*out)))) {
@@ -239,10 +302,11 @@ static int exec(struct admin *a, const char *sql, char *err)
 static int applied(struct admin *a, const char *number)
 {
     const char *params[] = {number};
-    PGresult *r = PQexecParams(a->conn,
-                               "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                               " WHERE n.nspname = 'pay' AND c.relname = 'schema_version'",
-                               0, NULL, NULL, NULL, NULL, 0);
+    PGresult *r =
+        PQexecParams(a->conn,
+                     "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                     " WHERE n.nspname = 'pay' AND c.relname = 'schema_version'",
+                     0, NULL, NULL, NULL, NULL, 0);
     int found = PQntuples(r);
 
     PQclear(r);
@@ -258,9 +322,9 @@ static int applied(struct admin *a, const char *number)
 static int record(struct admin *a, const char *number, const char *name, char *err)
 {
     const char *params[] = {number, name};
-    PGresult *r = PQexecParams(a->conn,
-                               "INSERT INTO pay.schema_version (version, name) VALUES ($1::int, $2)", 2,
-                               NULL, params, NULL, NULL, 0);
+    PGresult *r =
+        PQexecParams(a->conn, "INSERT INTO pay.schema_version (version, name) VALUES ($1::int, $2)",
+                     2, NULL, params, NULL, NULL, 0);
     int rc = PQresultStatus(r) == PGRES_COMMAND_OK ? 0 : -1;
 
     if (rc != 0)

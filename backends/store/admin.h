@@ -39,11 +39,11 @@ enum admin_statement {
     ADMIN_PAYMENT_QUERY,    /* slot, id: the timer is due now */
     ADMIN_PAYMENT_CASES,    /* slot, id */
     ADMIN_PAYMENT_CALLBACKS, /* slot, id */
-    ADMIN_CALLBACK_LIST,    /* state or NULL, limit */
-    ADMIN_CALLBACK_SHOW,    /* slot, id */
-    ADMIN_CALLBACK_TRIES,   /* slot, id */
-    ADMIN_CALLBACK_RESEND,  /* slot, id */
-    ADMIN_CASE_LIST,        /* limit */
+    ADMIN_CALLBACK_LIST,     /* state or NULL, limit */
+    ADMIN_CALLBACK_SHOW,     /* slot, id */
+    ADMIN_CALLBACK_TRIES,    /* slot, id */
+    ADMIN_CALLBACK_RESEND,   /* slot, id */
+    ADMIN_CASE_LIST,         /* limit */
     ADMIN_STATEMENTS
 };
 
