@@ -153,6 +153,9 @@ class Stack:
         for name in names:
             if name == "paybank":
                 (self.folder / "paybank.ready").unlink(missing_ok=True)
+            if name == "nginx":
+                # nginx does not remove what a killed one left, and cannot bind over it
+                (self.sockets / "egress.sock").unlink(missing_ok=True)
             self.log_start[name] = size(self.log / f"{name}.log")
             self.processes[name].start()
         self.registry.write(list(self.processes.values()))
@@ -178,11 +181,12 @@ class Stack:
 
     def _nginx_ready(self) -> bool:
         """Serves, and every worker hears of changed keys."""
-        if not answers(self.ingress_port):
+        try:
+            metrics = call("GET", f"http://127.0.0.1:{self.status_port}/metrics")[1]
+        except OSError:
             return False
-        metrics = call("GET", f"http://127.0.0.1:{self.status_port}/metrics")[1]
         alive = re.findall(r"^pay_edge_feed_alive.* (\d)$", metrics, re.M)
-        return alive != [] and set(alive) == {"1"}
+        return alive != [] and set(alive) == {"1"} and answers(self.ingress_port)
 
     def _payd_ready(self, name: str) -> bool:
         """It says so: has the database, a process number, the accounts, and its sockets."""
@@ -227,7 +231,7 @@ class Stack:
 
     def problems(self, *allowed: str) -> list[str]:
         """Log lines that must not be there, except those that contain one of `allowed`."""
-        signs = ("[alert]", "[emerg]", "Sanitizer", "runtime error:", '"level":"alert"', "PANIC:", "assertion")
+        signs = ("[alert]", "[emerg]", "Sanitizer", "runtime error:", '"lvl":"alert"', "PANIC:", "assertion")
         lines = [f"{log.name}: {line}" for log in sorted((self.folder / "log").iterdir())
                  for line in read(log).splitlines() if any(s in line for s in signs)]
         return [line for line in lines if not any(a in line for a in allowed)]

@@ -170,7 +170,7 @@ def shown_ids(stack, market):
 
 def settled(stack, market):
     """Everything paid at the bank has reached us."""
-    paid = {o["out_trade_no"][:-2] for o in bank_books(stack) if o["state"] == "PAID"}
+    paid = {o["out_trade_no"][:-2] for o in bank_books(stack) if o["state"] == "SUCCESS"}
     ours, shown = our_books(stack), shown_ids(stack, market)
     return all(ours[no][2] == "succeeded" for no, ident in shown.items() if ident in paid and no in ours)
 

@@ -29,7 +29,7 @@ def pay_and_finish(stack, no, what):
     payment = stack.client("hmac").find(no).json
     is_(pay(stack, payment["code_url"])[0], 200, f"{what}: the payer pays")
     becomes(stack, no, "succeeded", f"{what}: succeeded")
-    is_([(b["state"], b["charges"], b["amount"]) for b in bank_orders(stack, payment["id"])], [("PAID", 1, 321)],
+    is_([(b["state"], b["charges"], b["amount"]) for b in bank_orders(stack, payment["id"])], [("SUCCESS", 1, 321)],
         f"{what}: one order in the bank's books, charged once")
 
 
@@ -134,7 +134,8 @@ def forged(stack):
 
 
 def main():
-    with flow_stack() as stack:
+    # alerts are what these faults must raise
+    with flow_stack('"ev":"case"', '"ev":"notification_refused"', '"ev":"notification_not_taken"') as stack:
         prepare_faults(stack)
         paid_while_unknown(stack)
         query_faults(stack)

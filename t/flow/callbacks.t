@@ -27,6 +27,10 @@ def state(stack, no):
     return found[0] if found else None
 
 
+def no_id(stack, no):
+    return stack.sql(f"select id from pay.payment where out_trade_no = '{no}'")[0][0]
+
+
 def attempts(stack, no):
     return rows(stack, no, "callback_attempt", "t.n, t.http_status, t.error", "t.n")
 
@@ -69,8 +73,8 @@ def resend(stack):
     eventually(lambda: state(stack, no) == [GIVEN_UP, str(len(SCHEDULE) + 1)], "given up at the end of the schedule")
     stack.merchant("POST", "/answer", {"times": 0})
     listed = stack.payctl("callbacks", "list", "--state", "given_up")
-    ident = next((word for line in listed.splitlines() for word in line.split() if word.startswith("E2")), None)
-    ok(ident, "payctl callbacks list shows it") or print(f"# {listed}")
+    ok(no_id(stack, no) in listed, "payctl callbacks list shows it", listed)
+    ident = listed.splitlines()[1].split()[0]
     shown = stack.payctl("callbacks", "show", ident)
     ok("503" in shown, "payctl callbacks show tells each try")
     stack.payctl("callbacks", "resend", ident)
@@ -101,7 +105,7 @@ def private_addresses(stack):
 def main():
     # the last wait is the longest: a slow machine must not mistake it for giving up
     schedule = " ".join(f"{int(s * 1000)}ms" for s in SCHEDULE)
-    with flow_stack(payd={"callbacks > schedule": schedule}) as stack:
+    with flow_stack('"ev":"callback"', payd={"callbacks > schedule": schedule}) as stack:
         signatures(stack)
         retries(stack)
         slow_merchant(stack)

@@ -47,7 +47,7 @@ def one_payment(stack, scheme, channel, total):
     is_(client.find(no).json, payment, f"{what} found by out_trade_no")
 
     books = bank_orders(stack, payment["id"])
-    is_([(b["amount"], b["state"], b["prepares"], b["charges"]) for b in books], [(total, "WAITING", 1, 0)],
+    is_([(b["amount"], b["state"], b["prepares"], b["charges"]) for b in books], [(total, "NOTPAY", 1, 0)],
         f"{what} the bank has one order, prepared once")
 
     status, paid = pay(stack, payment["code_url"])
@@ -68,7 +68,7 @@ def one_payment(stack, scheme, channel, total):
     is_(stack.sql(f"select count(*) from pay.payment_timer t join pay.payment p on p.id = t.payment_id "
                   f"where p.out_trade_no = '{no}'"), [["0"]], f"{what} and no timer is left")
     books = bank_orders(stack, payment["id"])
-    is_([(b["state"], b["charges"], b["notified"]) for b in books], [("PAID", 1, True)],
+    is_([(b["state"], b["charges"], b["notified"]) for b in books], [("SUCCESS", 1, True)],
         f"{what} the bank charged once and knows that we know")
     return no
 
