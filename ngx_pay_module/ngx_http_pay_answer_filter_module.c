@@ -133,6 +133,30 @@ ngx_http_pay_answer_is_nginx(ngx_http_request_t *r)
 }
 
 
+/*
+ * A worker whose answer has no status line is taken for HTTP/0.9 by the proxy
+ * module, which then sends the client no header either.
+ */
+
+static ngx_uint_t
+ngx_http_pay_answer_version(ngx_http_request_t *r)
+{
+    if (r->http_version != NGX_HTTP_VERSION_9) {
+        return 0;
+    }
+
+    r->http_version = NGX_HTTP_VERSION_11;
+
+#if (NGX_HTTP_V2)
+    if (r->stream) {
+        r->http_version = NGX_HTTP_VERSION_20;
+    }
+#endif
+
+    return 1;
+}
+
+
 static ngx_int_t
 ngx_http_pay_answer_replace(ngx_http_pay_answer_t *a, enum problem_code code,
     ngx_uint_t status)
@@ -197,6 +221,12 @@ ngx_http_pay_answer_header_filter(ngx_http_request_t *r)
         }
     }
 
+    if (a->to_sign && ngx_http_pay_answer_version(r)
+        && ngx_http_pay_answer_replace(a, PROBLEM_RESULT_UNKNOWN, 0) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     ngx_http_set_ctx(r, a, ngx_http_pay_answer_filter_module);
 
     if (r->header_only) {
@@ -221,20 +251,23 @@ ngx_http_pay_answer_room(ngx_http_pay_answer_t *a, size_t n)
 
     used = a->body ? (size_t) (a->body->last - a->body->pos) : 0;
 
-    if (n <= a->size - used) {
-        return NGX_OK;
-    }
-
     if (used + n > NGX_HTTP_PAY_ANSWER_CAP) {
         return NGX_DECLINED;
+    }
+
+    if (used + n <= a->size) {
+        return NGX_OK;
     }
 
     expected = a->request->headers_out.content_length_n;
 
     size = ngx_max(used + n, a->size * 2);
+
     if (expected > (off_t) size && expected <= NGX_HTTP_PAY_ANSWER_CAP) {
         size = expected;
     }
+
+    size = ngx_min(size, NGX_HTTP_PAY_ANSWER_CAP);
 
     b = ngx_create_temp_buf(a->request->pool, size);
     if (b == NULL) {
