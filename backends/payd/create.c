@@ -6,7 +6,8 @@
 
 #include <stdlib.h>
 
-#define POLL_US   (100 * USEC_PER_MSEC)
+#define POLL_US      (100 * USEC_PER_MSEC)
+#define IN_FLIGHT_US (10 * USEC_PER_SEC) /* how long after its send_before a prepare may be answered */
 #define ARENA_CAP (64u << 10)
 
 struct waiter {
@@ -211,8 +212,8 @@ static void on_found(void *arg, enum store_result r, const struct payment *p)
     for (w = c->waiters; w; w = w->next)
         w->replayed = true;
     /* being made by another process just now: wait for its result as the joiners here do */
-    elsewhere = p->state == PAYMENT_PROCESSING && p->version == 1 &&
-                worker_now(c->w) < p->created_at + c->w->options->answer_within_us;
+    elsewhere = p->state == PAYMENT_PROCESSING && !p->code_url.n &&
+                worker_now(c->w) < p->prepare_before + IN_FLIGHT_US;
     if (elsewhere && loop_now_us(c->w->loop) + POLL_US < c->deadline_us) {
         loop_timer_set(c->timer, POLL_US);
         return;
