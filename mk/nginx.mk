@@ -32,7 +32,8 @@ $(NGINX_CACHE)/configure:
 
 NGINX_STATIC := --with-debug --with-threads --with-http_ssl_module --with-http_v2_module \
                 --with-http_realip_module --with-http_stub_status_module --with-http_auth_request_module
-SAN_FLAGS    := -fsanitize=address,undefined -fno-omit-frame-pointer
+# nginx itself reads integers at odd addresses and copies nothing from NULL
+SAN_FLAGS    := -fsanitize=address,undefined -fno-sanitize=alignment,nonnull-attribute -fno-omit-frame-pointer
 
 # configure keeps its own objs/, so each static build has its own copy of the tree's results
 build-san/nginx.stamp: $(EDGE_SOURCES) $(NGINX_CACHE)/configure
