@@ -45,6 +45,8 @@ static int check_code_class(struct compiler *cp, const struct conf_node *at, enu
     if (cls == CLASS_SUCCESS || cls == CLASS_ACCEPTED)
         return conf_fail(cp->err, at, "class %s belongs into a trade block",
                          answer_class_name(cls));
+    if (status >= 300 && status <= 399)
+        return conf_fail(cp->err, at, "an answer of HTTP %d is always unknown", status);
     if (status >= 500 && cls != CLASS_UNKNOWN)
         return conf_fail(cp->err, at, "with HTTP %d anything may have happened: expected unknown",
                          status);

@@ -154,6 +154,40 @@ static void test_second_key(void **state)
     fx.bank_key = first;
 }
 
+/* Without its optional second key an account has one chance, and no crash. */
+static void test_single_key(void **state)
+{
+    struct channel_account *a =
+        new_account(fx.bank, PAIRS("mch_id", BANK_MCH), PAIRS("key", BANK_KEY_2));
+    struct slice body = SLICE(REPLY);
+    struct signed_headers h = bank_sign(body);
+    struct channel_order order = an_order();
+    struct channel_result r;
+
+    (void)state;
+    channel_decode(fx.bank, a, CALL_PREPARE, &order, 200, h.h, h.n, body, NOW, &fx.arena, &r);
+    assert_class(r, CLASS_UNKNOWN, "signed with another key");
+    channel_account_free(a);
+}
+
+/* A signature over an empty nonce is right as a signature, and not in the header's form. */
+static void test_empty_nonce(void **state)
+{
+    struct slice parts[] = {SLICE("1788235200\n\n"), SLICE(REPLY)};
+    uint8_t mac[SHA256_LEN];
+    struct buf hex;
+
+    (void)state;
+    assert_int_equal(hmac_sign(fx.bank_key, parts, COUNT(parts), mac), 0);
+    buf_init(&hex, 128);
+    hex_encode(&hex, slice_n(mac, sizeof(mac)), false);
+    assert_class(
+        reply(arena_printf(&fx.arena, "t=1788235200,n=,s=%.*s", SLICE_FMT(buf_slice(&hex))).p,
+              REPLY, NOW),
+        CLASS_UNKNOWN, "empty nonce");
+    buf_release(&hex);
+}
+
 #define ERROR(code) "{\"code\":\"" code "\",\"message\":\"m\"}"
 #define ORDER(status)                                                                              \
     "{\"code\":\"OK\",\"status\":\"" status "\",\"order_no\":\"" ORDER_NO                          \
@@ -319,6 +353,8 @@ int main(void)
         cmocka_unit_test(test_worked_answer),
         cmocka_unit_test(test_spoilt_signature),
         cmocka_unit_test(test_second_key),
+        cmocka_unit_test(test_single_key),
+        cmocka_unit_test(test_empty_nonce),
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_paid),
         cmocka_unit_test(test_worked_notification),

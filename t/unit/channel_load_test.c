@@ -150,6 +150,8 @@ static const struct mistake bank_mistakes[] = {
      "expected an HTTP status of 200..599, not \"40x\""},
     {"map      BAD_REQUEST        failed        400;", "map BAD_REQUEST failed 500;", 0,
      "with HTTP 500 anything may have happened: expected unknown"},
+    {"map      BAD_REQUEST        failed        400;", "map BAD_REQUEST failed 302;", 0,
+     "an answer of HTTP 302 is always unknown"},
     {"map      BAD_REQUEST        failed        400;", "map ORDER_PAID failed 400;", 4,
      "\"ORDER_PAID\" is repeated, first on line "},
     {"map      BAD_REQUEST        failed        400;", "status 503 failed;", 0,
@@ -574,24 +576,40 @@ static void test_account_extra(void **state)
                                      SLICE("{\"key\":\"" BANK_KEY "\",\"y\":null}")));
 }
 
-/* An account belongs to one channel; using it with another is refused, not misread. */
+/* An account belongs to one channel; with another it is refused, even if its keys would fit. */
 static void test_foreign_account(void **state)
 {
+    static const char two[] =
+        "pay_channel one { adapter bank_json; methods native; notify_base https://p.example/n; }\n"
+        "pay_channel two { adapter bank_json; methods native; notify_base https://p.example/n; }\n";
+    struct slice answer = SLICE("{\"code\":\"OK\",\"qr\":\"bank://pay?o=7Q2M\"}");
+    struct slice event = SLICE("{\"event\":\"OTHER\"}");
+    struct signed_headers ha = bank_sign(answer), he = bank_sign(event);
+    const char *path = write_file(&folder, "two.conf", slice_of(two));
     struct channel_order order = an_order();
     struct channel_request request;
+    struct channel_account *a;
     struct channel_result r;
+    struct channel_set *set;
+    struct conf_error err;
     const char *why;
 
     (void)state;
-    assert_int_equal(channel_encode(fx.bank, fx.wechat_account, CALL_QUERY, &order, NOW,
-                                    SLICE(NONCE), &fx.arena, &request, &why),
-                     -1);
-    channel_decode(fx.bank, fx.wechat_account, CALL_QUERY, &order, 200, NULL, 0, SLICE("{}"), NOW,
-                   &fx.arena, &r);
-    assert_class(r, CLASS_UNKNOWN, "foreign account");
-    assert_int_equal(channel_notification(fx.bank, fx.wechat_account, NULL, 0, SLICE("{}"), NOW,
-                                          &fx.arena, &r, &why),
-                     -1);
+    assert_int_equal(channel_set_load(path, "lua-free-conf/adapters", &set, &err), 0);
+    a = new_account(channel_at(set, 0), PAIRS("mch_id", BANK_MCH), PAIRS("key", BANK_KEY));
+    for (size_t i = 0; i < 2; i++) {
+        const struct channel *c = channel_at(set, i);
+
+        assert_int_equal(
+            channel_encode(c, a, CALL_QUERY, &order, NOW, SLICE(NONCE), &fx.arena, &request, &why),
+            i == 0 ? 0 : -1);
+        channel_decode(c, a, CALL_PREPARE, &order, 200, ha.h, ha.n, answer, NOW, &fx.arena, &r);
+        assert_class(r, i == 0 ? CLASS_ACCEPTED : CLASS_UNKNOWN, "foreign account");
+        assert_int_equal(channel_notification(c, a, he.h, he.n, event, NOW, &fx.arena, &r, &why),
+                         i == 0 ? 0 : -1);
+    }
+    channel_account_free(a);
+    channel_set_free(set);
 }
 
 int main(void)

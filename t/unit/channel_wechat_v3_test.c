@@ -372,6 +372,26 @@ static void test_signature_type(void **state)
                  "type");
     *header_value(&h, "Wechatpay-Signature-Type") = SLICE("WECHATPAY2-SM2-WITH-SM3");
     not_believed(CALL_PREPARE, 200, h, body, REPLY_NOW, "other type");
+    *header_value(&h, "Wechatpay-Signature-Type") = SLICE("WECHATPAY2-SHA256-RSA2048X");
+    not_believed(CALL_PREPARE, 200, h, body, REPLY_NOW, "type with a tail");
+}
+
+/* Some of the headers are not none: such an error is not believed as an unsigned one would be. */
+static void test_half_signed_error(void **state)
+{
+    struct slice body = SLICE("{\"code\":\"FREQUENCY_LIMITED\"}");
+    struct signed_headers h = wechat_sign(body);
+
+    (void)state;
+    assert_class(decode_at(fx.wechat, CALL_QUERY, 429, &h, body, NOW), CLASS_TOO_FREQUENT, "whole");
+    rename_header(&h, "Wechatpay-Signature", "X-Other");
+    not_believed(CALL_QUERY, 429, h, body, NOW, "half");
+}
+
+static void test_signed_204_with_body(void **state)
+{
+    (void)state;
+    assert_class(decode_signed(fx.wechat, CALL_CLOSE, 204, "{}"), CLASS_UNKNOWN, "204 with body");
 }
 
 /* ------------------------------------------------------------------ answers: trade */
@@ -476,6 +496,24 @@ static void test_query_not_whole(void **state)
     assert_class(decode_signed(fx.wechat, CALL_QUERY, 200,
                                changed("\"success_time\":\"2026-09-01T12:00:00+08:00\",", "")),
                  CLASS_SUCCESS, "no success_time");
+}
+
+/* Also where nothing is concluded from the amount. */
+static void test_query_unpaid_not_whole(void **state)
+{
+    const char *unpaid = changed("\"SUCCESS\"", "\"NOTPAY\"");
+    struct channel_result r = decode_signed(fx.wechat, CALL_QUERY, 200, unpaid);
+    const char *at = strstr(unpaid, "\"total\":888") + 8;
+
+    (void)state;
+    assert_class(r, CLASS_ACCEPTED, "unpaid");
+    r = decode_signed(fx.wechat, CALL_QUERY, 200,
+                      arena_printf(&fx.arena, "%.*s-888%s", (int)(at - unpaid), unpaid, at + 3).p);
+    assert_class(r, CLASS_UNKNOWN, "negative amount");
+    assert_slice(r.code, "parse");
+    r = decode_signed(fx.wechat, CALL_QUERY, 200, changed("\"SUCCESS\"", "\"NOT\\nPAY\""));
+    assert_class(r, CLASS_UNKNOWN, "control character in a state");
+    assert_slice(r.code, "parse");
 }
 
 static void test_prepare_not_whole(void **state)
@@ -734,9 +772,12 @@ int main(void)
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_rotation),
         cmocka_unit_test(test_signature_type),
+        cmocka_unit_test(test_half_signed_error),
+        cmocka_unit_test(test_signed_204_with_body),
         cmocka_unit_test(test_query_paid),
         cmocka_unit_test(test_query_mismatch),
         cmocka_unit_test(test_query_not_whole),
+        cmocka_unit_test(test_query_unpaid_not_whole),
         cmocka_unit_test(test_prepare_not_whole),
         cmocka_unit_test(test_notification_vector),
         cmocka_unit_test(test_notification_spoilt),
