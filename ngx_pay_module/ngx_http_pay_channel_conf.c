@@ -29,6 +29,10 @@ struct ngx_http_pay_directive_s {
 };
 
 
+static ngx_int_t ngx_http_pay_channel_check_name(ngx_conf_t *cf,
+    ngx_http_pay_channel_main_conf_t *cmcf, ngx_str_t *name);
+static char *ngx_http_pay_channel_add_zone(ngx_conf_t *cf,
+    ngx_http_pay_channel_main_conf_t *cmcf);
 static char *ngx_http_pay_channel_directive(ngx_conf_t *cf,
     ngx_command_t *dummy, void *conf);
 static char *ngx_http_pay_channel_finish(ngx_conf_t *cf,
@@ -82,43 +86,14 @@ ngx_http_pay_channel_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_pay_channel_main_conf_t  *cmcf = conf;
 
     char                     *rv;
-    u_char                    c;
-    ngx_str_t                *value, zone;
-    ngx_uint_t                i;
+    ngx_str_t                *value;
     ngx_conf_t                save;
     ngx_http_pay_block_t      block;
     ngx_http_pay_channel_t   *ch, **place;
 
     value = cf->args->elts;
 
-    if (value[1].len == 0 || value[1].len > NGX_HTTP_PAY_NAME_MAX) {
-        return ngx_http_pay_channel_invalid(cf, &value[1]);
-    }
-
-    for (i = 0; i < value[1].len; i++) {
-        c = value[1].data[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')
-              || c == '_' || c == '-'))
-        {
-            return ngx_http_pay_channel_invalid(cf, &value[1]);
-        }
-    }
-
-    place = ngx_http_pay_channel_place(cmcf, &value[1]);
-
-    if (*place) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate pay_channel \"%V\", first in %s:%ui",
-                           &value[1], (*place)->file, (*place)->line);
-        return NGX_CONF_ERROR;
-    }
-
-    if (cmcf->channels.nelts == NGX_HTTP_PAY_CHANNELS_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "too many pay_channel blocks at \"%V\", "
-                           "at most %d are possible",
-                           &value[1], NGX_HTTP_PAY_CHANNELS_MAX);
+    if (ngx_http_pay_channel_check_name(cf, cmcf, &value[1]) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -157,7 +132,7 @@ ngx_http_pay_channel_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    *place = ch;
+    *ngx_http_pay_channel_place(cmcf, &ch->name) = ch;
 
     place = ngx_array_push(&cmcf->channels);
     if (place == NULL) {
@@ -166,15 +141,76 @@ ngx_http_pay_channel_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     *place = ch;
 
+    return ngx_http_pay_channel_add_zone(cf, cmcf);
+}
+
+
+static ngx_int_t
+ngx_http_pay_channel_check_name(ngx_conf_t *cf,
+    ngx_http_pay_channel_main_conf_t *cmcf, ngx_str_t *name)
+{
+    u_char                   c;
+    ngx_uint_t               i;
+    ngx_http_pay_channel_t  *ch;
+
+    if (name->len == 0 || name->len > NGX_HTTP_PAY_NAME_MAX) {
+        goto invalid;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        c = name->data[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')
+              || c == '_' || c == '-'))
+        {
+            goto invalid;
+        }
+    }
+
+    ch = ngx_http_pay_channel_find(cmcf, name);
+
+    if (ch) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate pay_channel \"%V\", first in %s:%ui",
+                           name, ch->file, ch->line);
+        return NGX_ERROR;
+    }
+
+    if (cmcf->channels.nelts == NGX_HTTP_PAY_CHANNELS_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "too many pay_channel blocks at \"%V\", "
+                           "at most %d are possible",
+                           name, NGX_HTTP_PAY_CHANNELS_MAX);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+
+invalid:
+
+    (void) ngx_http_pay_channel_invalid(cf, name);
+
+    return NGX_ERROR;
+}
+
+
+static char *
+ngx_http_pay_channel_add_zone(ngx_conf_t *cf,
+    ngx_http_pay_channel_main_conf_t *cmcf)
+{
+    size_t     size;
+    ngx_str_t  name;
+
     if (cmcf->zone) {
         return NGX_CONF_OK;
     }
 
-    ngx_str_set(&zone, "pay_channel");
+    ngx_str_set(&name, "pay_channel");
 
-    cmcf->zone = ngx_shared_memory_add(cf, &zone,
-                                       ngx_align(sizeof(*cmcf->sh), ngx_pagesize)
-                                       + 16 * ngx_pagesize,
+    size = ngx_align(sizeof(ngx_http_pay_channel_sh_t), ngx_pagesize)
+           + 32 * ngx_pagesize;
+
+    cmcf->zone = ngx_shared_memory_add(cf, &name, size,
                                        &ngx_http_pay_channel_module);
     if (cmcf->zone == NULL) {
         return NGX_CONF_ERROR;
