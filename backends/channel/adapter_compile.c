@@ -198,6 +198,9 @@ static int compile_request_headers(struct compiler *cp, const struct conf_node *
             continue;
         if (ad->nheaders == ADAPTER_HEADERS_MAX)
             return conf_fail(cp->err, d, "more than %u headers", ADAPTER_HEADERS_MAX);
+        if (compile_printable(cp, d, d->args[0], '!') < 0 ||
+            compile_printable(cp, d, d->args[1], ' ') < 0)
+            return -1;
         h->name = d->args[0];
         /* no order's text in a header: it could end the line */
         if (template_compile(cp, d, d->args[1], 0, &h->value) < 0)

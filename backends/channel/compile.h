@@ -38,6 +38,9 @@ const char *compile_path(struct compiler *cp, const struct conf_node *at, struct
 /* HTTP status of min..max. */
 int compile_status(struct compiler *cp, const struct conf_node *at, struct slice word, int min,
                    int max, int *out);
+/* ASCII from `from` to '~', not empty: header names ('!'), header values (' '), targets ('!'). */
+int compile_printable(struct compiler *cp, const struct conf_node *at, struct slice word,
+                      char from);
 /* "source filter ... [optional]" in args[from..]. *type = its type when written. */
 int compile_expr(struct compiler *cp, const struct conf_node *at, uint32_t from, unsigned scope,
                  struct adapter_expr *out, enum value_type *type);

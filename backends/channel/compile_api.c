@@ -158,6 +158,8 @@ static int compile_request(struct compiler *cp, const struct conf_node *at, stru
         return conf_fail(cp->err, at, "expected GET or POST, not \"%.*s\"", SLICE_FMT(api->verb));
     if (at->args[1].n == 0 || at->args[1].p[0] != '/')
         return conf_fail(cp->err, at, "expected a path that begins with \"/\"");
+    if (compile_printable(cp, at, at->args[1], '!') < 0)
+        return -1;
     return template_compile(cp, at, at->args[1], IN_SEND, &api->target);
 }
 

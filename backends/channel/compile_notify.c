@@ -54,6 +54,8 @@ static int compile_decrypt(struct compiler *cp, const struct conf_node *at,
 static int compile_ack(struct compiler *cp, const struct conf_node *at, int min, int max,
                        struct adapter_ack *out)
 {
+    if (compile_printable(cp, at, at->args[1], ' ') < 0)
+        return -1;
     out->content_type = at->args[1];
     out->body = at->args[2];
     return compile_status(cp, at, at->args[0], min, max, &out->status);

@@ -60,6 +60,16 @@ int compile_status(struct compiler *cp, const struct conf_node *at, struct slice
     return 0;
 }
 
+int compile_printable(struct compiler *cp, const struct conf_node *at, struct slice word, char from)
+{
+    for (size_t i = 0; i < word.n; i++) {
+        if (word.p[i] < from || word.p[i] > '~')
+            return conf_fail(cp->err, at, "\"%.*s\" has a character that cannot be sent here",
+                             SLICE_FMT(word));
+    }
+    return word.n ? 0 : conf_fail(cp->err, at, "expected a text that is not empty");
+}
+
 uint32_t compile_count(const struct conf_node *block, const char *name)
 {
     uint32_t n = 0;

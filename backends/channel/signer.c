@@ -1,6 +1,7 @@
 #include "signer.h"
 
 #include "account.h"
+#include "compile.h"
 
 #define SIGNATURE_TEXT_MAX 2048u /* base64 of RSA-8192 and room */
 #define SIGNATURE_RAW_MAX  1024u
@@ -149,6 +150,9 @@ static int compile_headers(struct compiler *cp, const struct conf_node *block, b
             return conf_fail(cp->err, d, "more than %u headers", SIGNER_HEADERS_MAX);
         if (d->nargs == 3 && !slice_is(d->args[2], "optional"))
             return conf_fail(cp->err, d, "expected optional, not \"%.*s\"", SLICE_FMT(d->args[2]));
+        if (compile_printable(cp, d, d->args[0], '!') < 0 ||
+            compile_printable(cp, d, d->args[1], ' ') < 0)
+            return -1;
         h->name = adapter_cstr(cp, d->args[0]);
         h->optional = d->nargs == 3;
         if (!h->name)
