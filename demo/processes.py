@@ -17,7 +17,11 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class NotReady(Exception):
-    pass
+    """Something did not start or did not happen in time."""
+
+
+class InUse(Exception):
+    """Another process runs a stack in this folder."""
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> object:
@@ -131,7 +135,7 @@ class Registry:
         """Ends what a crashed run left behind. Raises when the run has not crashed."""
         left = self.alive()
         if left.get("owner", os.getpid()) != os.getpid():
-            raise RuntimeError(f"{self.path.parent} is in use by process {left['owner']}; stop that first")
+            raise InUse(f"{self.path.parent} is in use by process {left['owner']}; stop that first")
         left.pop("owner", None)
         for pid in left.values():
             signal_group(pid, signal.SIGTERM)

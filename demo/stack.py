@@ -106,7 +106,8 @@ class Stack:
         for name in servers:
             if name in self.processes:
                 self.processes[name].stop()
-        self.registry.path.unlink(missing_ok=True)
+        for file in (self.registry.path, self.folder / "demo.env"):
+            file.unlink(missing_ok=True)
         if self.short:
             shutil.rmtree(self.short, ignore_errors=True)
             self.short = None
@@ -287,7 +288,7 @@ class Stack:
 
     def _finish(self, conf: Conf, name: str, options: Overrides) -> None:
         for path, value in options.items():
-            conf.set(path, value)
+            conf.set(path, value and value.replace("{sockets}", str(self.sockets)))
         conf.write(self.conf / name)
 
     def _configure_payd(self) -> None:

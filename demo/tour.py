@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from client import Answer, Client  # noqa: E402
-from processes import NotReady, wait_until  # noqa: E402
+from processes import InUse, NotReady, wait_until  # noqa: E402
 from stack import ROOT, Stack  # noqa: E402
 
 COLOURS = sys.stdout.isatty()
@@ -138,6 +138,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nStopped.")
         return 0
+    except InUse as e:
+        print(f"\n{e}", file=sys.stderr)
+        return 1
     except NotReady as e:
         print(f"\n{e}\nMore in run/log/.", file=sys.stderr)
         return 1
