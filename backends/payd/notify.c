@@ -61,6 +61,12 @@ static void take(struct worker *w, struct notice *n, struct slice channel, struc
     struct flow *f;
     int64_t id;
 
+    if (r->cls == CLASS_UNKNOWN && !r->request_no.n) { /* genuine news, but not of a payment */
+        log_event(LOG_NOTICE, "notification_without_result", LOG_S("channel", channel),
+                  LOG_S("account", account), LOG_S("code", r->code));
+        acknowledge(n, true);
+        return;
+    }
     if (request_no_parse(r->request_no, &id, &n->command_seq) != 0) {
         refuse(n, channel, account, "not an order number of ours");
         return;
