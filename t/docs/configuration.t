@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""docs/configuration.md against the code, in both directions: directives of nginx, pay_channel, payd.conf and paybank.conf with syntax,
-default and context, parameters, options and commands of the programs."""
+"""docs/configuration.md against the code, in both directions: directives of nginx, pay_channel, payd.conf and
+paybank.conf with syntax, default and context, parameters, options and commands of the programs."""
 import re
 import sys
 from pathlib import Path
@@ -65,7 +65,8 @@ def nginx():
         says = stated(name)
         contexts = ", ".join(word for flag, word in CONTEXTS if flag in flags)
         is_(says.get("Context"), contexts, f"{name}: context")
-        ok(says.get("Syntax", "").startswith(name + " ") and says.get("Default"), f"{name}: syntax and default are there", says)
+        ok(says.get("Syntax", "").startswith(name + " ") and says.get("Default"),
+           f"{name}: syntax and default are there", says)
         ok("NGX_CONF_FLAG" not in flags or "on | off" in says["Syntax"], f"{name}: a switch is on | off")
         ok("NGX_CONF_BLOCK" not in flags or says["Syntax"].endswith("}"), f"{name}: a block has braces")
     count = re.search(r"ATTEMPTS_DEFAULT +(\d+)", source("ngx_pay_module/ngx_http_pay_attempts.h"))[1]
@@ -82,7 +83,8 @@ def in_code() -> set[tuple[str, str]]:
     parts = re.split(r"\nngx_http_pay_redis_addr", guard)
     found = {("pay_guard", p) for p in re.findall(r"guard_param\(\w+, \"(\w+)\"", parts[0])}
     found |= {("pay_redis", p) for p in re.findall(r"guard_param\([^,]+, \"(\w+)\"", parts[1])}
-    found |= {("pay_keys", p) for p in re.findall(r"arg->data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_sign_module.c"))}
+    found |= {("pay_keys", p) for p in
+              re.findall(r"arg->data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_sign_module.c"))}
     found |= {("pay_platform_key", p) for p in
               re.findall(r"\.data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_answer_filter_module.c"))}
     return found
@@ -102,7 +104,8 @@ def parameters():
 
 
 def variables():
-    names = re.findall(r"(?:pay_var|ngx_string)\(\"(pay_\w+)\"(?:, ngx_http_pay_\w+_variable|\), NULL)", sources("ngx_pay_module/*.c"))
+    names = re.findall(r"(?:pay_var|ngx_string)\(\"(pay_\w+)\"(?:, ngx_http_pay_\w+_variable|\), NULL)",
+                       sources("ngx_pay_module/*.c"))
     is_([n for n in names if f"${n}" not in TEXT], [], "the variables are mentioned")
     is_([v for v in re.findall(r"\$(pay_\w+)", TEXT) if v not in names], [], "and no others")
 
@@ -112,8 +115,9 @@ def variables():
 def channels():
     text = source("ngx_pay_module/ngx_http_pay_channel_conf.c")
     block = text.partition("ngx_http_pay_channel_directives[] = {")[2].partition("ngx_null_string")[0]
+    block = block.replace("NGX_HTTP_PAY_METHODS_MAX", "8")
     edge = {name: (int(low), int(high), flags) for name, low, high, flags in
-            re.findall(r"ngx_string\(\"(\w+)\"\), (\d+), (\d+|NGX_HTTP_PAY_METHODS_MAX),\s*([A-Z_|0]+)", block.replace("NGX_HTTP_PAY_METHODS_MAX", "8"))}
+            re.findall(r"ngx_string\(\"(\w+)\"\), (\d+), (\d+),\s*([A-Z_|0]+)", block)}
     payd = {row[0]: row for row in c_table(source("backends/channel/set.c"), "channel_block_table")}
     rows = {r["directive"]: r for r in table(PARTS["Channels"], "directive", "syntax", "default", "used by", "meaning")}
     is_(sorted(edge), sorted(payd), "nginx and payd accept the same directives in pay_channel")
@@ -123,10 +127,12 @@ def channels():
     for name, row in rows.items():
         is_(row["syntax"], payd[name][4], f"pay_channel {name}: syntax")
         needed = "NEED" in edge[name][2] or "CONF_NEED" in payd[name][3]
-        ok(row["default"].startswith("required") == needed or name == "notify_base", f"pay_channel {name}: required or not", row)
+        ok(row["default"].startswith("required") == needed or name == "notify_base",
+           f"pay_channel {name}: required or not", row)
         if payd[name][5] and not needed:
             is_(row["default"], payd[name][5], f"pay_channel {name}: payd's default")
-        ok("Read by nginx" not in payd[name][6] or row["used by"] in ("nginx", "nobody yet"), f"pay_channel {name}: nginx uses it")
+        ok("Read by nginx" not in payd[name][6] or row["used by"] in ("nginx", "nobody yet"),
+           f"pay_channel {name}: nginx uses it")
     for name, (file, expression, form) in CHANNEL_DEFAULTS.items():
         got = re.search(expression, source(f"ngx_pay_module/ngx_http_pay_{file}"), re.S)[1]
         is_(rows[name]["default"], form.format(got), f"pay_channel {name}: default")
@@ -145,7 +151,8 @@ def compare(what: str, part: str, known: list[list[str]]) -> None:
     for row, (name, syntax, default) in zip(rows, known):
         is_(row["syntax"], syntax, f"{what} {name}: syntax")
         said = row["default"]
-        ok(said == default if default else said in NO_DEFAULT, f"{what} {name}: default", f"{said!r}, the code has {default!r}")
+        ok(said == default if default else said in NO_DEFAULT, f"{what} {name}: default",
+           f"{said!r}, the code has {default!r}")
         ok(row["meaning"], f"{what} {name}: meaning")
 
 
@@ -213,7 +220,8 @@ def options_of(text: str) -> list[str]:
 def command_lines():
     for name in ("payd", "payctl", "paybank"):
         text = program(name, "--help")
-        documented = [o for r in table(PARTS[name], "option", "meaning") for o in re.findall(r"--?\w[\w-]*(?: [A-Z]+)?", r["option"])]
+        documented = [o for r in table(PARTS[name], "option", "meaning")
+                      for o in re.findall(r"--?\w[\w-]*(?: [A-Z]+)?", r["option"])]
         is_(sorted(documented), options_of(text), f"{name}: the options of --help")
     known = [line.strip() for line in re.findall(r"^  ([a-z]+[^\n]*)\n      \S", program("payctl", "--help"), re.M)]
     commands_told = [r["command"] for r in table(PARTS["payctl"], "command", "what it does")]

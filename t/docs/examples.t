@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The examples of docs/api.md, typed literally: every block marked `sh test` runs, in order and in one shell, in a folder whose run/ is a
-private stack, and prints what the block behind it shows (… stands for anything)."""
+"""The examples of docs/api.md, typed literally: every block marked `sh test` runs, in order and in one shell,
+in a folder whose run/ is a private stack, and prints what the block behind it shows (… stands for anything)."""
 import os
 import re
 import subprocess

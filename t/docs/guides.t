@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""README.md, docs/HACKING.md and every other document: links lead somewhere, files and make targets that are named exist, the harmless
-commands run, HACKING's Python example runs, and each decision has its three parts."""
+"""README.md, docs/HACKING.md and every other document: links lead somewhere, files and make targets that are named exist,
+the harmless commands run, HACKING's Python example runs, and each decision has its three parts."""
 import re
 import shlex
 import subprocess
@@ -59,8 +59,10 @@ def code(path: Path) -> str:
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z][\w-]*)(?= |:|$)", subprocess.run(
-        ["make", "-pnq", "--no-print-directory", "nothing-of-this-name"], cwd=ROOT, capture_output=True, text=True).stdout, re.M))
+    """What the Makefile can make, from its own data base."""
+    listed = subprocess.run(["make", "-pnq", "--no-print-directory", "nothing-of-this-name"], cwd=ROOT,
+                            capture_output=True, text=True).stdout
+    return set(re.findall(r"^([a-z][\w-]*):", listed, re.M))
 
 
 def make(path: Path, known: set[str]) -> list[str]:

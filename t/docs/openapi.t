@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""docs/openapi.yaml against the tables of core/api.c, core/problem.h and core/terms.h, and against live answers; the tables of
-docs/api.md against the same."""
+"""docs/openapi.yaml against the tables of core/api.c, core/problem.h and core/terms.h, and against live
+answers; the tables of docs/api.md against the same."""
 import json
 import re
 import sys
@@ -101,7 +101,8 @@ def codes():
     rows = table(PROSE, "code", "status", "meaning", "what to do", "may exist")
     is_({r["code"]: int(r["status"]) for r in rows}, want, "api.md lists the same")
     is_([r["code"] for r in rows], list(want), "each once")
-    is_([r["code"] for r in rows if r["may exist"] not in ("yes", "no") or not r["meaning"]], [], "and says whether the order may exist")
+    is_([r["code"] for r in rows if r["may exist"] not in ("yes", "no") or not r["meaning"]], [],
+        "and says whether the order may exist")
     unclear = [code for code, status in want.items() if status >= 500 and code not in ("OVERLOADED", "CHANNEL_BUSY")]
     is_([r["code"] for r in rows if r["code"] in unclear and r["may exist"] == "no"], [], "which it may when nobody knows")
 
