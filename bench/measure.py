@@ -20,24 +20,30 @@ RUN = Path(os.environ.get("PAY_BENCH_RUN", ROOT / "run-bench"))
 RESULTS = Path(os.environ.get("PAY_BENCH_RESULTS", ROOT / "bench/results.json"))
 
 
-def cpu_ns(pids: Iterable[int]) -> int:
-    """CPU time of all threads of these processes since they started, nanoseconds."""
+GONE = (FileNotFoundError, ProcessLookupError)
+
+
+def cpu_ns(pids: Iterable[int], may_end: bool = False) -> int:
+    """CPU time of all threads of these processes since they started, nanoseconds. may_end: what a process
+    used that just ended is counted elsewhere (by its parent)."""
     total = 0
     for pid in pids:
         try:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 total += int((task / "schedstat").read_text().split()[0])
-        except (FileNotFoundError, ProcessLookupError):
-            raise RuntimeError(f"process {pid} ended during the measurement") from None
+        except GONE:
+            if not may_end:
+                raise RuntimeError(f"process {pid} ended during the measurement") from None
     return total
 
 
 def descendants(pid: int) -> list[int]:
     """The process and all below it."""
-    found = [pid]
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found += descendants(int(child))
-    return found
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except GONE:
+        return []
+    return [pid, *(below for child in children for below in descendants(int(child)))]
 
 
 def memory_kb(pid: int, field: str = "VmRSS") -> int:
