@@ -161,7 +161,7 @@ ngx_http_pay_channel_check_name(ngx_conf_t *cf,
         c = name->data[i];
 
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')
-              || c == '_' || c == '-'))
+              || c == '_' || (c == '-' && i > 0)))
         {
             goto invalid;
         }

@@ -85,7 +85,7 @@ refused("no arguments", block(weight=""), LINES["weight"], '"weight"', "wechat")
 refused("too many arguments", block(weight="1 2"), LINES["weight"], '"weight"', "wechat")
 refused("tls_name without TLS", block(tls_name="x.example"), 1, '"tls_name"', "wechat")
 refused("a block without end", block().rstrip("}\n"), None, "unexpected end")
-for name in ("Wechat", "a.b", "x" * 33, '""', "a,b"):
+for name in ("Wechat", "-a", "a.b", "x" * 33, '""', "a,b"):
     refused(f"channel name {name}", block(name), 1, "pay_channel")
 refused("no name", block(""), 1, "pay_channel")
 refused("the same channel twice", block("a") + block("b") + block("a"), 2 * (len(GOOD) + 2) + 1, '"a"', "duplicate",
