@@ -7,9 +7,10 @@
 SET LOCAL ROLE ngx_pay_owner;
 
 ALTER TABLE pay.payment DROP CONSTRAINT IF EXISTS payment_moves;
-ALTER TABLE pay.payment ADD CONSTRAINT payment_moves
-    CHECK ((prev_state, state) IN (
-        (0, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5)));
+ALTER TABLE pay.payment ADD CONSTRAINT payment_moves CHECK (
+    prev_state = 0 AND state IN (1)
+    OR prev_state = 1 AND state IN (2, 3, 4, 5)
+    OR prev_state = 2 AND state IN (3, 4, 5));
 
 CREATE OR REPLACE FUNCTION pay.refuse_move() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -22,22 +23,21 @@ BEGIN
         OLD.id, OLD.state, NEW.state, OLD.version, NEW.version USING ERRCODE = 'PAY01';
 END $$;
 
--- Of these triggers legal rows meet the WHEN only.
+-- Legal rows meet the WHEN of these triggers only, and the CHECK.
 CREATE OR REPLACE TRIGGER payment_birth BEFORE INSERT ON pay.payment FOR EACH ROW
     WHEN (NEW.version <> 1 OR NEW.prev_state <> 0)
     EXECUTE FUNCTION pay.refuse_move();
 
--- A final order is not updated at all; any other by one version, staying or by a move of
--- the table; and what was agreed with the merchant never changes.
+-- What was agreed with the merchant never changes.
+CREATE OR REPLACE TRIGGER payment_agreed BEFORE UPDATE OF slot, id, mchid, app_id,
+    out_trade_no, digest, method, amount, currency, created_at, time_expire, command_seq, channel, account
+    ON pay.payment FOR EACH ROW EXECUTE FUNCTION pay.refuse_move();
+
+-- A final order is not updated at all; any other by one version, where it is or by a move.
 CREATE OR REPLACE TRIGGER payment_moves BEFORE UPDATE ON pay.payment FOR EACH ROW
-    WHEN (OLD.state IN (3, 4, 5)
-          OR NEW.version <> OLD.version + 1
-          OR NOT (NEW.state = OLD.state AND NEW.prev_state = OLD.prev_state
-                  OR NEW.prev_state = OLD.state AND (OLD.state, NEW.state) IN (
-                      (0, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5)))
-          OR NEW.id <> OLD.id OR NEW.slot <> OLD.slot OR NEW.amount <> OLD.amount
-          OR NEW.currency <> OLD.currency OR NEW.mchid <> OLD.mchid
-          OR NEW.out_trade_no <> OLD.out_trade_no)
+    WHEN (OLD.state IN (3, 4, 5) OR NEW.version <> OLD.version + 1
+          OR NOT (NEW.prev_state = OLD.state
+                  OR NEW.state = OLD.state AND NEW.prev_state = OLD.prev_state))
     EXECUTE FUNCTION pay.refuse_move();
 
 RESET ROLE;

@@ -16,6 +16,7 @@ struct order {
 struct mailboxes {
     struct order *buckets[BUCKETS];
     struct order *ready, *ready_last;
+    size_t nready;
     struct order *free;
     size_t jobs;
 };
@@ -42,6 +43,11 @@ void mailboxes_free(struct mailboxes *m)
 size_t mailboxes_jobs(const struct mailboxes *m)
 {
     return m->jobs;
+}
+
+size_t mailboxes_ready(const struct mailboxes *m)
+{
+    return m->nready;
 }
 
 static bool is_create(const struct store_job *j)
@@ -99,6 +105,7 @@ static void push_ready(struct mailboxes *m, struct order *o)
     else
         m->ready = o;
     m->ready_last = o;
+    m->nready++;
 }
 
 void mailbox_add(struct mailboxes *m, struct store_job *job)
@@ -135,6 +142,7 @@ struct store_job *mailbox_take(struct mailboxes *m)
     if (!o)
         return NULL;
     m->ready = o->ready;
+    m->nready--;
     job = o->first;
     o->first = job->next;
     job->next = NULL;
