@@ -301,6 +301,15 @@ void callbacks_stop(struct callbacks *c)
     loop_timer_clear(c->poll);
 }
 
+void callbacks_end(struct callbacks *c)
+{
+    if (!c)
+        return;
+    callbacks_stop(c);
+    http_out_free(c->out);
+    c->out = NULL;
+}
+
 long callbacks_active(const struct callbacks *c)
 {
     return c->active + c->claiming;

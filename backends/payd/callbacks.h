@@ -12,7 +12,10 @@ struct worker;
 struct callbacks *callbacks_new(struct worker *w);
 void callbacks_start(struct callbacks *c);
 void callbacks_stop(struct callbacks *c);
+/* Calls under way end inside this call; their results still go to the store. Before worker_end. */
+void callbacks_end(struct callbacks *c);
 long callbacks_active(const struct callbacks *c);
+/* After worker_end. */
 void callbacks_free(struct callbacks *c);
 
 #endif

@@ -286,13 +286,20 @@ static struct creation *creation_new(struct worker *w, struct http_req *req, uin
     return c;
 }
 
-static enum problem_code refusal_of_edge(const struct http_req *req)
+/* Why no channel may take a new order, in the edge's words: "CODE POINTER". */
+static struct problem refusal_of_edge(const struct http_req *req)
 {
-    struct slice refuse = http_req_header(req, "Pay-Refuse");
+    struct slice pointer = http_req_header(req, "Pay-Refuse");
+    struct slice code = slice_cut(&pointer, ' ');
+    struct problem p = {.code = PROBLEM_NO_CHANNEL,
+                        .detail = http_req_header(req, "Pay-Route"),
+                        .pointer = pointer};
 
-    return slice_is(refuse, "AMOUNT_OUT_OF_RANGE") ? PROBLEM_AMOUNT_OUT_OF_RANGE
-           : slice_is(refuse, "CHANNEL_BUSY")      ? PROBLEM_CHANNEL_BUSY
-                                                   : PROBLEM_NO_CHANNEL;
+    if (slice_is(code, problem_name(PROBLEM_AMOUNT_OUT_OF_RANGE)))
+        p.code = PROBLEM_AMOUNT_OUT_OF_RANGE;
+    else if (!code.n) /* a channel that the edge knows and this process cannot use */
+        p.detail = SLICE("no account is set up for the channel");
+    return p;
 }
 
 struct refusal {
@@ -348,7 +355,7 @@ static struct problem check_new(struct worker *w, struct http_req *req, const st
                                 .detail = SLICE("time_expire is in the past"),
                                 .pointer = SLICE("/time_expire")};
     if (choose_channel(w, f, http_req_header(req, "Pay-Channels")) != 0)
-        return (struct problem){.code = refusal_of_edge(req)};
+        return refusal_of_edge(req);
     return (struct problem){.code = PROBLEM_NONE};
 }
 

@@ -217,7 +217,7 @@ static void on_retry(void *arg)
  * stored after this is found by the timer's query. */
 static void retry_later(struct flow *f)
 {
-    if (f->event.kind != PAYMENT_EVENT_ANSWER || f->retries >= RETRIES_MAX ||
+    if (f->event.kind != PAYMENT_EVENT_ANSWER || f->retries >= RETRIES_MAX || f->w->ending ||
         (!f->retry && !(f->retry = loop_timer_new(f->w->loop, on_retry, f)))) {
         finish(f, FLOW_BUSY);
         return;

@@ -94,7 +94,6 @@ static void lookup_free(void *arg)
 {
     struct lookup *l = arg;
 
-    l->k->lookups--;
     arena_release(&l->arena);
     free(l);
 }
@@ -119,7 +118,8 @@ static void on_key(void *arg, enum store_result r, const struct store_key *key)
     if (record.p)
         wipe(record.p, record.n);
     buf_release(&record);
-    loop_defer(l->k->w->loop, lookup_free, l);
+    l->k->lookups--;
+    loop_defer(l->k->w->loop, lookup_free, l); /* k may be gone by then */
 }
 
 static bool serial_valid(struct slice s)

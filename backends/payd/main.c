@@ -212,10 +212,13 @@ static int daemon_init(struct daemon *d, const char *file, const char *name, boo
     return 0;
 }
 
+/* Whoever waits for the channels or the database is told before it is freed: the roles last. */
 static void daemon_release(struct daemon *d)
 {
     http_in_free(d->api);
     http_in_free(d->notify);
+    callbacks_end(d->callbacks);
+    worker_end(&d->worker);
     keys_free(d->keys);
     timers_free(d->timers);
     callbacks_free(d->callbacks);

@@ -159,11 +159,18 @@ int worker_init(struct worker *w, const struct options *o, const struct process_
     return 0;
 }
 
-void worker_release(struct worker *w)
+/* The channels' calls first: what they end with still goes to the store. */
+void worker_end(struct worker *w)
 {
+    w->ending = true;
     loop_timer_free(w->second);
+    w->second = NULL;
     http_egress_free(w->egress);
     store_free(w->store);
+}
+
+void worker_release(struct worker *w)
+{
     flows_free(w->flows);
     accounts_free(w->accounts);
     channel_set_free(w->channels);

@@ -44,6 +44,7 @@ struct worker {
     struct loop_timer *second;
     unsigned lease_wait_s;
     bool ready;
+    bool ending;
     void (*on_ready)(void *arg);
     void *ready_arg;
 };
@@ -52,6 +53,8 @@ struct worker {
 int worker_init(struct worker *w, const struct options *o, const struct process_options *p,
                 struct loop *loop, struct conf_error *err);
 void worker_start(struct worker *w, void (*on_ready)(void *arg), void *arg);
+/* Everything under way at the egress and in the store ends inside this call; then release. */
+void worker_end(struct worker *w);
 void worker_release(struct worker *w);
 
 pay_time_t worker_now(const struct worker *w);
