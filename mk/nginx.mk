@@ -36,7 +36,7 @@ NGINX_STATIC := --with-debug --with-threads --with-http_ssl_module --with-http_v
 SAN_FLAGS    := -fsanitize=address,undefined -fno-sanitize=alignment,nonnull-attribute -fno-omit-frame-pointer
 
 # configure keeps its own objs/, so each static build has its own copy of the tree's results
-build-san/nginx.stamp: $(EDGE_SOURCES) $(NGINX_CACHE)/configure
+build-san/nginx.stamp: mk/nginx.mk $(EDGE_SOURCES) $(NGINX_CACHE)/configure
 	@mkdir -p build-san/nginx
 	@echo '  NGINX static'
 	@cd $(NGINX_CACHE) && ./configure --prefix=/nonexistent $(NGINX_STATIC) \

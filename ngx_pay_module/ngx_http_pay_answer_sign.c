@@ -7,6 +7,7 @@
 #include "ngx_http_pay_answer.h"
 #include "ngx_pay_keys.h"
 
+#include <openssl/crypto.h>
 #include <sys/resource.h>
 
 
@@ -73,6 +74,13 @@ ngx_http_pay_answer_thread(void *data, ngx_log_t *log)
     }
 
     ngx_http_pay_answer_compute(a, &a->platform->key);
+
+    /*
+     * OpenSSL's memory of this thread goes now: at the end of the process the
+     * thread's own end and OPENSSL_cleanup would both free it.
+     */
+
+    OPENSSL_thread_stop();
 }
 
 
