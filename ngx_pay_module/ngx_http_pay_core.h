@@ -69,6 +69,7 @@ typedef struct {
     /* set by the route module; $pay_channels and $pay_route read them */
     ngx_str_t                   channels;
     ngx_str_t                   route;
+    ngx_str_t                   refuse;   /* "CODE POINTER": no channel */
 
     /* private to the sign, guard and answer modules from here on */
 

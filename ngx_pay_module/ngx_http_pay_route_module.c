@@ -15,8 +15,12 @@ typedef struct {
 
 static ngx_int_t ngx_http_pay_route_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_pay_route_wish(ngx_http_request_t *r,
-    ngx_http_pay_route_main_conf_t *rmcf, ngx_str_t *wish, ngx_int_t method,
-    int64_t amount, ngx_http_pay_route_t *route);
+    ngx_http_pay_ctx_t *ctx, ngx_http_pay_route_main_conf_t *rmcf,
+    ngx_str_t *wish, ngx_int_t method, int64_t amount,
+    ngx_http_pay_route_t *route);
+static ngx_int_t ngx_http_pay_route_refuse(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx, enum problem_code code, const char *detail,
+    const char *pointer);
 static ngx_int_t ngx_http_pay_route_result(ngx_http_request_t *r,
     ngx_http_pay_ctx_t *ctx, ngx_http_pay_route_t *route, const char *by);
 static ngx_int_t ngx_http_pay_route_init_module(ngx_cycle_t *cycle);
@@ -118,7 +122,8 @@ ngx_http_pay_route_handler(ngx_http_request_t *r)
     s = ngx_pay_str(json_str(ctx->doc, "channel"));
 
     if (s.len) {
-        rc = ngx_http_pay_route_wish(r, rmcf, &s, method, amount, &route);
+        rc = ngx_http_pay_route_wish(r, ctx, rmcf, &s, method, amount,
+                                     &route);
 
         if (rc != NGX_OK) {
             return rc;
@@ -137,15 +142,15 @@ ngx_http_pay_route_handler(ngx_http_request_t *r)
     }
 
     if (route.open == 0) {
-        return ngx_http_pay_refuse(r, PROBLEM_NO_CHANNEL,
-                                   "no channel offers this method now",
-                                   "/method");
+        return ngx_http_pay_route_refuse(r, ctx, PROBLEM_NO_CHANNEL,
+                                         "no channel offers this method now",
+                                         "/method");
     }
 
     if (route.fit == 0) {
-        return ngx_http_pay_refuse(r, PROBLEM_AMOUNT_OUT_OF_RANGE,
-                                   "no channel of this method takes this "
-                                   "amount", "/amount/total");
+        return ngx_http_pay_route_refuse(r, ctx, PROBLEM_AMOUNT_OUT_OF_RANGE,
+                                         "no channel of this method takes this "
+                                         "amount", "/amount/total");
     }
 
     return ngx_http_pay_refuse(r, PROBLEM_CHANNEL_BUSY, NULL, NULL);
@@ -155,7 +160,7 @@ ngx_http_pay_route_handler(ngx_http_request_t *r)
 /* the merchant names the channel: that one or none */
 
 static ngx_int_t
-ngx_http_pay_route_wish(ngx_http_request_t *r,
+ngx_http_pay_route_wish(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
     ngx_http_pay_route_main_conf_t *rmcf, ngx_str_t *wish, ngx_int_t method,
     int64_t amount, ngx_http_pay_route_t *route)
 {
@@ -167,27 +172,27 @@ ngx_http_pay_route_wish(ngx_http_request_t *r,
     ch = ngx_http_pay_channel_find(cmcf, wish);
 
     if (ch == NULL) {
-        return ngx_http_pay_refuse(r, PROBLEM_NO_CHANNEL,
-                                   "the wanted channel does not exist",
-                                   "/channel");
+        return ngx_http_pay_route_refuse(r, ctx, PROBLEM_NO_CHANNEL,
+                                         "the wanted channel does not exist",
+                                         "/channel");
     }
 
     if (method == NGX_ERROR || !(ch->methods & 1u << method)) {
-        return ngx_http_pay_refuse(r, PROBLEM_NO_CHANNEL,
-                                   "the wanted channel does not offer this "
-                                   "method", "/channel");
+        return ngx_http_pay_route_refuse(r, ctx, PROBLEM_NO_CHANNEL,
+                                         "the wanted channel does not offer this "
+                                         "method", "/channel");
     }
 
     if (ngx_http_pay_channel_state(cmcf, ch) != NGX_HTTP_PAY_STATE_ON) {
-        return ngx_http_pay_refuse(r, PROBLEM_NO_CHANNEL,
-                                   "the wanted channel is switched off",
-                                   "/channel");
+        return ngx_http_pay_route_refuse(r, ctx, PROBLEM_NO_CHANNEL,
+                                         "the wanted channel is switched off",
+                                         "/channel");
     }
 
     if (amount < ch->amount_min || amount > ch->amount_max) {
-        return ngx_http_pay_refuse(r, PROBLEM_AMOUNT_OUT_OF_RANGE,
-                                   "the wanted channel does not take this "
-                                   "amount", "/amount/total");
+        return ngx_http_pay_route_refuse(r, ctx, PROBLEM_AMOUNT_OUT_OF_RANGE,
+                                         "the wanted channel does not take this "
+                                         "amount", "/amount/total");
     }
 
     row = ngx_http_pay_channel_row(cmcf, ch);
@@ -202,6 +207,38 @@ ngx_http_pay_route_wish(ngx_http_request_t *r,
     route->fit = 1;
 
     return NGX_OK;
+}
+
+
+/*
+ * No channel for a new order. The request goes on all the same: it may be the
+ * repetition of one that made an order while there was a channel, and only the
+ * worker can tell; it refuses in these words if not.
+ */
+
+static ngx_int_t
+ngx_http_pay_route_refuse(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
+    enum problem_code code, const char *detail, const char *pointer)
+{
+    size_t       n;
+    const char  *name;
+
+    name = problem_name(code);
+    n = ngx_strlen(name) + 1 + ngx_strlen(pointer);
+
+    ctx->refuse.data = ngx_pnalloc(r->pool, n);
+    if (ctx->refuse.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->refuse.len = ngx_sprintf(ctx->refuse.data, "%s %s", name, pointer)
+                      - ctx->refuse.data;
+
+    ctx->route.data = (u_char *) (uintptr_t) detail;
+    ctx->route.len = ngx_strlen(detail);
+    ngx_str_set(&ctx->channels, "");
+
+    return NGX_DECLINED;
 }
 
 

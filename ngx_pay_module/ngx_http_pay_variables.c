@@ -32,6 +32,8 @@ static ngx_http_variable_t  ngx_http_pay_vars[] = {
                      NGX_HTTP_VAR_NOCACHEABLE),
     ngx_http_pay_var("pay_route", ngx_http_pay_str_variable, route,
                      NGX_HTTP_VAR_NOCACHEABLE),
+    ngx_http_pay_var("pay_refuse", ngx_http_pay_str_variable, refuse,
+                     NGX_HTTP_VAR_NOCACHEABLE),
     ngx_http_pay_var("pay_slot", ngx_http_pay_slot_variable, slot,
                      NGX_HTTP_VAR_NOCACHEABLE),
     ngx_http_pay_var("pay_code", ngx_http_pay_text_variable, code,

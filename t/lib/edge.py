@@ -319,6 +319,7 @@ http {{
             proxy_set_header Pay-Trace $pay_trace;
             proxy_set_header Pay-Channels $pay_channels;
             proxy_set_header Pay-Route $pay_route;
+            proxy_set_header Pay-Refuse $pay_refuse;
             proxy_next_upstream off;
         }}
         location /notify/ {{
