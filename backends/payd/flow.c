@@ -145,6 +145,7 @@ static void finish(struct flow *f, enum flow_end end)
 /* ---- decide and commit ---- */
 
 static void decide(struct flow *f);
+static void retry_later(struct flow *f);
 
 static void set_policy(struct flow *f)
 {
@@ -190,7 +191,7 @@ static void on_loaded(void *arg, enum store_result r, const struct payment *p)
         return;
     }
     if (r != STORE_DONE) {
-        finish(f, FLOW_BUSY);
+        retry_later(f);
         return;
     }
     if (f->only_channel.n &&
@@ -265,6 +266,8 @@ static int complete_job(struct flow *f)
     struct store_job *j = &f->job;
     uint32_t slot = f->payment.slot;
 
+    if (f->event.id == 0 && worker_id(w, slot, &f->event.id) != 0)
+        return -1;
     if (f->step.attempt.n && worker_id(w, slot, &j->attempt_id) != 0)
         return -1;
     if (f->step.open_case && worker_id(w, slot, &j->case_id) != 0)
@@ -341,11 +344,7 @@ void flow_start(struct flow *f, int64_t payment_id, const struct payment_event *
 
 void flow_answer(struct flow *f, const struct payment_event *event)
 {
-    f->event = *event;
+    f->event = *event; /* its id is made when it is committed, however late that is */
     f->conflicts = f->retries = 0;
-    if (worker_id(f->w, f->payment.slot, &f->event.id) != 0) {
-        retry_later(f);
-        return;
-    }
     decide(f);
 }

@@ -1,0 +1,36 @@
+#!/usr/bin/python3
+"""The database goes away while a channel is being asked: its answer is kept until it can be stored, and
+is not asked for again."""
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from flow import bank_orders, becomes, done, fault, flow_stack, is_, number, payment_id, rows  # noqa: E402
+
+AWAY = 11  # s; longer than a commit (5 s) and a read (3 s) wait
+
+
+def main():
+    late = {"query_first": "5m"}  # so that no query brings what the answer has said
+    with flow_stack('"ev":"store_', channels={"wechat": late, "bank": late}) as stack:
+        stack.client("hmac").create_payment(number("W"), 100)  # everything is warm
+        fault(stack, "delay", "native", delay_ms=600, times=1)
+        no, answers = number("A"), []
+        asker = threading.Thread(target=lambda: answers.append(stack.client().create_payment(no, 100)))
+        asker.start()
+        time.sleep(0.3)
+        stack.kill("postgres")
+        asker.join()
+        is_(answers[0].status, 202, "the merchant is answered in time: processing")
+        time.sleep(AWAY)
+        stack.start_process("postgres")
+        becomes(stack, no, "pending", "the channel's answer is stored when the database is back", 20)
+        is_(rows(stack, no, "payment_attempt", "t.n, t.kind, t.sent, t.class", "t.n")[0][2:], ["3", "2"],
+            "as what the channel said: answered, accepted")
+        is_([b["prepares"] for b in bank_orders(stack, payment_id(stack, no))], [1], "the bank was asked once")
+    done()
+
+
+main()
