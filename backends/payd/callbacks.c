@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-#define CLAIM_ARENA (4u << 20)
+#define CLAIM_MAX   512 /* at once: what does not fit into the arena would have been claimed in vain */
+#define CLAIM_ARENA (16u << 20)
 #define CALL_ARENA  (64u << 10)
 #define LEASE_SLACK (5 * USEC_PER_SEC)
 #define NONCE_LEN   32
@@ -19,12 +20,14 @@ struct callbacks {
     struct loop_timer *poll;
     struct arena claim; /* of the claim being read */
     bool claiming;
+    struct call *calls; /* under way */
     long active;
 };
 
 /* One try. Owns copies of its row. */
 struct call {
     struct callbacks *c;
+    struct call *prev, *next;
     struct arena arena;
     struct store_callback row;
     struct store_callback_try result;
@@ -44,6 +47,12 @@ static void call_free(void *arg)
 
 static void call_end(struct call *x)
 {
+    if (x->prev)
+        x->prev->next = x->next;
+    else
+        x->c->calls = x->next;
+    if (x->next)
+        x->next->prev = x->prev;
     x->c->active--;
     loop_defer(x->c->w->loop, call_free, x);
 }
@@ -236,6 +245,10 @@ static void call_start(struct callbacks *c, const struct store_callback *row)
         call_free(x);
         return;
     }
+    x->next = c->calls;
+    if (x->next)
+        x->next->prev = x;
+    c->calls = x;
     c->active++;
     store_app_signing_key(c->w->store, x->row.app_id, &x->arena, on_key, x);
 }
@@ -252,20 +265,37 @@ static void on_claimed(void *arg, enum store_result r, const struct store_callba
     arena_clear(&c->claim);
 }
 
+/* A merchant that does not answer keeps its share of the calls and no more (R4.1). */
+static void claim(struct callbacks *c)
+{
+    const struct callback_options *o = &c->w->options->callbacks;
+    const struct process_options *p = c->w->process;
+    pay_time_t now = worker_now(c->w);
+    long free_calls = o->active - c->active;
+    struct slice *busy = arena_array(&c->claim, struct slice, (size_t)c->active);
+    size_t n = 0;
+
+    if (!busy) {
+        arena_clear(&c->claim);
+        return;
+    }
+    for (const struct call *x = c->calls; x; x = x->next)
+        busy[n++] = x->row.mchid;
+    c->claiming = true;
+    store_callbacks_claim(c->w->store, p->slot_from, p->slot_to, now,
+                          now + o->timeout_us + LEASE_SLACK,
+                          (unsigned)(free_calls < CLAIM_MAX ? free_calls : CLAIM_MAX),
+                          (unsigned)o->per_merchant, busy, n, &c->claim, on_claimed, c);
+}
+
 static void on_poll(void *arg)
 {
     struct callbacks *c = arg;
     const struct callback_options *o = &c->w->options->callbacks;
-    const struct process_options *p = c->w->process;
-    pay_time_t now = worker_now(c->w);
 
     loop_timer_set(c->poll, o->poll_us);
-    if (c->claiming || c->active >= o->active || !worker_clock_steady(c->w))
-        return;
-    c->claiming = true;
-    store_callbacks_claim(c->w->store, p->slot_from, p->slot_to, now,
-                          now + o->timeout_us + LEASE_SLACK, (unsigned)(o->active - c->active),
-                          (unsigned)o->per_merchant, &c->claim, on_claimed, c);
+    if (!c->claiming && c->active < o->active && worker_clock_steady(c->w))
+        claim(c);
 }
 
 struct callbacks *callbacks_new(struct worker *w)

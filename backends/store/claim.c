@@ -1,7 +1,8 @@
 /*
  * DESIGN. Callbacks are claimed merchant by merchant: a walk over the index from one (slot,
  * merchant) with something waiting to the next, a few due ones of each. A merchant with a million
- * dead callbacks costs one step of the walk.
+ * dead callbacks costs one step of the walk, and gets no more than what its calls under way leave
+ * of its share.
  */
 #include "statements.h"
 #include "store_impl.h"
@@ -9,19 +10,23 @@
 #include <stdlib.h>
 
 const char sql_claim[] =
-    "WITH RECURSIVE m AS ("
+    "WITH RECURSIVE busy AS MATERIALIZED (SELECT b.mchid, count(*)::int4 AS n"
+    "  FROM unnest($7::text[]) AS b(mchid) GROUP BY b.mchid),"
+    " m AS ("
     " (SELECT slot, mchid FROM pay.callback WHERE state = 1 AND slot BETWEEN $1::int2 AND $2::int2"
     "  ORDER BY slot, mchid LIMIT 1)"
     " UNION ALL"
     " SELECT n.slot, n.mchid FROM m, LATERAL (SELECT c.slot, c.mchid FROM pay.callback c"
     "  WHERE c.state = 1 AND (c.slot, c.mchid) > (m.slot, m.mchid) AND c.slot <= $2::int2"
     "  ORDER BY c.slot, c.mchid LIMIT 1) n),"
-    " due AS (SELECT d.* FROM m, LATERAL (SELECT c.slot, c.payment_id, c.subject_id, c.mchid,"
-    "  c.next_at FROM pay.callback c WHERE c.state = 1 AND c.slot = m.slot AND c.mchid = m.mchid"
-    "  AND c.next_at <= $3::timestamptz ORDER BY c.next_at LIMIT $6::int4"
+    " share AS (SELECT m.slot, m.mchid, greatest($6::int4 - coalesce(b.n, 0), 0) AS n"
+    "  FROM m LEFT JOIN busy b ON b.mchid = m.mchid COLLATE \"C\"),"
+    " due AS (SELECT d.*, s.n AS share FROM share s, LATERAL (SELECT c.slot, c.payment_id,"
+    "  c.subject_id, c.mchid, c.next_at FROM pay.callback c WHERE c.state = 1 AND c.slot = s.slot"
+    "  AND c.mchid = s.mchid AND c.next_at <= $3::timestamptz ORDER BY c.next_at LIMIT s.n"
     "  FOR UPDATE SKIP LOCKED) d),"
     " picked AS (SELECT * FROM (SELECT due.*, row_number() OVER (PARTITION BY mchid"
-    "  ORDER BY next_at) AS nth FROM due) x WHERE nth <= $6::int4 ORDER BY next_at LIMIT $5::int4)"
+    "  ORDER BY next_at) AS nth FROM due) x WHERE nth <= share ORDER BY next_at LIMIT $5::int4)"
     " UPDATE pay.callback c SET tries = c.tries + 1, next_at = $4::timestamptz FROM picked p"
     " WHERE c.slot = p.slot AND c.payment_id = p.payment_id AND c.subject_id = p.subject_id"
     " RETURNING c.id, c.payment_id, c.slot, c.mchid, c.app_id, c.url, c.body, c.tries";
@@ -63,7 +68,8 @@ static void on_claimed(void *arg, const struct pg_answer *answer)
 
 void store_callbacks_claim(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now,
                            pay_time_t lease_until, unsigned max, unsigned per_merchant,
-                           struct arena *a, store_callbacks_cb *cb, void *arg)
+                           const struct slice *busy, size_t nbusy, struct arena *a,
+                           store_callbacks_cb *cb, void *arg)
 {
     struct claim *q = store_alloc(sizeof(*q));
     struct pg_params *p = store_params();
@@ -75,5 +81,9 @@ void store_callbacks_claim(struct store *s, uint32_t slot_from, uint32_t slot_to
     pg_add_time(p, lease_until);
     pg_add_int4(p, (int32_t)max);
     pg_add_int4(p, (int32_t)per_merchant);
+    pg_array_begin(p, PG_TEXT, (uint32_t)nbusy);
+    for (size_t i = 0; i < nbusy; i++)
+        pg_add_text(p, busy[i]);
+    pg_array_end(p);
     store_ask(s, "claim", p, on_claimed, q);
 }

@@ -88,11 +88,12 @@ struct store_callback {
     uint32_t tries; /* this one counted */
 };
 /* Claims due callbacks: counts the try and moves next_at to lease_until in the same statement, so
- * that no other process takes them meanwhile; at most per_merchant of one merchant. */
+ * that no other process takes them meanwhile; at most per_merchant of one merchant, counting the
+ * calls that the caller still has under way: busy names the merchant of each. */
 typedef void store_callbacks_cb(void *arg, enum store_result r, const struct store_callback *c, size_t n);
 void store_callbacks_claim(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now,
                            pay_time_t lease_until, unsigned max, unsigned per_merchant,
-                           struct arena *a, store_callbacks_cb *cb, void *arg);
+                           const struct slice *busy, size_t nbusy, struct arena *a, store_callbacks_cb *cb, void *arg);
 
 enum callback_state { CALLBACK_WAITING = 1, CALLBACK_DONE = 2, CALLBACK_GIVEN_UP = 3, CALLBACK_SKIPPED = 4 };
 struct store_callback_try {
