@@ -101,9 +101,9 @@ static void schedule(struct call *x, const struct http_out_result *r, pay_time_t
     t->next_at = now + with_jitter(o->schedule_us[failed - 1], x->row.id, failed);
 }
 
-static void on_answer(void *arg, const struct http_out_result *r)
+/* error: NULL when the merchant has answered. */
+static void tried(struct call *x, const struct http_out_result *r, const char *error)
 {
-    struct call *x = arg;
     struct worker *w = x->c->w;
     pay_time_t now = worker_now(w);
     struct store_callback_try *t = &x->result;
@@ -118,8 +118,8 @@ static void on_answer(void *arg, const struct http_out_result *r)
         t->state = CALLBACK_DONE;
     else
         schedule(x, r, now);
-    if (r->error != HTTP_OUT_OK)
-        t->error = slice_of(http_out_error_name(r->error));
+    if (error)
+        t->error = slice_of(error);
     else if (t->state != CALLBACK_DONE)
         t->error = SLICE("not_agreed");
     log_event(t->state == CALLBACK_GIVEN_UP ? LOG_ALERT : LOG_INFO, "callback",
@@ -127,6 +127,20 @@ static void on_answer(void *arg, const struct http_out_result *r)
               LOG_I("try", x->row.tries), LOG_I("status", r->status), LOG_S("error", t->error),
               LOG_I("ms", r->took_us / USEC_PER_MSEC));
     store_callback_tried(w->store, t);
+}
+
+static void on_answer(void *arg, const struct http_out_result *r)
+{
+    tried(arg, r, r->error == HTTP_OUT_OK ? NULL : http_out_error_name(r->error));
+}
+
+/* No call without a signature. It counts as a try: with the same key the next one at once would end
+ * no better, and whoever looks at the callback shall see why nothing comes. */
+static void not_signed(struct call *x)
+{
+    const struct http_out_result none = {.error = HTTP_OUT_REFUSED, .retry_after_s = -1};
+
+    tried(x, &none, "not_signed");
 }
 
 /* ---- sending ---- */
@@ -184,10 +198,8 @@ static void post(struct call *x)
     struct signature s;
     size_t n = 2;
 
-    x->started_at = worker_now(w);
     if (sign(x, &s) != 0) {
-        log_event(LOG_ERROR, "callback_not_signed", LOG_I("callback", x->row.id));
-        call_end(x);
+        not_signed(x);
         return;
     }
     n += add_signature(x, scheme_header_prefix(SCHEME_PAY_HMAC), &s, headers + n);
@@ -225,7 +237,10 @@ static void on_key(void *arg, enum store_result r, const struct store_key *k)
         return;
     }
     log_event(LOG_ERROR, "callback_key", LOG_I("callback", x->row.id), LOG_I("result", r));
-    call_end(x); /* its claim runs out, then it is tried again */
+    if (r == STORE_DONE)
+        not_signed(x);
+    else
+        call_end(x); /* its claim runs out, then it is tried again */
 }
 
 static void call_start(struct callbacks *c, const struct store_callback *row)
@@ -236,6 +251,7 @@ static void call_start(struct callbacks *c, const struct store_callback *row)
         return;
     arena_init(&x->arena, CALL_ARENA);
     x->c = c;
+    x->started_at = worker_now(c->w);
     x->row = *row;
     x->row.mchid = arena_copy(&x->arena, row->mchid);
     x->row.app_id = arena_copy(&x->arena, row->app_id);

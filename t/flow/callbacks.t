@@ -102,6 +102,18 @@ def private_addresses(stack):
         is_(came, [], "a private address that is not listed was never connected to")
 
 
+def unusable_key(stack):
+    no = number("N")
+    made = stack.client("hmac").create_payment(no, 100, notify_url=stack.callback_url)
+    stack.sql("create table saved as select serial, material_sealed from pay.app_key where alg = 'hmac-sha256'")
+    stack.sql("update pay.app_key set material_sealed = '\\x00' where alg = 'hmac-sha256'")
+    pay(stack, made.json["code_url"])
+    eventually(lambda: state(stack, no) == [GIVEN_UP, str(len(SCHEDULE) + 1)], "a key that cannot be used: along the schedule")
+    is_(attempts(stack, no), [[str(n + 1), "0", "not_signed"] for n in range(len(SCHEDULE) + 1)], "with the reason in the history")
+    is_(callbacks(stack, no), [], "nothing unsigned was sent")
+    stack.sql("update pay.app_key k set material_sealed = s.material_sealed from saved s where s.serial = k.serial")
+
+
 def main():
     # the last wait is the longest: a slow machine must not mistake it for giving up
     schedule = " ".join(f"{int(s * 1000)}ms" for s in SCHEDULE)
@@ -111,6 +123,7 @@ def main():
         slow_merchant(stack)
         resend(stack)
         private_addresses(stack)
+        unusable_key(stack)
     done()
 
 
