@@ -303,8 +303,6 @@ static void query_after_prepare(struct payment *a, pay_time_t now,
     if (a->due_tries && d < grown(policy->query_interval, a->due_tries, policy->query_max))
         d = grown(policy->query_interval, a->due_tries, policy->query_max);
     set_due(a, CALL_QUERY, now + d + spread(a, d), now);
-    if (a->version > 1 && a->due_kind != CALL_CLOSE)
-        a->due_tries++;
 }
 
 static void plan(struct payment *a, unsigned actions, pay_time_t now,

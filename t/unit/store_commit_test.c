@@ -1,6 +1,6 @@
 /*
- * The group commit against a real PostgreSQL: what is written, who wins, what a duplicate, a poisoned
- * job and a conflict do to their neighbours (R2.1, R2.2, R2.5, R2.6, R4.3).
+ * The group commit against a real PostgreSQL: what is written, who wins, what a duplicate, a
+ * poisoned job and a conflict do to their neighbours (R2.1, R2.2, R2.5, R2.6, R4.3).
  */
 #include "store_test.h"
 
@@ -48,10 +48,9 @@ static void test_life_of_an_order(void **state)
     assert_int_equal(commit(w), STORE_DONE);
     assert_image(&load(p.id)->payment, &w->step.after);
 
-    assert_int_equal(sql_intf("SELECT count(*) FROM pay.payment_history WHERE payment_id = %lld"
-                              " AND slot = 9 AND version = 1 + (SELECT count(*) FROM"
-                              " pay.payment_history x WHERE x.payment_id = payment_history.payment_id"
-                              " AND x.version < payment_history.version)",
+    assert_int_equal(sql_intf("SELECT count(*) FROM (SELECT version, row_number() OVER"
+                              " (ORDER BY version) AS nth FROM pay.payment_history"
+                              " WHERE payment_id = %lld AND slot = 9) h WHERE version = nth",
                               (long long)p.id),
                      4);
     assert_int_equal(sql_intf("SELECT count(*) FROM pay.payment_attempt WHERE payment_id = %lld"

@@ -1,0 +1,204 @@
+/*
+ * What holds for every payment, event and moment: final states never move, one callback for each,
+ * unknown never ends an order, a wrong amount never succeeds, timers never lie beyond the expiry.
+ */
+#include "domain_test.h"
+
+static uint64_t seed = 88172645463325252ULL;
+
+static unsigned random_below(unsigned n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (unsigned)(seed % n);
+}
+
+static bool same_facts(const struct payment *a, const struct payment *b)
+{
+    return a->id == b->id && a->slot == b->slot && a->amount == b->amount &&
+           slice_eq(a->currency, b->currency) && slice_eq(a->mchid, b->mchid) &&
+           slice_eq(a->out_trade_no, b->out_trade_no) && a->created_at == b->created_at &&
+           a->time_expire == b->time_expire;
+}
+
+static void check_final_entry(const struct payment *p, const struct payment_event *e)
+{
+    const struct payment *a = &step.after;
+    bool answered = e->kind != PAYMENT_EVENT_ANSWER || e->sent == SENT_ANSWERED;
+    bool unsent = a->prepare_last == PREPARE_UNSENT && a->prepare_past == PREPARE_UNSENT;
+
+    assert_true(step.callback);
+    assert_int_equal(a->due_at, 0);
+    assert_true(a->final_at);
+    assert_true(payment_move_allowed(p->state, a->state));
+    if (a->state == PAYMENT_SUCCEEDED) {
+        assert_true(answered && e->cls == CLASS_SUCCESS && e->amount == p->amount);
+        assert_true(e->currency.n == 0 || slice_eq(e->currency, p->currency));
+        return;
+    }
+    /* nothing known to the channel, or a definitive word of it */
+    if (unsent)
+        return;
+    assert_true(answered);
+    assert_true(e->kind == PAYMENT_EVENT_ANSWER);
+    assert_true(e->cls == CLASS_FAILED || e->cls == CLASS_REFUSED || e->cls == CLASS_CLOSED ||
+                (e->call == CALL_CLOSE && e->cls == CLASS_SUCCESS));
+}
+
+static void check_timer(const struct payment *p, const struct payment_event *e, pay_time_t now)
+{
+    const struct payment *a = &step.after;
+
+    assert_int_equal(step.timer_changed, a->due_at != p->due_at || a->due_kind != p->due_kind ||
+                                             a->due_tries != p->due_tries);
+    if (payment_state_final(a->state))
+        return;
+    assert_true(a->due_at && a->due_kind != CALL_NONE);
+    if (now < a->time_expire)
+        assert_true(a->due_at <= a->time_expire + PAYMENT_EXPIRE_MARGIN);
+    if (step.timer_changed)
+        assert_true(a->due_at > now);
+    if (e->kind == PAYMENT_EVENT_TIMER)
+        assert_true(step.timer_changed);
+    if (now >= a->time_expire && step.timer_changed && a->due_kind != CALL_CLOSE)
+        assert_true(payment_rules[p->state][step.input].actions & ACTION_SOON_QUERY);
+}
+
+static void check_properties(const struct payment *p, const struct payment_event *e, pay_time_t now)
+{
+    const struct payment *a = &step.after;
+    bool entered = payment_state_final(a->state) && !payment_state_final(p->state);
+
+    assert_true(same_facts(p, a));
+    assert_int_equal(step.callback, entered);
+    assert_int_equal(a->attempts, p->attempts + (step.attempt.n != 0));
+    if (step.verdict != STEP_COMMIT) {
+        assert_memory_equal(p, a, sizeof(*p));
+        assert_int_equal(step.attempt.n, 0);
+        assert_int_equal(step.verdict == STEP_RECORD, step.open_case || step.outcome.n);
+        return;
+    }
+    assert_false(payment_state_final(p->state));
+    assert_int_equal(a->version, p->version + 1);
+    if (a->state != p->state)
+        assert_int_equal(a->prev_state, p->state);
+    else
+        assert_int_equal(a->prev_state, p->prev_state);
+    assert_true(a->state == p->state || payment_move_allowed(p->state, a->state));
+    assert_int_equal(a->maybe_sent,
+                     a->prepare_last != PREPARE_UNSENT || a->prepare_past != PREPARE_UNSENT);
+    if (step.attempt.n) {
+        assert_int_equal(step.attempt.n, a->attempts);
+        assert_int_equal(step.attempt.committed_at, now);
+        assert_int_equal(a->busy_kind, step.attempt.kind);
+    }
+    if (step.attempt.kind == CALL_PREPARE && p->state != PAYMENT_NONE)
+        assert_true(p->state == PAYMENT_PROCESSING && now < p->time_expire);
+    check_timer(p, e, now);
+    if (entered)
+        check_final_entry(p, e);
+}
+
+static struct payment_event random_event(const struct payment *p)
+{
+    static const char *const trade_nos[] = {"", "B1", "B2"};
+    static const char *const currencies[] = {"", "CNY", "CNY", "USD"};
+    static const int64_t amounts[] = {888, 888, 888, -1, 0, 887};
+
+    return (struct payment_event){
+        .id = 7,
+        .kind = (enum payment_event_kind)random_below(PAYMENT_EVENT_KINDS),
+        .call = (enum call_kind)(1 + random_below(3)),
+        .attempt_n = p->attempts ? 1 + random_below(p->attempts) : 1,
+        .sent = random_below(4) ? SENT_ANSWERED : (enum sent)random_below(4),
+        .cls = (enum answer_class)random_below(ANSWER_CLASS_COUNT),
+        .code = SLICE("X"),
+        .channel_trade_no = slice_of(trade_nos[random_below(3)]),
+        .amount = amounts[random_below(6)],
+        .currency = slice_of(currencies[random_below(4)]),
+        .code_url = random_below(2) ? SLICE("u") : SLICE_NULL};
+}
+
+/* Whole lives made of anything at any time, in any order, told twice or never. */
+static void test_properties_on_random_lives(void **state)
+{
+    unsigned finals[PAYMENT_STATE_COUNT] = {0};
+    bool seen[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT] = {{false}};
+    unsigned reached = 0;
+
+    (void)state;
+    for (int life = 0; life < 60000; life++) {
+        struct payment p = order();
+        const struct payment_policy *pol = random_below(4) ? &policy : &no_resend;
+        pay_time_t now = T0;
+        int callbacks = 0;
+
+        p.id = 1000 + life;
+        p.time_expire = T0 + (60 + random_below(7200)) * SEC;
+        for (int i = 0; i < 40; i++) {
+            struct payment_event e = random_event(&p);
+            struct payment before = p;
+
+            if (i == 0)
+                e.kind = PAYMENT_EVENT_CREATE;
+            if (random_below(3) == 0 && p.due_at > now) {
+                now = p.due_at;
+                e.kind = PAYMENT_EVENT_TIMER;
+            }
+            payment_decide(&p, &e, now, pol, &step);
+            seen[p.state][step.input] = true;
+            check_properties(&before, &e, now);
+            callbacks += step.callback;
+            p = step.after;
+            now += random_below(20) ? random_below(30) * SEC : random_below(4000) * SEC;
+        }
+        finals[p.state]++;
+        assert_int_equal(callbacks, payment_state_final(p.state));
+    }
+    for (unsigned s = PAYMENT_PROCESSING; s < PAYMENT_STATE_COUNT; s++)
+        for (unsigned in = 0; in < PAYMENT_INPUT_COUNT; in++)
+            reached += seen[s][in];
+    assert_true(finals[PAYMENT_SUCCEEDED] && finals[PAYMENT_FAILED] && finals[PAYMENT_CLOSED]);
+    /* the lives wander through most of the table, so the properties were tried on it */
+    assert_in_range(reached, 5 * PAYMENT_INPUT_COUNT * 3 / 4, 5 * PAYMENT_INPUT_COUNT);
+}
+
+/* Every image of a grid, not only those that lives lead to, under every event: total and sound. */
+static void test_final_states_never_move(void **state)
+{
+    (void)state;
+    for (unsigned s = PAYMENT_SUCCEEDED; s <= PAYMENT_CLOSED; s++) {
+        for (int i = 0; i < 200000; i++) {
+            struct payment p = order();
+            struct payment_event e;
+
+            p.state = (enum payment_state)s;
+            p.prev_state = PAYMENT_PENDING;
+            p.version = 5;
+            p.attempts = 1 + random_below(4);
+            p.prepare_n = 1 + random_below(p.attempts);
+            p.prepare_last = (enum prepare_mark)random_below(3);
+            p.prepare_past = (enum prepare_mark)random_below(3);
+            p.maybe_sent = p.prepare_last || p.prepare_past;
+            p.channel_trade_no = random_below(2) ? SLICE("B1") : SLICE_NULL;
+            p.due_at = random_below(2) ? T0 : 0;
+            p.due_kind = (enum call_kind)random_below(4);
+            p.final_at = T0;
+            e = random_event(&p);
+            payment_decide(&p, &e, T0 + random_below(9000) * SEC, &policy, &step);
+            assert_int_not_equal(step.verdict, STEP_COMMIT);
+            check_properties(&p, &e, T0);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_properties_on_random_lives),
+        cmocka_unit_test(test_final_states_never_move),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
