@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #define ARENA_ALIGN     16u
-#define ARENA_CHUNK_MIN 4096u
+#define ARENA_CHUNK_MIN 1024u
 #define ARENA_CHUNK_MAX 65536u
 
 struct arena_chunk {
@@ -39,8 +39,8 @@ void arena_release(struct arena *a)
 }
 
 /*
- * Chunks grow with the arena, from 4 KB to 64 KB: a small request makes one malloc, a large one
- * few, and neither wastes more than what it uses.
+ * Chunks grow with the arena, from 1 KB to 64 KB: thousands of small requests that wait cost
+ * little, a large one makes few mallocs, and neither wastes more than what it uses.
  */
 static struct arena_chunk *chunk_add(struct arena *a, size_t need)
 {

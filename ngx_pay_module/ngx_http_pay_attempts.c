@@ -83,8 +83,10 @@ ngx_http_pay_attempts_init(ngx_shm_zone_t *zone, void *data)
         return NGX_OK;
     }
 
-    at->places = ngx_slab_calloc(at->shpool,
-                                 at->count * sizeof(ngx_http_pay_attempt_t));
+    /* a new zone is zeroed: its pages cost memory only once they are used */
+
+    at->places = ngx_slab_alloc(at->shpool,
+                                at->count * sizeof(ngx_http_pay_attempt_t));
     if (at->places == NULL) {
         return NGX_ERROR;
     }

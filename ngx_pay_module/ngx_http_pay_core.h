@@ -170,6 +170,8 @@ ngx_http_pay_row_t *ngx_http_pay_row(void);
 
 /* NULL where pay_sign is off.  Survives internal redirects. */
 ngx_http_pay_ctx_t *ngx_http_pay_get_ctx(ngx_http_request_t *r);
+/* gives back doc and what match read; for the last phase that needs them */
+void ngx_http_pay_forget_doc(ngx_http_pay_ctx_t *ctx);
 
 /*
  * Sends problem+json and finalizes the request; returns what a handler of the

@@ -196,6 +196,19 @@ ngx_http_pay_cleanup_ctx(void *data)
 }
 
 
+/* what was read from the request: not needed while it waits for an answer */
+
+void
+ngx_http_pay_forget_doc(ngx_http_pay_ctx_t *ctx)
+{
+    ctx->doc = NULL;
+    ctx->match.id = SLICE_NULL;
+    ctx->match.out_trade_no = SLICE_NULL;
+    ctx->match.mchid = SLICE_NULL;
+    arena_clear(&ctx->arena);
+}
+
+
 ngx_http_pay_ctx_t *
 ngx_http_pay_create_ctx(ngx_http_request_t *r)
 {

@@ -237,6 +237,7 @@ ngx_http_pay_route_refuse(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
     ctx->route.data = (u_char *) (uintptr_t) detail;
     ctx->route.len = ngx_strlen(detail);
     ngx_str_set(&ctx->channels, "");
+    ngx_http_pay_forget_doc(ctx);
 
     return NGX_DECLINED;
 }
@@ -280,6 +281,7 @@ ngx_http_pay_route_result(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
     p = ngx_sprintf(p, "by=%s open=%ui fit=%ui busy=%ui", by, route->open,
                     route->fit, route->busy);
     ctx->route.len = p - ctx->route.data;
+    ngx_http_pay_forget_doc(ctx);
 
     return NGX_DECLINED;
 }

@@ -46,7 +46,10 @@ ngx_pay_nonce_init_shm(ngx_slab_pool_t *shpool, size_t size)
     }
 
     shm->mask = n - 1;
-    shm->buckets = ngx_slab_calloc(shpool, n * sizeof(ngx_pay_nonce_bucket_t));
+
+    /* a new zone is zeroed: its pages cost memory only once they are used */
+
+    shm->buckets = ngx_slab_alloc(shpool, n * sizeof(ngx_pay_nonce_bucket_t));
 
     return shm->buckets ? shm : NULL;
 }

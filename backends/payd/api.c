@@ -5,6 +5,8 @@
 #include "flow.h"
 #include "reply.h"
 
+#define DOC_ARENA (256u << 10)
+
 /* One GET or close. Lives in the request's arena. */
 struct ask {
     struct worker *w;
@@ -163,15 +165,19 @@ static void certificates(struct worker *w, struct http_req *req)
 
 /* ---- dispatch ---- */
 
+/* The document lives only for this call: what the order needs of it is copied. */
 static void create(struct worker *w, struct http_req *req, const struct api *api)
 {
     const struct json *doc;
     struct problem problem;
+    struct arena scratch;
 
-    if (api_check(&req->arena, api, req->body, &doc, &problem) != 0)
+    arena_init(&scratch, DOC_ARENA);
+    if (api_check(&scratch, api, req->body, &doc, &problem) != 0)
         reply_problem_full(req, &problem);
     else
         create_payment(w, req, doc);
+    arena_release(&scratch);
 }
 
 void api_handle(void *arg, struct http_req *req)

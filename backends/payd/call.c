@@ -9,6 +9,7 @@
  */
 #define CALL_TIMEOUT_US (36 * USEC_PER_SEC)
 #define ANSWER_MAX      (64u << 10)
+#define ENCODE_MAX      (256u << 10)
 #define PAY_HEADERS     4
 
 struct unsent {
@@ -131,10 +132,9 @@ static void on_answer(void *arg, const struct http_answer *answer)
     flow_answer(f, &e);
 }
 
-static void add_pay_headers(struct flow *f, struct http_header *h, struct slice kind)
+static void add_pay_headers(const struct flow *f, struct arena *a, struct http_header *h,
+                            struct slice kind)
 {
-    struct arena *a = &f->arena;
-
     h[0] = (struct http_header){SLICE("Pay-Channel"), f->payment.channel};
     h[1] = (struct http_header){SLICE("Pay-Attempt"),
                                 arena_printf(a, "%lld", (long long)f->attempt_id)};
@@ -143,34 +143,25 @@ static void add_pay_headers(struct flow *f, struct http_header *h, struct slice 
                                 arena_printf(a, "%lld", (long long)f->send_before_boot_us)};
 }
 
-void call_send(struct flow *f)
+/* The bytes of the call live only until the egress client has copied them: thousands of flows may
+ * wait for their answers. NULL, or why it cannot be sent. */
+static const char *encode_and_send(struct flow *f, const struct channel *c,
+                                   const struct channel_account *acc, struct arena *a)
 {
-    const struct channel *c = channel_find(f->w->channels, f->payment.channel);
-    const struct channel_account *acc =
-        accounts_get(f->w->accounts, f->payment.channel, f->payment.account);
     struct channel_request req;
     struct channel_order order;
     struct http_header headers[sizeof(req.headers) / sizeof(req.headers[0]) + PAY_HEADERS];
     const char *reason = "out of memory";
     char nonce[32];
 
-    if (!c || !acc) {
-        not_sent(f, c ? "no usable account" : "channel not configured");
-        return;
-    }
     random_token(nonce, sizeof(nonce));
-    order_of(f, &f->arena, &order);
+    order_of(f, a, &order);
     if (channel_encode(c, acc, f->attempt.kind, &order, worker_now(f->w),
-                       slice_n(nonce, sizeof(nonce)), &f->arena, &req, &reason) != 0 ||
-        f->arena.failed) {
-        not_sent(f, reason);
-        return;
-    }
-    add_pay_headers(f, headers, req.egress_kind);
-    if (f->arena.failed) { /* never without its Pay-Attempt and Pay-Send-Before */
-        not_sent(f, "out of memory");
-        return;
-    }
+                       slice_n(nonce, sizeof(nonce)), a, &req, &reason) != 0)
+        return reason;
+    add_pay_headers(f, a, headers, req.egress_kind);
+    if (a->failed) /* never without its Pay-Attempt and Pay-Send-Before */
+        return "out of memory";
     memcpy(headers + PAY_HEADERS, req.headers, req.nheaders * sizeof(headers[0]));
     struct http_call call = {.method = req.method,
                              .target = req.target,
@@ -179,4 +170,24 @@ void call_send(struct flow *f)
                              .body = req.body,
                              .timeout_us = CALL_TIMEOUT_US};
     http_egress_send(f->w->egress, &call, on_answer, f);
+    return NULL;
+}
+
+void call_send(struct flow *f)
+{
+    const struct channel *c = channel_find(f->w->channels, f->payment.channel);
+    const struct channel_account *acc =
+        accounts_get(f->w->accounts, f->payment.channel, f->payment.account);
+    struct arena scratch;
+    const char *reason;
+
+    if (!c || !acc) {
+        not_sent(f, c ? "no usable account" : "channel not configured");
+        return;
+    }
+    arena_init(&scratch, ENCODE_MAX);
+    reason = encode_and_send(f, c, acc, &scratch);
+    arena_release(&scratch);
+    if (reason)
+        not_sent(f, reason);
 }

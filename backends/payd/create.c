@@ -23,11 +23,11 @@ struct creation {
     struct waiter *waiters;
     struct loop_timer *timer; /* the deadline, or the next look at another process's creation */
     int64_t deadline_us;
-    /* what a look-up needs when the number is taken; in the first waiter's arena, all waiters are
-     * answered together */
+    /* when the number is taken: what is looked up, and the order found */
+    struct arena names;
     struct slice digest, mchid, out_trade_no;
     uint32_t slot;
-    struct arena row; /* the order found */
+    struct arena row;
 };
 
 static void on_timer(void *arg);
@@ -151,6 +151,7 @@ static void creation_free(void *arg)
     struct creation *c = arg;
 
     loop_timer_free(c->timer);
+    arena_release(&c->names);
     arena_release(&c->row);
     free(c);
 }
@@ -243,6 +244,9 @@ static void on_flow(void *arg, struct flow *f)
         if (!c->waiters) /* all were answered at the deadline */
             break;
         loop_timer_clear(c->timer); /* one look-up at a time; the next one is on_found's to set */
+        c->digest = arena_copy(&c->names, f->payment.digest);
+        c->mchid = arena_copy(&c->names, f->payment.mchid);
+        c->out_trade_no = arena_copy(&c->names, f->payment.out_trade_no);
         look_up(c);
         return;
     case FLOW_BUSY:
@@ -274,6 +278,7 @@ static struct creation *creation_new(struct worker *w, struct http_req *req, uin
 
     if (!c)
         return NULL;
+    arena_init(&c->names, ARENA_CAP);
     arena_init(&c->row, ARENA_CAP);
     c->w = w;
     c->slot = slot;
@@ -396,9 +401,6 @@ void create_payment(struct worker *w, struct http_req *req, const struct json *d
     }
     fill(f, req, doc, (uint32_t)slot);
     c->flow = f;
-    c->digest = arena_copy(&req->arena, f->payment.digest);
-    c->mchid = http_req_header(req, "Pay-Mchid");
-    c->out_trade_no = json_str(doc, "out_trade_no");
     problem = check_new(w, req, doc, f);
     if (problem.code != PROBLEM_NONE) {
         refuse_unless_known(w, req, f, problem);
