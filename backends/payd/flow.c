@@ -283,6 +283,16 @@ static int complete_job(struct flow *f)
     return 0;
 }
 
+/* `now` was read when the turn began. What a process that was stopped since then has lost counts
+ * against its attempt; the later clock is read first, so that a stop in between does too. */
+static int64_t boot_time_of(const struct flow *f, pay_time_t now, pay_time_t t)
+{
+    int64_t boot = clock_read_boot_us();
+    int64_t turn = clock_read_mono_us() - loop_now_us(f->w->loop);
+
+    return boot - turn + (t - now);
+}
+
 static void decide(struct flow *f)
 {
     pay_time_t now = worker_now(f->w);
@@ -312,7 +322,7 @@ static void decide(struct flow *f)
     }
     f->attempt = f->step.attempt;
     f->attempt_id = j->attempt_id;
-    f->send_before_boot_us = clock_read_boot_us() + (f->attempt.send_before - now);
+    f->send_before_boot_us = boot_time_of(f, now, f->attempt.send_before);
     store_commit(f->w->store, j);
 }
 
