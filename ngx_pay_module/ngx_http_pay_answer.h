@@ -29,6 +29,11 @@ typedef struct {
 
 
 typedef struct {
+    ngx_http_pay_platform_t  *platform;
+} ngx_http_pay_answer_main_conf_t;
+
+
+typedef struct {
     ngx_http_request_t     *request;
     ngx_http_pay_ctx_t     *ctx;
     ngx_http_pay_platform_t *platform;
@@ -59,8 +64,8 @@ ngx_int_t ngx_http_pay_answer_make(ngx_http_pay_answer_t *a);
 ngx_int_t ngx_http_pay_answer_headers(ngx_http_pay_answer_t *a);
 
 ngx_http_pay_platform_t *ngx_http_pay_answer_platform(void);
-/* the thread pool of one thread, made while the configuration is read */
-void *ngx_http_pay_answer_pool(ngx_conf_t *cf);
+char *ngx_http_pay_answer_set_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 
 #endif /* _NGX_HTTP_PAY_ANSWER_H_INCLUDED_ */

@@ -11,17 +11,10 @@
 #include "ngx_http_pay_answer.h"
 
 
-typedef struct {
-    ngx_http_pay_platform_t  *platform;
-} ngx_http_pay_answer_main_conf_t;
-
-
 static ngx_int_t ngx_http_pay_answer_send(ngx_http_pay_answer_t *a);
 
 static void *ngx_http_pay_answer_create_main_conf(ngx_conf_t *cf);
 static ngx_int_t ngx_http_pay_answer_init(ngx_conf_t *cf);
-static char *ngx_http_pay_answer_platform_key(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_pay_answer_init_process(ngx_cycle_t *cycle);
 
 
@@ -29,7 +22,7 @@ static ngx_command_t  ngx_http_pay_answer_commands[] = {
 
     { ngx_string("pay_platform_key"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE23,
-      ngx_http_pay_answer_platform_key,
+      ngx_http_pay_answer_set_key,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -469,140 +462,6 @@ ngx_http_pay_answer_init(ngx_conf_t *cf)
     ngx_http_top_body_filter = ngx_http_pay_answer_body_filter;
 
     return NGX_OK;
-}
-
-
-static void
-ngx_http_pay_answer_release_key(void *data)
-{
-    verify_key_release(data);
-}
-
-
-static ngx_int_t
-ngx_http_pay_answer_load(ngx_conf_t *cf, ngx_str_t *file,
-    struct verify_key *key)
-{
-    int                  rc;
-    u_char               pem[16384];
-    ssize_t              n;
-    ngx_fd_t             fd;
-    ngx_pool_cleanup_t  *cln;
-
-    if (ngx_conf_full_name(cf->cycle, file, 1) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    fd = ngx_open_file(file->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", file);
-        return NGX_ERROR;
-    }
-
-    n = ngx_read_fd(fd, pem, sizeof(pem));
-    (void) ngx_close_file(fd);
-
-    rc = n > 0 ? verify_key_load(key, KEY_RSA_SHA256, slice_n(pem, n)) : -1;
-    wipe(pem, sizeof(pem));
-
-    if (rc != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "no private RSA key of 2048 bits or more in \"%V\"",
-                           file);
-        return NGX_ERROR;
-    }
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        verify_key_release(key);
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_http_pay_answer_release_key;
-    cln->data = key;
-
-    return NGX_OK;
-}
-
-
-/* a public key would load as well: only one that signs will do */
-
-static ngx_int_t
-ngx_http_pay_answer_try(struct verify_key *key)
-{
-    int           rc;
-    struct buf    out;
-    struct slice  part;
-
-    part = SLICE("pay");
-    buf_init(&out, NGX_HTTP_PAY_SIGNATURE);
-    rc = scheme_sign(key, &part, 1, &out);
-    buf_release(&out);
-
-    return rc == 0 ? NGX_OK : NGX_ERROR;
-}
-
-
-static char *
-ngx_http_pay_answer_platform_key(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    ngx_http_pay_answer_main_conf_t  *amcf = conf;
-
-    ngx_int_t                 n;
-    ngx_str_t                *value;
-    ngx_http_pay_platform_t  *platform;
-
-    if (amcf->platform) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    platform = ngx_pcalloc(cf->pool, sizeof(ngx_http_pay_platform_t));
-    if (platform == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    platform->serial = value[1];
-    platform->queue = NGX_HTTP_PAY_ANSWER_QUEUE;
-
-    if (ngx_http_pay_answer_load(cf, &value[2], &platform->key) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_pay_answer_try(&platform->key) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the key in \"%V\" cannot sign", &value[2]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (cf->args->nelts == 4) {
-        n = ngx_strncmp(value[3].data, "queue=", 6) == 0
-            ? ngx_atoi(value[3].data + 6, value[3].len - 6) : NGX_ERROR;
-
-        if (n <= 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[3]);
-            return NGX_CONF_ERROR;
-        }
-
-        platform->queue = n;
-    }
-
-    platform->pool = ngx_http_pay_answer_pool(cf);
-
-#if (NGX_THREADS)
-    if (platform->pool == NULL) {
-        return NGX_CONF_ERROR;
-    }
-#endif
-
-    amcf->platform = platform;
-
-    return NGX_CONF_OK;
 }
 
 

@@ -1,13 +1,12 @@
 /*
- * The cache of parsed keys of one process, and look-ups: one question to payd
- * for any number of requests that wait for its answer.
+ * Which key a request gets, and look-ups: one question to payd for any number
+ * of requests that wait for its answer.
  */
 
 #include "ngx_pay_keys.h"
 
 
-#define NGX_PAY_KEY_BUCKETS     1024    /* a power of two */
-#define NGX_PAY_LOOKUP_BUCKETS  64
+#define NGX_PAY_LOOKUP_BUCKETS  64      /* a power of two */
 #define NGX_PAY_KEY_RETRY       1000    /* ms between questions when stale */
 
 
@@ -34,9 +33,6 @@ static void ngx_pay_lookup_end(ngx_pay_lookup_t *lookup, ngx_int_t rc,
 
 static ngx_pay_keys_conf_t  *keys_conf;
 static ngx_log_t            *keys_log;
-static ngx_queue_t           keys_lru;      /* newest first */
-static ngx_uint_t            keys_count;
-static ngx_pay_key_t        *keys_bucket[NGX_PAY_KEY_BUCKETS];
 static ngx_pay_lookup_t     *lookups[NGX_PAY_LOOKUP_BUCKETS];
 
 
@@ -44,117 +40,6 @@ static ngx_uint_t
 ngx_pay_key_hash(ngx_str_t *serial)
 {
     return (ngx_uint_t) slice_hash(ngx_pay_slice(*serial));
-}
-
-
-void
-ngx_pay_key_unref(ngx_pay_key_t *key)
-{
-    if (--key->refs == 0) {
-        verify_key_release(&key->verify);
-        ngx_free(key);
-    }
-}
-
-
-/* the cache */
-
-static ngx_pay_key_t *
-ngx_pay_cache_find(ngx_str_t *serial, ngx_uint_t hash)
-{
-    ngx_pay_key_t  *key;
-
-    for (key = keys_bucket[hash & (NGX_PAY_KEY_BUCKETS - 1)];
-         key;
-         key = key->next)
-    {
-        if (key->hash == hash && key->serial.len == serial->len
-            && ngx_memcmp(key->serial.data, serial->data, serial->len) == 0)
-        {
-            return key;
-        }
-    }
-
-    return NULL;
-}
-
-
-static void
-ngx_pay_cache_remove(ngx_pay_key_t *key)
-{
-    ngx_pay_key_t  **p;
-
-    for (p = &keys_bucket[key->hash & (NGX_PAY_KEY_BUCKETS - 1)];
-         *p != key;
-         p = &(*p)->next)
-    {
-        /* void */
-    }
-
-    *p = key->next;
-    ngx_queue_remove(&key->lru);
-    key->listed = 0;
-    keys_count--;
-
-    ngx_pay_key_unref(key);
-}
-
-
-/* takes over the caller's reference */
-
-static void
-ngx_pay_cache_insert(ngx_pay_key_t *key)
-{
-    ngx_pay_key_t  *old, **bucket;
-
-    old = ngx_pay_cache_find(&key->serial, key->hash);
-
-    if (old) {
-        ngx_pay_cache_remove(old);
-
-    } else if (keys_count >= keys_conf->parsed) {
-        ngx_pay_cache_remove(ngx_queue_data(ngx_queue_last(&keys_lru),
-                                            ngx_pay_key_t, lru));
-    }
-
-    bucket = &keys_bucket[key->hash & (NGX_PAY_KEY_BUCKETS - 1)];
-    key->next = *bucket;
-    *bucket = key;
-    key->listed = 1;
-    ngx_queue_insert_head(&keys_lru, &key->lru);
-    keys_count++;
-}
-
-
-static ngx_pay_key_t *
-ngx_pay_cache_from_zone(ngx_str_t *serial, ngx_uint_t hash)
-{
-    size_t          n;
-    ngx_msec_t      confirmed;
-    ngx_uint_t      covered;
-    ngx_pay_key_t  *key;
-    u_char          record[NGX_PAY_LINE_MAX];
-
-    n = ngx_pay_keys_zone_get(serial, hash, record, sizeof(record),
-                              &confirmed, &covered);
-    if (n == 0) {
-        return NULL;
-    }
-
-    key = ngx_pay_key_parse(slice_n(record, n));
-    wipe(record, n);
-
-    if (key == NULL) {
-        return NULL;
-    }
-
-    key->hash = hash;
-    key->confirmed = confirmed;
-    key->generation = covered ? ngx_pay_feed_covering() : 0;
-
-    ngx_pay_cache_insert(key);
-
-    return key;
 }
 
 
@@ -318,8 +203,7 @@ ngx_pay_key_get(ngx_str_t *serial, ngx_pay_key_t **key,
 
     if (k && k->generation == generation && generation) {
         ngx_http_pay_count(key_hits);
-        ngx_queue_remove(&k->lru);
-        ngx_queue_insert_head(&keys_lru, &k->lru);
+        ngx_pay_cache_touch(k);
         goto found;
     }
 
@@ -494,23 +378,9 @@ ngx_pay_keys_event(ngx_pay_feed_e event, ngx_str_t *serial, struct slice record)
 void
 ngx_pay_keys_lost(ngx_uint_t generation, ngx_msec_t until)
 {
-    ngx_uint_t      i;
-    ngx_queue_t    *q;
-    ngx_pay_key_t  *key;
+    ngx_uint_t  i;
 
-    for (q = ngx_queue_head(&keys_lru);
-         q != ngx_queue_sentinel(&keys_lru);
-         q = ngx_queue_next(q))
-    {
-        key = ngx_queue_data(q, ngx_pay_key_t, lru);
-
-        if (generation && key->generation == generation) {
-            key->confirmed = until;
-        }
-
-        key->generation = 0;
-        key->retry = ngx_current_msec;
-    }
+    ngx_pay_cache_stale(generation, until);
 
     for (i = 0; i < NGX_PAY_LOOKUP_BUCKETS; i++) {
         while (lookups[i]) {
@@ -525,7 +395,7 @@ ngx_pay_keys_start(ngx_cycle_t *cycle, ngx_pay_keys_conf_t *conf)
 {
     keys_conf = conf;
     keys_log = cycle->log;
-    ngx_queue_init(&keys_lru);
+    ngx_pay_cache_init(conf->parsed);
 
     return ngx_pay_feed_start(cycle, conf);
 }
@@ -540,8 +410,5 @@ ngx_pay_keys_stop(void)
 
     ngx_pay_feed_stop();
 
-    while (!ngx_queue_empty(&keys_lru)) {
-        ngx_pay_cache_remove(ngx_queue_data(ngx_queue_head(&keys_lru),
-                                            ngx_pay_key_t, lru));
-    }
+    ngx_pay_cache_clear();
 }

@@ -91,6 +91,21 @@ void ngx_pay_key_unref(ngx_pay_key_t *key);
 ngx_pay_key_t *ngx_pay_key_parse(struct slice record);
 
 
+/* the parsed keys (ngx_pay_keys_cache.c) */
+
+void ngx_pay_cache_init(ngx_uint_t max);
+void ngx_pay_cache_clear(void);
+ngx_pay_key_t *ngx_pay_cache_find(ngx_str_t *serial, ngx_uint_t hash);
+/* parses the zone's record and inserts it; NULL when there is none */
+ngx_pay_key_t *ngx_pay_cache_from_zone(ngx_str_t *serial, ngx_uint_t hash);
+/* takes over the caller's reference */
+void ngx_pay_cache_insert(ngx_pay_key_t *key);
+void ngx_pay_cache_remove(ngx_pay_key_t *key);
+void ngx_pay_cache_touch(ngx_pay_key_t *key);
+/* all entries have to be asked again; those of the stretch were right until */
+void ngx_pay_cache_stale(ngx_uint_t generation, ngx_msec_t until);
+
+
 /* the connection to payd (ngx_pay_keys_feed.c) */
 
 ngx_int_t ngx_pay_feed_start(ngx_cycle_t *cycle, ngx_pay_keys_conf_t *conf);

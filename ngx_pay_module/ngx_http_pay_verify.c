@@ -1,0 +1,532 @@
+/*
+ * pay_sign: is this request genuine, whose is it, and is it well-formed?
+ *
+ * The steps go from cheap to expensive, and nothing is read, asked or written
+ * for a request that an earlier one has refused.  A request may wait twice
+ * here, for its key and for its body; ctx->state says where it goes on.
+ */
+
+#include "ngx_http_pay_private.h"
+#include "ngx_pay_keys.h"
+
+#include "core/ids.h"
+
+
+enum {
+    NGX_HTTP_PAY_START = 0,
+    NGX_HTTP_PAY_KEY,           /* look for the key */
+    NGX_HTTP_PAY_KEY_WAIT,
+    NGX_HTTP_PAY_KEY_FOUND,     /* ctx->rc says what came */
+    NGX_HTTP_PAY_BODY,          /* reading it */
+    NGX_HTTP_PAY_DONE
+};
+
+
+static ngx_int_t ngx_http_pay_sign_head(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+static ngx_int_t ngx_http_pay_sign_find_key(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+static ngx_int_t ngx_http_pay_sign_check_key(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+static ngx_int_t ngx_http_pay_sign_read_body(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+static ngx_int_t ngx_http_pay_sign_verify(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+static ngx_int_t ngx_http_pay_sign_content(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+
+ngx_int_t
+ngx_http_pay_sign_request(ngx_http_request_t *r)
+{
+    ngx_int_t            rc;
+    ngx_http_pay_ctx_t  *ctx;
+
+    ctx = ngx_http_pay_get_ctx(r);
+
+    if (ctx == NULL) {
+        ctx = ngx_http_pay_create_ctx(r);
+        if (ctx == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_http_pay_count(requests);
+    }
+
+    for ( ;; ) {
+
+        switch (ctx->state) {
+
+        case NGX_HTTP_PAY_START:
+            rc = ngx_http_pay_sign_head(r, ctx);
+            break;
+
+        case NGX_HTTP_PAY_KEY:
+            rc = ngx_http_pay_sign_find_key(r, ctx);
+            break;
+
+        case NGX_HTTP_PAY_KEY_FOUND:
+            rc = ngx_http_pay_sign_check_key(r, ctx);
+            break;
+
+        case NGX_HTTP_PAY_BODY:
+            if (!ctx->body_read) {
+                rc = ngx_http_pay_sign_read_body(r, ctx);
+                break;
+            }
+
+            rc = ngx_http_pay_sign_verify(r, ctx);
+            break;
+
+        case NGX_HTTP_PAY_KEY_WAIT:
+            /* called by a write event while payd is awaited */
+            return NGX_DONE;
+
+        default: /* NGX_HTTP_PAY_DONE */
+
+            if (ctx->verified && !ctx->refused) {
+                return NGX_OK;
+            }
+
+            /* an error page in a location that verifies */
+
+            return NGX_HTTP_FORBIDDEN;
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+}
+
+
+/* the one Authorization header; two would be read differently by others */
+
+static ngx_table_elt_t *
+ngx_http_pay_sign_authorization(ngx_http_request_t *r)
+{
+    ngx_uint_t        i, found;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    found = 0;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == sizeof("Authorization") - 1
+                && ngx_strncmp(h[i].lowcase_key, "authorization",
+                               sizeof("Authorization") - 1)
+                   == 0)
+            {
+                found++;
+            }
+        }
+    }
+
+    return found == 1 ? r->headers_in.authorization : NULL;
+}
+
+
+static ngx_int_t
+ngx_http_pay_sign_refuse_match(ngx_http_request_t *r, struct problem *problem)
+{
+    ngx_str_t  name;
+
+    if (problem->code == PROBLEM_METHOD_NOT_ALLOWED && problem->detail.n) {
+        ngx_str_set(&name, "Allow");
+
+        if (ngx_http_pay_add_header(r, name, ngx_pay_str(problem->detail))
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        problem->detail = SLICE_NULL;
+    }
+
+    return ngx_http_pay_refuse_with(r, problem);
+}
+
+
+/* what the request line and the headers tell */
+
+static ngx_int_t
+ngx_http_pay_sign_head(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+{
+    const char       *reason;
+    struct problem    problem;
+    ngx_table_elt_t  *h;
+    time_t            skew;
+
+    ctx->state = NGX_HTTP_PAY_DONE;
+
+    if (api_match(&ctx->arena, ngx_pay_slice(r->method_name),
+                  ngx_pay_slice(r->unparsed_uri), &ctx->match, &problem)
+        != 0)
+    {
+        return ngx_http_pay_sign_refuse_match(r, &problem);
+    }
+
+    if (r->headers_in.content_length_n > (off_t) ctx->match.api->max_body) {
+        return ngx_http_pay_refuse(r, PROBLEM_BODY_TOO_LARGE, NULL, NULL);
+    }
+
+    h = ngx_http_pay_sign_authorization(r);
+
+    if (h == NULL) {
+        return ngx_http_pay_refuse(r, PROBLEM_AUTHORIZATION_INVALID,
+                                   "exactly one header is needed", NULL);
+    }
+
+    if (authorization_parse(ngx_pay_slice(h->value), &ctx->auth, &reason) != 0)
+    {
+        return ngx_http_pay_refuse(r, PROBLEM_AUTHORIZATION_INVALID, reason,
+                                   NULL);
+    }
+
+    skew = ngx_http_pay_guard_window(r);
+
+    if (ctx->auth.timestamp_s < ngx_time() - skew
+        || ctx->auth.timestamp_s > ngx_time() + skew)
+    {
+        return ngx_http_pay_refuse(r, PROBLEM_TIMESTAMP_STALE, NULL, NULL);
+    }
+
+    ctx->scheme = ctx->auth.scheme;
+    ctx->state = NGX_HTTP_PAY_KEY;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_pay_sign_wait_cleanup(void *data)
+{
+    ngx_http_pay_ctx_t  *ctx = data;
+
+    ngx_pay_key_cancel(ctx->wait);
+    ctx->wait = NULL;
+}
+
+
+static void
+ngx_http_pay_sign_key_done(void *data, ngx_int_t rc, ngx_pay_key_t *key)
+{
+    ngx_http_request_t  *r = data;
+
+    ngx_http_pay_ctx_t  *ctx;
+
+    ctx = ngx_http_pay_get_ctx(r);
+
+    ctx->wait = NULL;
+    ctx->cln->handler = NULL;
+    ctx->rc = rc;
+    ctx->key = key;
+    ctx->state = NGX_HTTP_PAY_KEY_FOUND;
+
+    ngx_http_pay_resume(r);
+}
+
+
+static ngx_int_t
+ngx_http_pay_sign_wait(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
+    ngx_pay_key_wait_t *wait)
+{
+    ngx_pay_key_wait_t  *w;
+    ngx_http_cleanup_t  *cln;
+
+    /* the look-up has listed *wait, which is on the stack: move it */
+
+    w = ngx_palloc(r->pool, sizeof(ngx_pay_key_wait_t));
+    cln = ngx_http_cleanup_add(r, 0);
+
+    if (w == NULL || cln == NULL) {
+        ngx_pay_key_cancel(wait);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    w->handler = ngx_http_pay_sign_key_done;
+    w->data = r;
+    ngx_queue_insert_after(&wait->queue, &w->queue);
+    ngx_queue_remove(&wait->queue);
+
+    cln->handler = ngx_http_pay_sign_wait_cleanup;
+    cln->data = ctx;
+
+    ctx->cln = cln;
+    ctx->wait = w;
+    ctx->state = NGX_HTTP_PAY_KEY_WAIT;
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_pay_sign_find_key(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+{
+    ngx_str_t           serial;
+    ngx_pay_key_wait_t  wait;
+
+    serial = ngx_pay_str(ctx->auth.serial_no);
+
+    ctx->rc = ngx_pay_key_get(&serial, &ctx->key, &wait);
+
+    if (ctx->rc == NGX_AGAIN) {
+        return ngx_http_pay_sign_wait(r, ctx, &wait);
+    }
+
+    ctx->state = NGX_HTTP_PAY_KEY_FOUND;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_pay_sign_check_key(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+{
+    ngx_pay_key_t  *key = ctx->key;
+
+    ctx->state = NGX_HTTP_PAY_DONE;
+
+    if (ctx->rc == NGX_DECLINED) {
+        return ngx_http_pay_refuse(r, PROBLEM_KEY_UNKNOWN, NULL, NULL);
+    }
+
+    if (ctx->rc != NGX_OK) {
+        return ngx_http_pay_refuse(r, PROBLEM_RETRY_SAME_NUMBER,
+                                   "the key cannot be looked up now", NULL);
+    }
+
+    if (!key->on || ngx_time() < key->valid_from || ngx_time() >= key->valid_to)
+    {
+        return ngx_http_pay_refuse(r, PROBLEM_KEY_DISABLED, NULL, NULL);
+    }
+
+    if (!scheme_fits(ctx->scheme, key->verify.alg)) {
+        return ngx_http_pay_refuse(r, PROBLEM_SIGN_ERROR,
+                                   "the schema is not the key's", NULL);
+    }
+
+    if (!slice_eq(ctx->auth.mchid, ngx_pay_slice(key->mchid))) {
+        return ngx_http_pay_refuse(r, PROBLEM_IDENTITY_MISMATCH, NULL, NULL);
+    }
+
+    ctx->mchid = key->mchid;
+    ctx->app = key->app;
+    ctx->serial = key->serial;
+    ctx->base_slot = key->base_slot;
+    ctx->span = key->span;
+    ctx->alg = key->verify.alg;
+
+    /*
+     * A place to sign the answer, before anything costs more: a request that
+     * was carried out must not lose its answer to a full queue.
+     */
+
+    if (ctx->alg == KEY_RSA_SHA256
+        && ngx_http_pay_answer_reserve(ctx) != NGX_OK)
+    {
+        return ngx_http_pay_refuse(r, PROBLEM_OVERLOADED, NULL, NULL);
+    }
+
+    ctx->state = NGX_HTTP_PAY_BODY;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_pay_sign_body_handler(ngx_http_request_t *r)
+{
+    ngx_http_pay_ctx_t  *ctx;
+
+    ctx = ngx_http_pay_get_ctx(r);
+
+    ctx->body_read = 1;
+
+    /* the proxy reads it again */
+
+    r->preserve_body = 1;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    if (!ctx->in_handler) {
+        ngx_http_core_run_phases(r);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_pay_sign_read_body(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ctx->body_asked) {
+        /* a write event while the body is awaited */
+        return NGX_DONE;
+    }
+
+    ctx->body_asked = 1;
+    ctx->in_handler = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_pay_sign_body_handler);
+
+    ctx->in_handler = 0;
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ctx->state = NGX_HTTP_PAY_DONE;
+        return rc;
+    }
+
+    ngx_http_finalize_request(r, NGX_DONE);
+
+    return ctx->body_read ? NGX_OK : NGX_DONE;
+}
+
+
+/* one slice: usually the buffer it was read into, without a copy */
+
+static ngx_int_t
+ngx_http_pay_sign_gather(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+{
+    off_t         size;
+    u_char       *p;
+    ssize_t       n;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    if (r->request_body == NULL || r->request_body->bufs == NULL) {
+        return NGX_OK;
+    }
+
+    cl = r->request_body->bufs;
+
+    if (cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
+        ctx->body = slice_n(cl->buf->pos, cl->buf->last - cl->buf->pos);
+        return NGX_OK;
+    }
+
+    for (size = 0; cl; cl = cl->next) {
+        size += ngx_buf_size(cl->buf);
+    }
+
+    if (size > (off_t) ctx->match.api->max_body) {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_pnalloc(r->pool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->body = slice_n(p, size);
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (ngx_buf_in_memory(b)) {
+            p = ngx_cpymem(p, b->pos, b->last - b->pos);
+
+        } else if (b->in_file) {
+            n = ngx_read_file(b->file, p, b->file_last - b->file_pos,
+                              b->file_pos);
+            if (n != b->file_last - b->file_pos) {
+                return NGX_ERROR;
+            }
+
+            p += n;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_pay_sign_verify(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+{
+    size_t        n;
+    ngx_int_t     rc;
+    struct slice  parts[SCHEME_PARTS];
+
+    ctx->state = NGX_HTTP_PAY_DONE;
+
+    rc = ngx_http_pay_sign_gather(r, ctx);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_DECLINED || ctx->body.n > ctx->match.api->max_body) {
+        return ngx_http_pay_refuse(r, PROBLEM_BODY_TOO_LARGE, NULL, NULL);
+    }
+
+    n = scheme_request_parts(ngx_pay_slice(r->method_name),
+                             ngx_pay_slice(r->unparsed_uri),
+                             ctx->auth.timestamp, ctx->auth.nonce_str,
+                             ctx->body, parts);
+
+    if (scheme_verify(&ctx->key->verify, parts, n, ctx->auth.signature) != 0) {
+        ngx_http_pay_answer_release(ctx);
+        return ngx_http_pay_refuse(r, PROBLEM_SIGN_ERROR, NULL, NULL);
+    }
+
+    ctx->verified = 1;
+    ngx_http_pay_count(verified);
+
+    return ngx_http_pay_sign_content(r, ctx);
+}
+
+
+static ngx_uint_t
+ngx_http_pay_sign_is(struct slice said, ngx_str_t *known)
+{
+    return said.n == 0 || slice_eq(said, ngx_pay_slice(*known));
+}
+
+
+/* genuine: from here on refusals are signed */
+
+static ngx_int_t
+ngx_http_pay_sign_content(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+{
+    int64_t         id;
+    struct slice    out_trade_no;
+    struct problem  problem;
+
+    if (api_check(&ctx->arena, ctx->match.api, ctx->body, &ctx->doc, &problem)
+        != 0)
+    {
+        return ngx_http_pay_refuse_with(r, &problem);
+    }
+
+    if (!ngx_http_pay_sign_is(ctx->match.mchid, &ctx->mchid)
+        || !ngx_http_pay_sign_is(json_str(ctx->doc, "mchid"), &ctx->mchid))
+    {
+        return ngx_http_pay_refuse(r, PROBLEM_IDENTITY_MISMATCH, NULL,
+                                   ctx->doc ? "/mchid" : NULL);
+    }
+
+    if (!ngx_http_pay_sign_is(json_str(ctx->doc, "appid"), &ctx->app)) {
+        return ngx_http_pay_refuse(r, PROBLEM_IDENTITY_MISMATCH, NULL,
+                                   "/appid");
+    }
+
+    if (ctx->match.id.n) {
+        if (id_parse(ctx->match.id, 'P', &id) != 0) {
+            return ngx_http_pay_refuse(r, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
+        }
+
+        ctx->slot = id_slot(id);
+        return NGX_OK;
+    }
+
+    out_trade_no = ctx->match.out_trade_no.n ? ctx->match.out_trade_no
+                                      : json_str(ctx->doc, "out_trade_no");
+
+    ctx->slot = out_trade_no.n
+                ? slot_of(ctx->base_slot, ctx->span, out_trade_no)
+                : ctx->base_slot;
+
+    return NGX_OK;
+}
