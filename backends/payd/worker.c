@@ -138,14 +138,18 @@ int worker_init(struct worker *w, const struct options *o, const struct process_
 {
     struct http_egress_conf ec = {.unix_path = o->egress,
                                   .max_connections = (size_t)o->max_requests + 64};
-    char host[64] = "?";
+    char host[64] = "?", life[8];
 
     memset(w, 0, sizeof(*w));
     w->options = o;
     w->process = p;
     w->loop = loop;
     gethostname(host, sizeof(host) - 1);
-    snprintf(w->holder, sizeof(w->holder), "%s:%s:%d", host, p->name, (int)getpid());
+    random_token(life, sizeof(life));
+    /* each life anew: a container has the same pid after each start, and two may share their host's
+     * name; a number taken over at once would give ids that its last holder gave already */
+    snprintf(w->holder, sizeof(w->holder), "%s:%s:%d:%.*s", host, p->name, (int)getpid(),
+             (int)sizeof(life), life);
     if (options_master_key(o, w->master_key, err) != 0 || load_platform(w, err) != 0 ||
         channel_set_load(o->channels, o->adapters, &w->channels, err) != 0 ||
         open_store(w, err) != 0)
