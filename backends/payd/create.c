@@ -23,6 +23,7 @@ struct creation {
     struct waiter *waiters;
     struct loop_timer *timer; /* the deadline, or the next look at another process's creation */
     int64_t deadline_us;
+    bool answered; /* at the deadline; who joins later is answered at once */
     /* when the number is taken: what is looked up, and the order found */
     struct arena names;
     struct slice digest, mchid, out_trade_no;
@@ -176,6 +177,7 @@ static int add_waiter(struct creation *c, struct http_req *req, bool replayed)
 /* Everyone gets what is known at the deadline; the flow goes on. */
 static void answer_in_time(struct creation *c)
 {
+    c->answered = true;
     if (c->flow->payment.version > 0)
         answer_all(c, with_payment, &c->flow->payment);
     else
@@ -188,7 +190,7 @@ void create_join(struct flow *creating, struct http_req *req)
 
     if (add_waiter(c, req, true) != 0)
         reply_problem(req, PROBLEM_OVERLOADED, NULL, NULL);
-    else if (loop_now_us(c->w->loop) >= c->deadline_us)
+    else if (c->answered)
         answer_in_time(c);
 }
 
@@ -366,7 +368,9 @@ static struct problem check_new(struct worker *w, struct http_req *req, const st
 
 static void join_or_conflict(struct flow *creating, struct http_req *req, struct slice digest)
 {
-    if (slice_eq(creating->payment.digest, digest))
+    if (!digest.p)
+        reply_problem(req, PROBLEM_OVERLOADED, NULL, NULL);
+    else if (slice_eq(creating->payment.digest, digest))
         create_join(creating, req);
     else
         reply_problem(req, PROBLEM_OUT_TRADE_NO_CONFLICT, NULL, NULL);
