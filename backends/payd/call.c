@@ -75,14 +75,16 @@ static struct payment_event decoded_event(struct flow *f, const struct http_answ
     const struct channel *c = channel_find(f->w->channels, f->payment.channel);
     const struct channel_account *acc =
         accounts_get(f->w->accounts, f->payment.channel, f->payment.account);
-    struct slice body =
-        answer->body.n <= ANSWER_MAX ? arena_copy(&f->arena, answer->body) : SLICE_NULL;
+    struct slice body;
     struct channel_order order;
     struct channel_result r;
     struct payment_event e;
 
     if (!c || !acc)
         return answer_event(f, SENT_ANSWERED, CLASS_UNKNOWN, SLICE("account is gone"));
+    if (answer->body.n > ANSWER_MAX) /* read without its body it could mean something else */
+        return answer_event(f, SENT_ANSWERED, CLASS_UNKNOWN, SLICE("answer too large"));
+    body = arena_copy(&f->arena, answer->body);
     order_of(f, &f->arena, &order);
     channel_decode(c, acc, f->attempt.kind, &order, answer->status, answer->headers,
                    answer->nheaders, body, worker_now(f->w), &f->arena, &r);
