@@ -128,6 +128,10 @@ static void take(struct accounts *a, const struct store_account *rows, size_t n,
     for (size_t i = 0; s->entries && i < n; i++)
         if (rows[i].on)
             open_account(a->w, s, &rows[i]);
+    if (s->arena.failed) { /* some would be missing: the old ones stay, and it is tried again */
+        snapshot_free(s);
+        return;
+    }
     if (a->current)
         loop_defer(a->w->loop, snapshot_free, a->current);
     a->current = s;
@@ -137,7 +141,9 @@ static void on_accounts(void *arg, enum store_result r, const struct store_accou
 {
     struct accounts *a = arg;
 
-    if ((r == STORE_DONE || r == STORE_NONE) && n <= ACCOUNTS_MAX) {
+    if (n > ACCOUNTS_MAX) {
+        log_event(LOG_ALERT, "too_many_accounts", LOG_I("accounts", n), LOG_I("max", ACCOUNTS_MAX));
+    } else if (r == STORE_DONE || r == STORE_NONE) {
         uint64_t print = fingerprint(rows, n);
         if (!a->current || a->current->fingerprint != print)
             take(a, rows, n, print);
