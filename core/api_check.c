@@ -171,8 +171,8 @@ static int find_field(const struct api_field *fields, const char *parent, struct
                 continue;
             path += skip + 1;
         }
-        /* a key with a dot must not be taken for a nested field */
-        if (slice_is(key, path) && memchr(key.p, '.', key.n) == NULL)
+        /* most differ in the first character; a key with a dot must not be taken for a nested field */
+        if (key.n && key.p[0] == path[0] && slice_is(key, path) && memchr(key.p, '.', key.n) == NULL)
             return i;
     }
     return -1;

@@ -168,8 +168,8 @@ ngx_http_pay_row_t *ngx_http_pay_row(void);
     (ngx_http_pay_row()->field++)
 
 
-/* NULL where pay_sign is off.  Survives internal redirects. */
-ngx_http_pay_ctx_t *ngx_http_pay_get_ctx(ngx_http_request_t *r);
+/* an internal redirect zeroes r->ctx, but not the pool's clean-ups */
+ngx_http_pay_ctx_t *ngx_http_pay_find_ctx(ngx_http_request_t *r);
 /* gives back doc and what match read; for the last phase that needs them */
 void ngx_http_pay_forget_doc(ngx_http_pay_ctx_t *ctx);
 
@@ -205,6 +205,25 @@ char *ngx_http_pay_conf_error(ngx_conf_t *cf, ngx_http_pay_where_t *where,
 
 
 extern ngx_module_t  ngx_http_pay_core_module;
+
+
+/* NULL where pay_sign is off.  Survives internal redirects. */
+
+static ngx_inline ngx_http_pay_ctx_t *
+ngx_http_pay_get_ctx(ngx_http_request_t *r)
+{
+    ngx_http_pay_ctx_t  *ctx;
+
+    r = r->main;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_pay_core_module);
+
+    if (ctx == NULL && (r->internal || r->filter_finalize)) {
+        ctx = ngx_http_pay_find_ctx(r);
+    }
+
+    return ctx;
+}
 
 
 #endif /* _NGX_HTTP_PAY_CORE_H_INCLUDED_ */

@@ -42,6 +42,13 @@ ngx_int_t ngx_http_pay_seed(void);
 /* where the first "pay_sign on" stands; line 0 when there is none */
 ngx_http_pay_where_t *ngx_http_pay_sign_at(ngx_conf_t *cf);
 
+/* NGX_OK: ctx->body_read.  NGX_DONE: the phases go on when it has come. */
+ngx_int_t ngx_http_pay_body_read(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+/* fills ctx->body; NGX_DECLINED: longer than the API's body may be */
+ngx_int_t ngx_http_pay_body_gather(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+
 /* timestamp window of this location in seconds */
 time_t ngx_http_pay_guard_window(ngx_http_request_t *r);
 

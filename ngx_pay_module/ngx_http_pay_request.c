@@ -239,27 +239,15 @@ ngx_http_pay_create_ctx(ngx_http_request_t *r)
 }
 
 
-/* an internal redirect zeroes r->ctx, but not the pool's clean-ups */
-
 ngx_http_pay_ctx_t *
-ngx_http_pay_get_ctx(ngx_http_request_t *r)
+ngx_http_pay_find_ctx(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t  *cln;
-    ngx_http_pay_ctx_t  *ctx;
-
-    r = r->main;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_pay_core_module);
-
-    if (ctx || !(r->internal || r->filter_finalize)) {
-        return ctx;
-    }
 
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
         if (cln->handler == ngx_http_pay_cleanup_ctx) {
-            ctx = cln->data;
-            ngx_http_set_ctx(r, ctx, ngx_http_pay_core_module);
-            return ctx;
+            ngx_http_set_ctx(r, cln->data, ngx_http_pay_core_module);
+            return cln->data;
         }
     }
 
