@@ -5,6 +5,8 @@
 #include "flow.h"
 #include "reply.h"
 
+#include <stdlib.h>
+
 #define DOC_ARENA (256u << 10)
 
 /* One GET or close. Lives in the request's arena. */
@@ -14,6 +16,14 @@ struct ask {
     struct slice mchid;
     struct slice out_trade_no;
     bool close;
+    int64_t deadline_us; /* of the loop */
+};
+
+/* A close under way. The merchant is answered in time; the flow goes on. */
+struct closing {
+    struct http_req *req; /* NULL once answered */
+    struct flow *flow;
+    struct loop_timer *deadline;
 };
 
 static struct ask *ask_new(struct worker *w, struct http_req *req)
@@ -27,6 +37,7 @@ static struct ask *ask_new(struct worker *w, struct http_req *req)
     a->w = w;
     a->req = req;
     a->mchid = http_req_header(req, "Pay-Mchid");
+    a->deadline_us = loop_now_us(w->loop) + w->options->answer_within_us;
     return a;
 }
 
@@ -37,37 +48,68 @@ static int close_status(const struct payment *p)
     return payment_state_final(p->state) ? 200 : 202;
 }
 
-/* The request (and with it the ask) must live until the flow has ended, so an early answer at the
- * deadline is not possible; the channel's time-outs end the flow well within it. */
-static void on_closed(void *arg, struct flow *f)
+static void answer_close(struct http_req *req, const struct flow *f)
 {
-    struct ask *a = arg;
-
     switch (f->end) {
     case FLOW_SETTLED:
-        reply_payment(a->req, close_status(&f->payment), &f->payment, false);
+        reply_payment(req, close_status(&f->payment), &f->payment, false);
         return;
     case FLOW_REFUSED:
-        reply_problem(a->req, f->problem, payment_state_name(f->payment.state), NULL);
+        reply_problem(req, f->problem, payment_state_name(f->payment.state), NULL);
         return;
     case FLOW_NONE:
-        reply_problem(a->req, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
+        reply_problem(req, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
         return;
     default:
-        reply_problem(a->req, PROBLEM_RESULT_UNKNOWN, NULL, NULL);
+        reply_problem(req, PROBLEM_RESULT_UNKNOWN, NULL, NULL);
         return;
     }
+}
+
+static void on_closed(void *arg, struct flow *f)
+{
+    struct closing *c = arg;
+
+    if (c->req)
+        answer_close(c->req, f);
+    loop_timer_free(c->deadline);
+    free(c);
+}
+
+/* A channel's time-out may be longer than a merchant is kept waiting, and so may its answer's way
+ * into a database that is away. */
+static void on_close_deadline(void *arg)
+{
+    struct closing *c = arg;
+    const struct payment *p = &c->flow->payment;
+    struct http_req *req = c->req;
+
+    c->req = NULL;
+    if (p->version > 0)
+        reply_payment(req, close_status(p), p, false);
+    else
+        reply_problem(req, PROBLEM_RESULT_UNKNOWN, NULL, NULL);
 }
 
 static void close_payment(struct ask *a, int64_t id)
 {
     const struct payment_event e = {.kind = PAYMENT_EVENT_CLOSE, .amount = -1};
-    struct flow *f = flow_new(a->w, on_closed, a);
+    struct closing *c = calloc(1, sizeof(*c));
 
-    if (!f)
+    if (c) {
+        c->req = a->req;
+        c->deadline = loop_timer_new(a->w->loop, on_close_deadline, c);
+        c->flow = c->deadline ? flow_new(a->w, on_closed, c) : NULL;
+    }
+    if (!c || !c->flow) {
         reply_problem(a->req, PROBLEM_OVERLOADED, NULL, NULL);
-    else
-        flow_start(f, id, &e);
+        if (c)
+            loop_timer_free(c->deadline);
+        free(c);
+        return;
+    }
+    loop_timer_set(c->deadline, a->deadline_us - loop_now_us(a->w->loop));
+    flow_start(c->flow, id, &e);
 }
 
 /* ---- read ---- */
