@@ -75,7 +75,7 @@ install-deps: ## install missing Debian packages
 
 # packages first: nothing compiles without them
 built: install-deps
-	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) -s --no-print-directory -j$(JOBS) all
 
 run: built ## start everything under ./run, make one payment, wait for Ctrl-C
 	@PAY_BUILD=$(BUILD) exec demo/tour.py
@@ -87,7 +87,7 @@ test: built ## every test; SAN=1 under sanitizers; TESTS='t/flow/*.t' some of th
 	@PAY_BUILD=$(BUILD) t/run-tests $(TESTS)
 
 bench-edge bench-create: built ## measure; bench/ says how
-	@$(MAKE) --no-print-directory -j$(JOBS) bench-tools
+	@$(MAKE) -s --no-print-directory -j$(JOBS) bench-tools
 	@PAY_BUILD=$(BUILD) bench/$(@:bench-%=%)
 
 lint: ## style and forbidden functions

@@ -114,6 +114,13 @@ def invite(stack: Stack) -> None:
          "tail -f run/log/*")
 
 
+def wait_for_the_end() -> None:
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print("\nStopped.", flush=True)
+
+
 def tour(once: bool) -> int:
     step("Starting PostgreSQL, Redis, nginx, payd, the virtual bank and an example merchant under ./run")
     begun = time.monotonic()
@@ -126,18 +133,26 @@ def tour(once: bool) -> int:
         succeeded = event["event_type"] == "payment.succeeded" and event["resource"]["state"] == "succeeded"
         if not once:
             invite(stack)
-            signal.pause()
+            wait_for_the_end()
         return 0 if succeeded else 1
+
+
+def end(*_: object) -> None:
+    """Ctrl-C or TERM: once is enough, stopping is not to be interrupted."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="do not wait at the end")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     try:
         return tour(parser.parse_args().once)
     except KeyboardInterrupt:
-        print("\nStopped.")
-        return 0
+        return 130
     except InUse as e:
         print(f"\n{e}", file=sys.stderr)
         return 1
