@@ -165,7 +165,7 @@ CREATE TABLE pay.payment (
     fail_code        text NOT NULL,
     PRIMARY KEY (slot, id),
     UNIQUE (slot, mchid, out_trade_no)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 GRANT SELECT, INSERT,
     UPDATE (version, state, prev_state, attempts, prepare_n, not_sent, prepare_last, prepare_past,
             prepare_before, busy_kind, busy_before, channel_trade_no, code_url, fail_code, final_at,
@@ -209,7 +209,7 @@ CREATE TABLE pay.payment_attempt (
     code            text,
     message         text,
     PRIMARY KEY (slot, payment_id, n)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 45);
 GRANT SELECT, INSERT, UPDATE (answered_at, http_status, sent, class, code, message)
     ON pay.payment_attempt TO ngx_pay_app;
 

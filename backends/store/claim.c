@@ -28,7 +28,8 @@ const char sql_claim[] =
     " picked AS (SELECT * FROM (SELECT due.*, row_number() OVER (PARTITION BY mchid"
     "  ORDER BY next_at) AS nth FROM due) x WHERE nth <= share ORDER BY next_at LIMIT $5::int4)"
     " UPDATE pay.callback c SET tries = c.tries + 1, next_at = $4::timestamptz FROM picked p"
-    " WHERE c.slot = p.slot AND c.payment_id = p.payment_id AND c.subject_id = p.subject_id"
+    " WHERE c.slot = ANY (ARRAY[p.slot]) AND c.payment_id = p.payment_id"
+    "  AND c.subject_id = p.subject_id"
     " RETURNING c.id, c.payment_id, c.slot, c.mchid, c.app_id, c.url, c.body, c.tries";
 
 struct claim {

@@ -21,16 +21,17 @@
     " p.busy_kind, p.busy_before, p.channel_trade_no, p.code_url, p.fail_code, p.created_at,"    \
     " p.time_expire, p.final_at, p.succeeded_at, t.due_at, t.kind, t.tries"
 #define TIMER                                                                                    \
-    " LEFT JOIN pay.payment_timer t ON t.slot = p.slot AND t.payment_id = p.id"
+    " LEFT JOIN pay.payment_timer t ON t.slot = ANY (ARRAY[p.slot]) AND t.payment_id = p.id"
 
 const char sql_by_id[] =
     "SELECT j.k," COLUMNS " FROM unnest($1::int2[], $2::int8[]) WITH ORDINALITY AS j(slot, id, k)"
-    " JOIN pay.payment p ON p.slot = j.slot AND p.id = j.id" TIMER;
+    " JOIN pay.payment p ON p.slot = ANY (ARRAY[j.slot]) AND p.id = j.id" TIMER;
 
 const char sql_by_no[] =
     "SELECT j.k," COLUMNS " FROM unnest($1::int2[], $2::text[], $3::text[]) WITH ORDINALITY"
-    " AS j(slot, mchid, out_trade_no, k) JOIN pay.payment p ON p.slot = j.slot"
-    " AND p.mchid = j.mchid COLLATE \"C\" AND p.out_trade_no = j.out_trade_no COLLATE \"C\"" TIMER;
+    " AS j(slot, mchid, out_trade_no, k) JOIN pay.payment p"
+    " ON p.slot = ANY (ARRAY[j.slot]) AND p.mchid = j.mchid COLLATE \"C\""
+    " AND p.out_trade_no = j.out_trade_no COLLATE \"C\"" TIMER;
 
 enum queue_kind { BY_ID, BY_NO, QUEUES };
 

@@ -3,27 +3,31 @@
 
 #include <stdlib.h>
 
-#define KEY_COLUMNS                                                                              \
+/* Of the keys that `which` names; `= ANY (ARRAY[])` as in statements.h. */
+#define KEYS(which)                                                                              \
     "SELECT k.serial, k.alg, k.material_sealed, a.mchid, k.app_id,"                              \
     " k.enabled AND a.enabled AND m.enabled, m.base_slot, m.span, k.valid_from, k.valid_to,"     \
     " coalesce(least(nullif(a.rate, 0), nullif(m.rate, 0)), 0),"                                 \
     " coalesce(least(nullif(a.burst, 0), nullif(m.burst, 0)), 0)"                                \
-    " FROM pay.app_key k JOIN pay.app a ON a.app_id = k.app_id"                                  \
-    " JOIN pay.merchant m ON m.mchid = a.mchid"
+    " FROM (SELECT * FROM pay.app_key WHERE " which " OFFSET 0) k"                               \
+    " JOIN pay.app a ON a.app_id = ANY (ARRAY[k.app_id])"                                        \
+    " JOIN pay.merchant m ON m.mchid = ANY (ARRAY[a.mchid])"
 
-const char sql_key[] = KEY_COLUMNS " WHERE k.serial = $1::text COLLATE \"C\"";
+const char sql_key[] = KEYS("serial = $1::text COLLATE \"C\"");
 
 const char sql_signing_key[] =
-    KEY_COLUMNS " WHERE k.app_id = $1::text COLLATE \"C\" AND k.alg = 'hmac-sha256' AND k.enabled"
-                " AND k.valid_from <= now() AND k.valid_to > now()"
-                " ORDER BY k.valid_from DESC, k.serial LIMIT 1";
+    KEYS("app_id = $1::text COLLATE \"C\" AND alg = 'hmac-sha256' AND enabled"
+         " AND valid_from <= now() AND valid_to > now()"
+         " ORDER BY valid_from DESC, serial LIMIT 1");
 
 const char sql_changes[] =
     "SELECT serial, changed_at FROM pay.app_key WHERE changed_at >= $1::timestamptz"
     " UNION ALL SELECT k.serial, a.changed_at FROM pay.app a"
-    "  JOIN pay.app_key k ON k.app_id = a.app_id WHERE a.changed_at >= $1::timestamptz"
+    "  JOIN pay.app_key k ON k.app_id = ANY (ARRAY[a.app_id])"
+    "  WHERE a.changed_at >= $1::timestamptz"
     " UNION ALL SELECT k.serial, m.changed_at FROM pay.merchant m"
-    "  JOIN pay.app a ON a.mchid = m.mchid JOIN pay.app_key k ON k.app_id = a.app_id"
+    "  JOIN pay.app a ON a.mchid = ANY (ARRAY[m.mchid])"
+    "  JOIN pay.app_key k ON k.app_id = ANY (ARRAY[a.app_id])"
     "  WHERE m.changed_at >= $1::timestamptz";
 
 const char sql_accounts[] =

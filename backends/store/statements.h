@@ -2,8 +2,10 @@
  * statements - the texts of all statements of the store, and the planner settings they rely on.
  *
  * Every statement that takes many rows takes them as arrays and reaches tables only through their
- * primary or unique keys, row by row, in the arrays' order: no join method but the nested loop is
- * allowed in these sessions, so that a plan made for an empty table is the plan for a full one.
+ * primary or unique keys, row by row, in the arrays' order. A plan made for an empty table must be
+ * the plan for a full one, so these sessions allow no join method but the nested loop, and slots are
+ * compared as `slot = ANY (ARRAY[j.slot])`: with a plain `=` the index's order would count as useful
+ * and a walk through the whole index, cheap while it is empty, could become the outer side.
  */
 #ifndef STORE_STATEMENTS_H
 #define STORE_STATEMENTS_H
