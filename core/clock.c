@@ -8,6 +8,8 @@
 #define CHINA_OFFSET_S (8 * 3600)
 /* 9999-12-31T23:59:59+08:00: the last second that has RFC3339_LEN characters */
 #define WALL_MAX_S 253402271999LL
+/* 2100-01-01T00:00:00+08:00: what is read must be readable again when it was written in +08:00 */
+#define READ_END_S 4102416000LL
 
 struct civil {
     int year;
@@ -149,7 +151,7 @@ int time_parse_rfc3339(struct slice s, pay_time_t *out)
     t = days_from_civil(c) * SEC_PER_DAY + hour * 3600 + minute * 60 + second - offset;
     t = t * USEC_PER_SEC + usec;
     /* 0 would read as "not set", and nothing of ours is older */
-    if (t <= 0)
+    if (t <= 0 || t >= READ_END_S * USEC_PER_SEC)
         return -1;
     *out = t;
     return 0;

@@ -13,7 +13,7 @@ typedef int64_t pay_time_t; /* microseconds since 1970 UTC; 0 = not set */
 #define USEC_PER_MSEC 1000LL
 
 /* "2026-09-01T12:00:00+08:00", with optional fraction (cut to microseconds), 'Z' allowed; years
- * 1970..2099, real calendar days, offset mandatory. 0 or -1. */
+ * 1970..2099 (there and in China), real calendar days, offset mandatory. 0 or -1. */
 int time_parse_rfc3339(struct slice s, pay_time_t *out);
 /* Always +08:00, seconds; 25 characters. */
 #define RFC3339_LEN 25
