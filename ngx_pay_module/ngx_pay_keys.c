@@ -23,6 +23,7 @@ struct ngx_pay_lookup_s {
     ngx_uint_t           hash;
     ngx_str_t            serial;
     unsigned             changed:1;     /* while we waited: ask again */
+    unsigned             charged:1;     /* to the budget of misses */
     u_char               text[NGX_PAY_SERIAL_MAX];
 };
 
@@ -237,6 +238,10 @@ ngx_pay_key_get(ngx_str_t *serial, ngx_pay_key_t **key,
         }
 
         lookup = ngx_pay_lookup_start(serial, hash);
+
+        if (lookup) {
+            lookup->charged = k == NULL;
+        }
     }
 
     if (lookup) {
@@ -300,6 +305,10 @@ ngx_pay_keys_record(ngx_str_t *serial, ngx_uint_t hash, struct slice record,
     ngx_pay_keys_zone_put(serial, hash, record);
 
     if (lookup) {
+        if (lookup->charged) {
+            ngx_pay_keys_zone_give_back();
+        }
+
         ngx_pay_lookup_end(lookup, NGX_OK, key);
     }
 }

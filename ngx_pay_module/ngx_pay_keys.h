@@ -155,6 +155,7 @@ ngx_uint_t ngx_pay_keys_zone_is_unknown(ngx_str_t *serial, ngx_uint_t hash);
 void ngx_pay_keys_zone_set_unknown(ngx_str_t *serial, ngx_uint_t hash);
 /* whether one more look-up of something uncached is allowed this second */
 ngx_uint_t ngx_pay_keys_zone_may_ask(ngx_uint_t per_second);
+void ngx_pay_keys_zone_give_back(void);
 
 
 #endif /* _NGX_PAY_KEYS_H_INCLUDED_ */

@@ -333,6 +333,25 @@ ngx_pay_keys_zone_set_unknown(ngx_str_t *serial, ngx_uint_t hash)
 }
 
 
+/* it was a key after all: a node that starts cold has many to ask for */
+
+void
+ngx_pay_keys_zone_give_back(void)
+{
+    ngx_pay_keys_shm_t  *shm;
+
+    shm = ngx_http_pay_shm->keys;
+
+    ngx_shmtx_lock(&ngx_http_pay_shpool->mutex);
+
+    if (shm->second == ngx_time() && shm->asked) {
+        shm->asked--;
+    }
+
+    ngx_shmtx_unlock(&ngx_http_pay_shpool->mutex);
+}
+
+
 ngx_uint_t
 ngx_pay_keys_zone_may_ask(ngx_uint_t per_second)
 {

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """R1.2: keys come from the workers once, changes take effect at once in every process, an unreachable
 worker leaves known keys usable for a while, and unknown serials cost little."""
+import json
 import os
 import sys
 import threading
@@ -71,9 +72,9 @@ with edge(K[0]) as e:
     t.start()
     wait_until(lambda: e.payd.asked)
     e.payd.changed(K[0].serial)
-    e.payd.tell(f"KEY {K[0].serial} " + __import__("json").dumps(K[0].record))
+    e.payd.tell(f"KEY {K[0].serial} " + json.dumps(K[0].record))
     ok(wait_until(lambda: len(e.payd.asked) == 2), "CHANGED during a look-up: asked again")
-    e.payd.tell(f"KEY {K[0].serial} " + __import__("json").dumps({**K[0].record, "state": "off"}))
+    e.payd.tell(f"KEY {K[0].serial} " + json.dumps({**K[0].record, "state": "off"}))
     t.join()
     is_(got[0].code, "KEY_DISABLED", "and the second answer counts")
 
@@ -162,6 +163,24 @@ with edge(*K, lookup="parsed=4 misses=30") as e:
     ok(len(e.payd.asked) - before <= 30 * seconds and set(codes) == {"KEY_UNKNOWN", "RETRY_SAME_NUMBER"},
        f"a flood of unknown serials has a budget {codes}")
     is_(e.call(K[0]).status, 200, "known ones are not concerned")
+
+# a cold start: the budget is for serials that are none
+with edge(*K, lookup="misses=5") as e:
+    is_({e.call(k).code or 200 for k in K}, {200}, "genuine keys do not use up the budget")
+
+# a reload while requests wait for their key
+with edge(*K, lookup="timeout=3s") as e:
+    e.payd.mode = "silent"
+    got = []
+    threads = [threading.Thread(target=lambda k=k: got.append(e.call(k))) for k in K[:5]]
+    [t.start() for t in threads]
+    wait_until(lambda: len(e.payd.asked) == 5)
+    e.reload()
+    e.payd.mode = "answer"
+    for k in K[:5]:
+        e.payd.tell(f"KEY {k.serial} " + json.dumps(k.record))
+    [t.join() for t in threads]
+    is_([a.status for a in got], [200] * 5, "reload while keys are awaited: all are answered")
 
 # nonsense on the line
 with edge(H) as e:
