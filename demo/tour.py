@@ -19,7 +19,9 @@ from stack import ROOT, Stack  # noqa: E402
 
 COLOURS = sys.stdout.isatty()
 # the stack behaves as in production but for the waits that would bore a spectator
-PAYD = {"callbacks > schedule": "2s 5s 15s 30s 3m 10m 20m 30m 30m 30m 60m 3h 3h 3h 6h 6h"}
+PAYD = {"query_interval": "2s", "callbacks > schedule": "2s 5s 15s 30s 3m 10m 20m 30m 30m 30m 60m 3h 3h 3h 6h 6h"}
+CHANNELS = {name: {"query_first": "5s", "settle": "5s", "timeout": "connect=2s send=2s read=3s"}
+            for name in ("wechat", "bank")}
 
 
 def bold(text: str) -> str:
@@ -104,19 +106,24 @@ def story(stack: Stack, payment: dict) -> None:
 
 def invite(stack: Stack) -> None:
     step("Everything runs under ./run until Ctrl-C. Try:")
-    show("set -a; . run/demo.env; set +a\n"
-         "PYTHONPATH=demo /usr/bin/python3 -c 'from client import Client; "
-         "print(Client.from_env().create_payment(\"MYFIRST1\", 100).json)'\n"
-         f"build/payctl -c run/conf/payd.conf orders list\n"
-         f"curl $PAY_STATUS_URL/metrics        # {stack.env['PAY_STATUS_URL']}\n"
-         f"xdg-open $PAYBANK_URL               # the virtual bank: {stack.env['PAYBANK_URL']}\n"
-         "psql \"$PAY_PG\" -c 'table pay.payment'\n"
-         "tail -f run/log/*")
+    show(f"""demo/pay create MYFIRST1 100        # another payment; repeat it: the same order
+demo/pay scan MYFIRST1              # somebody pays it
+demo/pay find MYFIRST1
+build/payctl -c run/conf/payd.conf trace {stack.env['PAY_MCHID']}/MYFIRST1
+set -a; . run/demo.env; set +a      # for curl $PAY_STATUS_URL/metrics, psql "$PAY_PG" ...
+The virtual bank's page: {stack.env['PAYBANK_URL']}
+What everyone says: tail -f run/log/*; who is who: run/pids. Kill -9 whom you like.""")
 
 
-def wait_for_the_end() -> None:
+def keep_running(stack: Stack) -> None:
+    """What a service manager does: who dies is started again. So kill -9 whom you like."""
     try:
-        signal.pause()
+        while True:
+            time.sleep(0.5)
+            for name, process in stack.processes.items():
+                if not process.running():
+                    show(f"{name} is gone ({process.child.returncode}), starting it again")
+                    stack.start_process(name)
     except KeyboardInterrupt:
         print("\nStopped.", flush=True)
 
@@ -124,7 +131,7 @@ def wait_for_the_end() -> None:
 def tour(once: bool) -> int:
     step("Starting PostgreSQL, Redis, nginx, payd, the virtual bank and an example merchant under ./run")
     begun = time.monotonic()
-    with Stack(ROOT / "run", payd=PAYD) as stack:
+    with Stack(ROOT / "run", payd=PAYD, channels=CHANNELS) as stack:
         show(f"{' · '.join(stack.processes)} ({time.monotonic() - begun:.1f} s)")
         payment = create(stack.client(), stack)
         pay(stack, payment)
@@ -133,7 +140,7 @@ def tour(once: bool) -> int:
         succeeded = event["event_type"] == "payment.succeeded" and event["resource"]["state"] == "succeeded"
         if not once:
             invite(stack)
-            wait_for_the_end()
+            keep_running(stack)
         return 0 if succeeded else 1
 
 
