@@ -178,12 +178,16 @@ ngx_http_pay_attempts_find(ngx_http_pay_attempts_t *at, uint64_t id,
 
     *place = NULL;
 
-    /* ids may be consecutive: spread them (splitmix64's finalizer) */
+    /*
+     * Ids made one after another share a few pages: runs of 64 are spread
+     * (splitmix64's finalizer), within a run they keep their order.
+     */
 
-    h = id;
+    h = id >> 6;
     h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL;
     h = (h ^ (h >> 27)) * 0x94d049bb133111ebULL;
     h ^= h >> 31;
+    h += id & 63;
 
     i = h % at->count;
 

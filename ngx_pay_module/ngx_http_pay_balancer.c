@@ -18,6 +18,8 @@ static ngx_int_t ngx_http_pay_balancer_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_http_upstream_conf_t *ngx_http_pay_balancer_conf(
     ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx);
+static void ngx_http_pay_balancer_set_conf(ngx_http_upstream_conf_t *conf,
+    ngx_http_upstream_conf_t *base, ngx_http_pay_channel_t *ch);
 static ngx_int_t ngx_http_pay_balancer_get(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_pay_balancer_free(ngx_peer_connection_t *pc, void *data,
@@ -147,30 +149,63 @@ ngx_http_pay_balancer_init_peer(ngx_http_request_t *r,
 }
 
 
-/* proxy_pass's configuration with what the channel's block says */
+/*
+ * proxy_pass's configuration with what the channel's block says.  Made once in
+ * each process for the first egress location; a call through another one, or
+ * with little time left, has its own.
+ */
 
 static ngx_http_upstream_conf_t *
 ngx_http_pay_balancer_conf(ngx_http_request_t *r,
     ngx_http_pay_egress_ctx_t *ctx)
 {
     int64_t                    left;
-    ngx_http_pay_channel_t    *ch;
+    ngx_pool_t                *pool;
+    ngx_http_pay_peers_t      *peers;
     ngx_http_upstream_conf_t  *conf;
 
-    conf = ngx_palloc(r->pool, sizeof(ngx_http_upstream_conf_t));
-    if (conf == NULL) {
-        return NULL;
-    }
-
-    *conf = *r->upstream->conf;
-    ch = ctx->channel;
+    peers = ctx->channel->peers;
 
     /* what could not be sent in time need not be connected for longer */
 
     left = (ctx->send_before - clock_read_boot_us()) / USEC_PER_MSEC;
     left = ngx_max(left, 1);
+    left = ngx_min(left, (int64_t) ctx->channel->connect_timeout);
 
-    conf->connect_timeout = ngx_min(ch->connect_timeout, (ngx_msec_t) left);
+    if (peers->base == r->upstream->conf
+        && left == (int64_t) ctx->channel->connect_timeout)
+    {
+        return peers->conf;
+    }
+
+    pool = peers->base ? r->pool : ngx_cycle->pool;
+
+    conf = ngx_palloc(pool, sizeof(ngx_http_upstream_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    ngx_http_pay_balancer_set_conf(conf, r->upstream->conf, ctx->channel);
+
+    if (peers->base == NULL) {
+        peers->base = r->upstream->conf;
+        peers->conf = conf;
+
+    } else {
+        conf->connect_timeout = (ngx_msec_t) left;
+    }
+
+    return conf;
+}
+
+
+static void
+ngx_http_pay_balancer_set_conf(ngx_http_upstream_conf_t *conf,
+    ngx_http_upstream_conf_t *base, ngx_http_pay_channel_t *ch)
+{
+    *conf = *base;
+
+    conf->connect_timeout = ch->connect_timeout;
     conf->send_timeout = ch->send_timeout;
     conf->read_timeout = ch->read_timeout;
 
@@ -188,8 +223,6 @@ ngx_http_pay_balancer_conf(ngx_http_request_t *r,
 #if (NGX_HTTP_SSL)
     conf->ssl_server_name = 1;
 #endif
-
-    return conf;
 }
 
 

@@ -48,6 +48,9 @@ struct ngx_http_pay_peers_s {
     ngx_queue_t                        free;        /* places for them */
 
     void                              *session;     /* TLS */
+
+    ngx_http_upstream_conf_t          *base;        /* proxy_pass's */
+    ngx_http_upstream_conf_t          *conf;        /* this channel's of it */
 };
 
 
