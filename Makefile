@@ -34,7 +34,7 @@ UNIT_TESTS := $(patsubst t/unit/%.c,$(BUILD)/t/unit/%.t,$(wildcard t/unit/*_test
 # nginx takes its own compiler's flags: it has no clang folder
 EDGE     := $(if $(CLANG),,$(BUILD)/nginx.stamp)
 
-.PHONY: all programs unit-tests edge install-deps built run demo test bench-edge bench-create lint clean help
+.PHONY: all programs unit-tests edge install-deps built run demo test bench-edge bench-create bench-memory install lint clean help
 
 all: programs unit-tests edge ## build everything
 programs: $(BINARIES) ## build payd, payctl, paybank
@@ -86,7 +86,7 @@ demo: built ## the same without waiting; exit 0 = the payment was called back as
 test: built ## every test; SAN=1 under sanitizers; TESTS='t/flow/*.t' some of them
 	@PAY_BUILD=$(BUILD) t/run-tests $(TESTS)
 
-bench-edge bench-create: built ## measure; bench/ says how
+bench-edge bench-create bench-memory: built ## measure; bench/ says how
 	@$(MAKE) -s --no-print-directory -j$(JOBS) bench-tools
 	@PAY_BUILD=$(BUILD) bench/$(@:bench-%=%)
 

@@ -8,4 +8,3 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIBS)
 bench-tools: $(BENCH_TOOLS)
 .PHONY: bench-tools
 all: bench-tools
-bench-%: bench-tools
