@@ -40,6 +40,8 @@ static ngx_http_variable_t  ngx_http_pay_vars[] = {
                      NGX_HTTP_VAR_NOCACHEABLE),
     ngx_http_pay_var("pay_scheme", ngx_http_pay_text_variable, scheme,
                      NGX_HTTP_VAR_NOCACHEABLE),
+    ngx_http_pay_var("pay_guard", ngx_http_pay_text_variable, value,
+                     NGX_HTTP_VAR_NOCACHEABLE),
       ngx_http_null_variable
 };
 
@@ -131,6 +133,9 @@ ngx_http_pay_text_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     if (data == offsetof(ngx_http_pay_ctx_t, code)) {
         text = ctx->code ? problem_name(ctx->code) : "OK";
+
+    } else if (data == offsetof(ngx_http_pay_ctx_t, value)) {
+        text = ctx->fallback ? "local" : ctx->answered ? "redis" : "-";
 
     } else {
         text = scheme_name(ctx->scheme);

@@ -77,9 +77,11 @@ with edge(Key("K"), *(keys := [Key("SLOWAPP001", app="slow", rate=1, burst=0), K
     is_((a.status, a.header("RateLimit")), (200, None), "no limit, no headers")
 
 # ---- Redis stops answering
-with edge(A, guard="app=1000r/s burst=1000", redis="timeout=50ms failures=3 pause=300ms") as e:
+with edge(A, guard="app=1000r/s burst=1000", redis="timeout=50ms failures=3 pause=300ms",
+          location="add_header X-Guard $pay_guard always;") as e:
     first = signed(A)
-    is_(send(e.socket, first).status, 200, "with Redis")
+    a = send(e.socket, first)
+    is_((a.status, a.header("X-Guard")), (200, "redis"), "with Redis")
     e.redis.pause()
     answers = [e.call(A) for _ in range(3)]
     ok(all(a.status == 200 and 0.04 < a.seconds < 0.2 * SLOW for a in answers), "SIGSTOP: passed after 50 ms",
@@ -88,6 +90,7 @@ with edge(A, guard="app=1000r/s burst=1000", redis="timeout=50ms failures=3 paus
     ok(all(a.status == 200 for a in answers) and sorted(a.seconds for a in answers)[10] < 0.03 * SLOW,
        "then Redis is not asked for a moment", [a.seconds for a in answers])
     ok(all(a.header("RateLimit") for a in answers), "limits still count")
+    is_({a.header("X-Guard") for a in answers} - {"redis"}, {"local"}, "$pay_guard says who judged")
     is_(send(e.socket, first).code, "NONCE_REPLAYED", "the node knows the nonces from before")
     data = signed(A)
     is_(codes(together([lambda: send(e.socket, data)] * 10)), {200: 1, "NONCE_REPLAYED": 9}, "and from now")
