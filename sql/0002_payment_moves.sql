@@ -30,7 +30,8 @@ CREATE OR REPLACE TRIGGER payment_birth BEFORE INSERT ON pay.payment FOR EACH RO
 
 -- What was agreed with the merchant never changes.
 CREATE OR REPLACE TRIGGER payment_agreed BEFORE UPDATE OF slot, id, mchid, app_id,
-    out_trade_no, digest, method, amount, currency, created_at, time_expire, command_seq, channel, account
+    out_trade_no, digest, method, amount, currency, created_at, time_expire, command_seq,
+    channel, account
     ON pay.payment FOR EACH ROW EXECUTE FUNCTION pay.refuse_move();
 
 -- A final order is not updated at all; any other by one version, where it is or by a move.

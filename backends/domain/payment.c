@@ -308,8 +308,7 @@ static void query_after_prepare(struct payment *a, pay_time_t now,
 static void plan(struct payment *a, unsigned actions, pay_time_t now,
                  const struct payment_policy *policy)
 {
-    bool sending =
-        (actions & (ACTION_SEND_PREPARE | ACTION_SEND_QUERY | ACTION_SEND_CLOSE)) != 0;
+    bool sending = (actions & (ACTION_SEND_PREPARE | ACTION_SEND_QUERY | ACTION_SEND_CLOSE)) != 0;
 
     if (actions & ACTION_SOON_QUERY)
         query_soon(a, now, policy);
@@ -464,8 +463,8 @@ static void move(const struct payment *p, const struct payment_event *e, pay_tim
         plan(a, rule->actions, now, policy);
         add_attempt(a, rule->actions, now, policy, &out->attempt);
     }
-    out->timer_changed = a->due_at != p->due_at || a->due_kind != p->due_kind ||
-                         a->due_tries != p->due_tries;
+    out->timer_changed =
+        a->due_at != p->due_at || a->due_kind != p->due_kind || a->due_tries != p->due_tries;
     out->verdict = STEP_COMMIT;
 }
 
@@ -480,8 +479,7 @@ void payment_decide(const struct payment *p, const struct payment_event *e, pay_
     out->after = *p;
     if (rule->actions & ACTION_REFUSE) {
         out->verdict = STEP_REFUSE;
-        out->problem =
-            p->state == PAYMENT_NONE ? PROBLEM_ORDER_NOT_FOUND : PROBLEM_STATE_CONFLICT;
+        out->problem = p->state == PAYMENT_NONE ? PROBLEM_ORDER_NOT_FOUND : PROBLEM_STATE_CONFLICT;
         return;
     }
     note_facts(p, e, now, rule->actions, out);

@@ -18,7 +18,7 @@
 #define REFUSE        ACTION_REFUSE
 #define NOTHING_MORE  ACTION_NONE
 
-#define ON(input,                   to,         actions) [INPUT_##input] = {PAYMENT_##to, (actions)}
+#define ON(input, to, actions) [INPUT_##input] = {PAYMENT_##to, (actions)}
 
 /* clang-format off */
 const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT] = {

@@ -123,17 +123,17 @@ static void on_tried(void *arg, const struct pg_answer *answer)
     tries_run(t);
 }
 
-#define ARRAY(type, add, value)                                                                  \
-    do {                                                                                         \
-        pg_array_begin(p, (type), (uint32_t)b->n);                                               \
-        for (size_t i = 0; i < b->n; i++) {                                                      \
-            const struct store_callback_try *t = b->items[i]->t;                                 \
-            const struct store_callback *c = t->callback;                                        \
-                                                                                                 \
-            (void)c;                                                                             \
-            add(p, value);                                                                       \
-        }                                                                                        \
-        pg_array_end(p);                                                                         \
+#define ARRAY(type, add, value)                                                                    \
+    do {                                                                                           \
+        pg_array_begin(p, (type), (uint32_t)b->n);                                                 \
+        for (size_t i = 0; i < b->n; i++) {                                                        \
+            const struct store_callback_try *t = b->items[i]->t;                                   \
+            const struct store_callback *c = t->callback;                                          \
+                                                                                                   \
+            (void)c;                                                                               \
+            add(p, value);                                                                         \
+        }                                                                                          \
+        pg_array_end(p);                                                                           \
     } while (0)
 
 static void send_tries(struct try_batch *b)

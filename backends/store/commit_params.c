@@ -6,19 +6,19 @@
 #include <stdlib.h>
 
 /* One array parameter: `value` is evaluated for each job, with b, a, s, e at hand. */
-#define ARRAY(type, add, value)                                                                  \
-    do {                                                                                         \
-        pg_array_begin(p, (type), (uint32_t)n);                                                  \
-        for (size_t i = 0; i < n; i++) {                                                         \
-            const struct store_job *j = jobs[i];                                                 \
-            const struct payment *b = j->before, *a = &j->step->after;                           \
-            const struct payment_step *s = j->step;                                              \
-            const struct payment_event *e = j->event;                                            \
-                                                                                                 \
-            (void)b, (void)a, (void)s, (void)e;                                                  \
-            add(p, value);                                                                       \
-        }                                                                                        \
-        pg_array_end(p);                                                                         \
+#define ARRAY(type, add, value)                                                                    \
+    do {                                                                                           \
+        pg_array_begin(p, (type), (uint32_t)n);                                                    \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const struct store_job *j = jobs[i];                                                   \
+            const struct payment *b = j->before, *a = &j->step->after;                             \
+            const struct payment_step *s = j->step;                                                \
+            const struct payment_event *e = j->event;                                              \
+                                                                                                   \
+            (void)b, (void)a, (void)s, (void)e;                                                    \
+            add(p, value);                                                                         \
+        }                                                                                          \
+        pg_array_end(p);                                                                           \
     } while (0)
 #define INT2(value)  ARRAY(PG_INT2, pg_add_int2, (int16_t)(value))
 #define INT4(value)  ARRAY(PG_INT4, pg_add_int4, (int32_t)(value))

@@ -2,16 +2,15 @@
 
 #include <stddef.h>
 
-const char *const sql_settings[] = {
-    "SET plan_cache_mode = force_generic_plan",
-    "SET enable_seqscan = off",
-    "SET enable_bitmapscan = off",
-    "SET enable_hashjoin = off",
-    "SET enable_mergejoin = off",
-    "SET random_page_cost = 0.1",
-    "SET jit = off",
-    "SET idle_in_transaction_session_timeout = '10s'",
-    NULL};
+const char *const sql_settings[] = {"SET plan_cache_mode = force_generic_plan",
+                                    "SET enable_seqscan = off",
+                                    "SET enable_bitmapscan = off",
+                                    "SET enable_hashjoin = off",
+                                    "SET enable_mergejoin = off",
+                                    "SET random_page_cost = 0.1",
+                                    "SET jit = off",
+                                    "SET idle_in_transaction_session_timeout = '10s'",
+                                    NULL};
 
 /* The filter of `c` is a hashed look-up: INSERT cannot return columns of its source, and IN as a
  * plain condition would become a nested loop over all pairs. */

@@ -14,7 +14,7 @@ struct mailboxes;
 
 struct mailboxes *mailboxes_new(void);
 void mailboxes_free(struct mailboxes *m);
-size_t mailboxes_jobs(const struct mailboxes *m); /* waiting and running */
+size_t mailboxes_jobs(const struct mailboxes *m);  /* waiting and running */
 size_t mailboxes_ready(const struct mailboxes *m); /* orders that could go now */
 void mailbox_add(struct mailboxes *m, struct store_job *job);
 /* The next job of the oldest ready order, which is running from now on; NULL when none is ready. */

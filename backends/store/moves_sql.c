@@ -5,12 +5,11 @@
 static const char head[] =
     "-- Generated from backends/domain/payment_rules.c by `make sql`; do not edit.\n"
     "-- The moves of a payment:\n";
-static const char check[] =
-    "\n"
-    "SET LOCAL ROLE ngx_pay_owner;\n"
-    "\n"
-    "ALTER TABLE pay.payment DROP CONSTRAINT IF EXISTS payment_moves;\n"
-    "ALTER TABLE pay.payment ADD CONSTRAINT payment_moves CHECK (\n";
+static const char check[] = "\n"
+                            "SET LOCAL ROLE ngx_pay_owner;\n"
+                            "\n"
+                            "ALTER TABLE pay.payment DROP CONSTRAINT IF EXISTS payment_moves;\n"
+                            "ALTER TABLE pay.payment ADD CONSTRAINT payment_moves CHECK (\n";
 static const char triggers[] =
     ");\n"
     "\n"
@@ -32,7 +31,8 @@ static const char triggers[] =
     "\n"
     "-- What was agreed with the merchant never changes.\n"
     "CREATE OR REPLACE TRIGGER payment_agreed BEFORE UPDATE OF slot, id, mchid, app_id,\n"
-    "    out_trade_no, digest, method, amount, currency, created_at, time_expire, command_seq, channel, account\n"
+    "    out_trade_no, digest, method, amount, currency, created_at, time_expire, command_seq,\n"
+    "    channel, account\n"
     "    ON pay.payment FOR EACH ROW EXECUTE FUNCTION pay.refuse_move();\n"
     "\n"
     "-- A final order is not updated at all; any other by one version, where it is or by a move.\n"

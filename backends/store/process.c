@@ -21,9 +21,8 @@ const char sql_lease[] =
 
 const char sql_clock[] = "SELECT now()";
 
-const char sql_due[] =
-    "SELECT payment_id FROM pay.payment_timer WHERE due_at <= $3::timestamptz"
-    " AND slot BETWEEN $1::int2 AND $2::int2 ORDER BY due_at LIMIT $4::int4";
+const char sql_due[] = "SELECT payment_id FROM pay.payment_timer WHERE due_at <= $3::timestamptz"
+                       " AND slot BETWEEN $1::int2 AND $2::int2 ORDER BY due_at LIMIT $4::int4";
 
 struct ask {
     store_lease_cb *on_lease;

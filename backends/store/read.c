@@ -13,14 +13,14 @@
 #define WAIT_US     (3 * USEC_PER_SEC)
 #define BATCH_LIMIT 512
 
-#define COLUMNS                                                                                  \
-    " p.id, p.slot, p.version, p.state, p.prev_state, p.mchid, p.app_id, p.out_trade_no,"        \
-    " p.digest, p.method, p.scene, p.product, p.store_id, p.amount, p.currency, p.description,"  \
-    " p.attach, p.notify_url, p.trace_id, p.channel, p.account, p.route, p.command_seq,"         \
-    " p.attempts, p.prepare_before, p.prepare_n, p.prepare_last, p.prepare_past, p.not_sent,"    \
-    " p.busy_kind, p.busy_before, p.channel_trade_no, p.code_url, p.fail_code, p.created_at,"    \
+#define COLUMNS                                                                                    \
+    " p.id, p.slot, p.version, p.state, p.prev_state, p.mchid, p.app_id, p.out_trade_no,"          \
+    " p.digest, p.method, p.scene, p.product, p.store_id, p.amount, p.currency, p.description,"    \
+    " p.attach, p.notify_url, p.trace_id, p.channel, p.account, p.route, p.command_seq,"           \
+    " p.attempts, p.prepare_before, p.prepare_n, p.prepare_last, p.prepare_past, p.not_sent,"      \
+    " p.busy_kind, p.busy_before, p.channel_trade_no, p.code_url, p.fail_code, p.created_at,"      \
     " p.time_expire, p.final_at, p.succeeded_at, t.due_at, t.kind, t.tries"
-#define TIMER                                                                                    \
+#define TIMER                                                                                      \
     " LEFT JOIN pay.payment_timer t ON t.slot = ANY (ARRAY[p.slot]) AND t.payment_id = p.id"
 
 const char sql_by_id[] =
@@ -143,8 +143,8 @@ static struct payment *payment_of(struct row *w)
     p->due_at = next_time(w);
     p->due_kind = (enum call_kind)next_int(w);
     p->due_tries = (uint32_t)next_int(w);
-    p->maybe_sent = p->prepare_n &&
-                    (p->prepare_last != PREPARE_UNSENT || p->prepare_past != PREPARE_UNSENT);
+    p->maybe_sent =
+        p->prepare_n && (p->prepare_last != PREPARE_UNSENT || p->prepare_past != PREPARE_UNSENT);
     return w->arena->failed ? NULL : p;
 }
 

@@ -4,13 +4,13 @@
 #include <stdlib.h>
 
 /* Of the keys that `which` names; `= ANY (ARRAY[])` as in statements.h. */
-#define KEYS(which)                                                                              \
-    "SELECT k.serial, k.alg, k.material_sealed, a.mchid, k.app_id,"                              \
-    " k.enabled AND a.enabled AND m.enabled, m.base_slot, m.span, k.valid_from, k.valid_to,"     \
-    " coalesce(least(nullif(a.rate, 0), nullif(m.rate, 0)), 0),"                                 \
-    " coalesce(least(nullif(a.burst, 0), nullif(m.burst, 0)), 0)"                                \
-    " FROM (SELECT * FROM pay.app_key WHERE " which " OFFSET 0) k"                               \
-    " JOIN pay.app a ON a.app_id = ANY (ARRAY[k.app_id])"                                        \
+#define KEYS(which)                                                                                \
+    "SELECT k.serial, k.alg, k.material_sealed, a.mchid, k.app_id,"                                \
+    " k.enabled AND a.enabled AND m.enabled, m.base_slot, m.span, k.valid_from, k.valid_to,"       \
+    " coalesce(least(nullif(a.rate, 0), nullif(m.rate, 0)), 0),"                                   \
+    " coalesce(least(nullif(a.burst, 0), nullif(m.burst, 0)), 0)"                                  \
+    " FROM (SELECT * FROM pay.app_key WHERE " which " OFFSET 0) k"                                 \
+    " JOIN pay.app a ON a.app_id = ANY (ARRAY[k.app_id])"                                          \
     " JOIN pay.merchant m ON m.mchid = ANY (ARRAY[a.mchid])"
 
 const char sql_key[] = KEYS("serial = $1::text COLLATE \"C\"");

@@ -3,9 +3,9 @@
  *
  * Every statement that takes many rows takes them as arrays and reaches tables only through their
  * primary or unique keys, row by row, in the arrays' order. A plan made for an empty table must be
- * the plan for a full one, so these sessions allow no join method but the nested loop, and slots are
- * compared as `slot = ANY (ARRAY[j.slot])`: with a plain `=` the index's order would count as useful
- * and a walk through the whole index, cheap while it is empty, could become the outer side.
+ * the plan for a full one, so these sessions allow no join method but the nested loop, and slots
+ * are compared as `slot = ANY (ARRAY[j.slot])`: with a plain `=` the index's order would count as
+ * useful and a walk through the whole index, cheap while it is empty, could become the outer side.
  */
 #ifndef STORE_STATEMENTS_H
 #define STORE_STATEMENTS_H

@@ -13,9 +13,9 @@ static const struct pg_statement writer_statements[] = {
     {"record", sql_record}, {"known", sql_known}, {"tried", sql_tried}};
 
 static const struct pg_statement reader_statements[] = {
-    {"by_id", sql_by_id},       {"by_no", sql_by_no}, {"due", sql_due},
-    {"claim", sql_claim},       {"key", sql_key},     {"signing_key", sql_signing_key},
-    {"changes", sql_changes},   {"lease", sql_lease}, {"clock", sql_clock},
+    {"by_id", sql_by_id},      {"by_no", sql_by_no}, {"due", sql_due},
+    {"claim", sql_claim},      {"key", sql_key},     {"signing_key", sql_signing_key},
+    {"changes", sql_changes},  {"lease", sql_lease}, {"clock", sql_clock},
     {"accounts", sql_accounts}};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -107,10 +107,8 @@ struct store *store_new(struct loop *l, const struct store_conf *conf, char *err
         return NULL;
     }
     s->loop = l;
-    s->writers =
-        new_pool(l, conf, conf->writers, writer_statements, COUNT(writer_statements));
-    s->readers =
-        new_pool(l, conf, conf->readers, reader_statements, COUNT(reader_statements));
+    s->writers = new_pool(l, conf, conf->writers, writer_statements, COUNT(writer_statements));
+    s->readers = new_pool(l, conf, conf->readers, reader_statements, COUNT(reader_statements));
     s->tick = loop_timer_new(l, on_tick, s);
     if (s->writers && s->readers && s->tick) {
         s->commits = commits_new(l, s->writers, batch_max, queue_max);

@@ -2,10 +2,10 @@
  * store - load and commit: the only SQL on the hot path.
  *
  * Group commit (DESIGN.md section 5): jobs that become ready while commits run go to PostgreSQL
- * together, one statement over unnest arrays per batch, sorted by (slot, id). An order is in at most
- * one running batch and once in it: jobs of one order are run one after another (mailbox). Each job
- * is all or nothing on its own: a job whose version is gone answers STORE_CONFLICT and touches
- * nothing; an error that is not retryable halves the batch until the culprit stands alone.
+ * together, one statement over unnest arrays per batch, sorted by (slot, id). An order is in at
+ * most one running batch and once in it: jobs of one order are run one after another (mailbox).
+ * Each job is all or nothing on its own: a job whose version is gone answers STORE_CONFLICT and
+ * touches nothing; an error that is not retryable halves the batch until the culprit stands alone.
  *
  * All callbacks come from the loop, never from inside the call. Slices handed to a call must live
  * until its callback; loaded rows live in the caller's arena.
@@ -35,22 +35,22 @@ enum store_result {
     STORE_EXISTS,   /* create: (mchid, out_trade_no) is taken; load by number */
     STORE_NONE,     /* load: no such row */
     STORE_BUSY,     /* queue full or no database: nothing happened */
-    STORE_UNKNOWN   /* commit sent, answer lost and not yet cleared up: load and look for the event */
+    STORE_UNKNOWN /* commit sent, answer lost and not yet cleared up: load and look for the event */
 };
 
 /* ---- payments ---- */
 struct store_job {
     /* filled by the caller */
-    const struct payment *before;     /* version 0: create */
-    const struct payment_step *step;  /* COMMIT or RECORD */
+    const struct payment *before;    /* version 0: create */
+    const struct payment_step *step; /* COMMIT or RECORD */
     const struct payment_event *event;
     pay_time_t now;
-    int64_t attempt_id;               /* when step->attempt.n */
-    uint32_t adapter_version;         /* of the channel, kept with the attempt */
-    int64_t callback_id;              /* when step->callback */
+    int64_t attempt_id;       /* when step->attempt.n */
+    uint32_t adapter_version; /* of the channel, kept with the attempt */
+    int64_t callback_id;      /* when step->callback */
     struct slice callback_body;
-    pay_time_t callback_at;           /* first try */
-    int64_t case_id;                  /* when step->open_case */
+    pay_time_t callback_at; /* first try */
+    int64_t case_id;        /* when step->open_case */
     void (*done)(void *arg, enum store_result r);
     void *arg;
     /* private to store */
@@ -67,9 +67,11 @@ void store_commit(struct store *s, struct store_job *job);
 
 typedef void store_payment_cb(void *arg, enum store_result r, const struct payment *p);
 /* Reads are batched too. They see every commit whose `done` was called before. */
-void store_payment_by_id(struct store *s, int64_t id, struct arena *a, store_payment_cb *cb, void *arg);
-void store_payment_by_no(struct store *s, uint32_t slot, struct slice mchid, struct slice out_trade_no,
-                         struct arena *a, store_payment_cb *cb, void *arg);
+void store_payment_by_id(struct store *s, int64_t id, struct arena *a, store_payment_cb *cb,
+                         void *arg);
+void store_payment_by_no(struct store *s, uint32_t slot, struct slice mchid,
+                         struct slice out_trade_no, struct arena *a, store_payment_cb *cb,
+                         void *arg);
 
 /* Up to max ids of orders in slots [from, to] that are due at `now`, oldest first. */
 typedef void store_due_cb(void *arg, enum store_result r, const int64_t *ids, size_t n);
@@ -90,19 +92,26 @@ struct store_callback {
 /* Claims due callbacks: counts the try and moves next_at to lease_until in the same statement, so
  * that no other process takes them meanwhile; at most per_merchant of one merchant, counting the
  * calls that the caller still has under way: busy names the merchant of each. */
-typedef void store_callbacks_cb(void *arg, enum store_result r, const struct store_callback *c, size_t n);
+typedef void store_callbacks_cb(void *arg, enum store_result r, const struct store_callback *c,
+                                size_t n);
 void store_callbacks_claim(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now,
                            pay_time_t lease_until, unsigned max, unsigned per_merchant,
-                           const struct slice *busy, size_t nbusy, struct arena *a, store_callbacks_cb *cb, void *arg);
+                           const struct slice *busy, size_t nbusy, struct arena *a,
+                           store_callbacks_cb *cb, void *arg);
 
-enum callback_state { CALLBACK_WAITING = 1, CALLBACK_DONE = 2, CALLBACK_GIVEN_UP = 3, CALLBACK_SKIPPED = 4 };
+enum callback_state {
+    CALLBACK_WAITING = 1,
+    CALLBACK_DONE = 2,
+    CALLBACK_GIVEN_UP = 3,
+    CALLBACK_SKIPPED = 4
+};
 struct store_callback_try {
     const struct store_callback *callback;
-    enum callback_state state;  /* after this try */
+    enum callback_state state; /* after this try */
     pay_time_t at;
-    pay_time_t next_at;         /* WAITING */
-    int http_status;            /* 0 = none */
-    struct slice error;         /* empty when answered */
+    pay_time_t next_at; /* WAITING */
+    int http_status;    /* 0 = none */
+    struct slice error; /* empty when answered */
     int64_t took_us;
     void (*done)(void *arg, enum store_result r);
     void *arg;
@@ -118,13 +127,16 @@ struct store_key { /* one app key with what the edge needs */
     uint32_t rate, burst;
 };
 typedef void store_key_cb(void *arg, enum store_result r, const struct store_key *k);
-void store_key_get(struct store *s, struct slice serial, struct arena *a, store_key_cb *cb, void *arg);
+void store_key_get(struct store *s, struct slice serial, struct arena *a, store_key_cb *cb,
+                   void *arg);
 /* Serials whose key, app or merchant changed at or after `since`, with the newest change time. */
 typedef void store_changes_cb(void *arg, enum store_result r, const struct slice *serials, size_t n,
                               pay_time_t newest);
-void store_keys_changed(struct store *s, pay_time_t since, struct arena *a, store_changes_cb *cb, void *arg);
-/* The key an app's callbacks are signed with: its enabled HMAC key, or none (then the platform's). */
-void store_app_signing_key(struct store *s, struct slice app_id, struct arena *a, store_key_cb *cb, void *arg);
+void store_keys_changed(struct store *s, pay_time_t since, struct arena *a, store_changes_cb *cb,
+                        void *arg);
+/* The key an app's callbacks are signed with: its enabled HMAC key, or none (the platform's). */
+void store_app_signing_key(struct store *s, struct slice app_id, struct arena *a, store_key_cb *cb,
+                           void *arg);
 
 struct store_account {
     struct slice channel, account, mchid; /* mchid empty: shared by all merchants */
@@ -132,13 +144,15 @@ struct store_account {
     struct slice secrets_sealed;
     bool on;
 };
-typedef void store_accounts_cb(void *arg, enum store_result r, const struct store_account *a, size_t n);
+typedef void store_accounts_cb(void *arg, enum store_result r, const struct store_account *a,
+                               size_t n);
 void store_accounts_get(struct store *s, struct arena *a, store_accounts_cb *cb, void *arg);
 
 /* ---- the process itself ---- */
 /* Leases a process number (ids.h) for lease_us; renew with the same holder. */
 typedef void store_lease_cb(void *arg, enum store_result r, uint32_t process);
-void store_lease(struct store *s, struct slice holder, int64_t lease_us, bool shadow, store_lease_cb *cb, void *arg);
+void store_lease(struct store *s, struct slice holder, int64_t lease_us, bool shadow,
+                 store_lease_cb *cb, void *arg);
 /* PostgreSQL's clock, with the loop time in the middle of the round trip. */
 typedef void store_clock_cb(void *arg, enum store_result r, pay_time_t pg_now, int64_t mono_us);
 void store_clock(struct store *s, store_clock_cb *cb, void *arg);

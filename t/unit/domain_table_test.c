@@ -24,11 +24,16 @@ static unsigned action_of(struct slice word)
     static const struct {
         const char *word;
         unsigned action;
-    } words[] = {{"+prepare", ACTION_SEND_PREPARE},   {"+query", ACTION_SEND_QUERY},
-                 {"+close", ACTION_SEND_CLOSE},       {"@prepare", ACTION_LATER_PREPARE},
-                 {"@query", ACTION_LATER_QUERY},     {"@close", ACTION_LATER_CLOSE},
-                 {"soon", ACTION_SOON_QUERY},             {"take", ACTION_TAKE},
-                 {"case", ACTION_CASE},                   {"ignore", ACTION_IGNORE},
+    } words[] = {{"+prepare", ACTION_SEND_PREPARE},
+                 {"+query", ACTION_SEND_QUERY},
+                 {"+close", ACTION_SEND_CLOSE},
+                 {"@prepare", ACTION_LATER_PREPARE},
+                 {"@query", ACTION_LATER_QUERY},
+                 {"@close", ACTION_LATER_CLOSE},
+                 {"soon", ACTION_SOON_QUERY},
+                 {"take", ACTION_TAKE},
+                 {"case", ACTION_CASE},
+                 {"ignore", ACTION_IGNORE},
                  {"refuse", ACTION_REFUSE}};
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -85,10 +90,9 @@ static void test_table_is_the_matrix(void **state)
 
 static void test_moves(void **state)
 {
-    static const char *const allowed[] = {"none processing",      "processing pending",
-                                          "processing succeeded", "processing failed",
-                                          "processing closed",    "pending succeeded",
-                                          "pending failed",       "pending closed"};
+    static const char *const allowed[] = {
+        "none processing",   "processing pending", "processing succeeded", "processing failed",
+        "processing closed", "pending succeeded",  "pending failed",       "pending closed"};
     int count = 0;
 
     (void)state;

@@ -51,7 +51,7 @@ static inline struct payment order(void)
 
 /* Decides, checks what holds for every decision, and returns the image to go on with. */
 static inline struct payment after(const struct payment *p, struct payment_event e, pay_time_t now,
-                            const struct payment_policy *pol)
+                                   const struct payment_policy *pol)
 {
     e.id = 1;
     payment_decide(p, &e, now, pol, &step);

@@ -58,9 +58,9 @@ static void test_life_of_an_order(void **state)
                               " AND (n, kind, sent IS NOT NULL) IN ((1, 1, true), (2, 2, false))",
                               (long long)p.id),
                      2);
-    assert_int_equal(sql_intf("SELECT count(*) FROM pay.payment_timer WHERE payment_id = %lld",
-                              (long long)p.id),
-                     0);
+    assert_int_equal(
+        sql_intf("SELECT count(*) FROM pay.payment_timer WHERE payment_id = %lld", (long long)p.id),
+        0);
     assert_int_equal(sql_intf("SELECT count(*) FROM pay.callback WHERE payment_id = %lld"
                               " AND state = 1 AND url = 'https://m.example/cb' AND mchid = 'M1'",
                               (long long)p.id),
@@ -107,9 +107,9 @@ static void test_without_url_the_callback_is_skipped(void **state)
     assert_int_equal(commit(w), STORE_DONE);
     w = new_work(&w->step.after, answer(CALL_PREPARE, 1, CLASS_FAILED), T0 + 1);
     assert_int_equal(commit(w), STORE_DONE);
-    assert_int_equal(sql_intf("SELECT state FROM pay.callback WHERE payment_id = %lld",
-                              (long long)p.id),
-                     CALLBACK_SKIPPED);
+    assert_int_equal(
+        sql_intf("SELECT state FROM pay.callback WHERE payment_id = %lld", (long long)p.id),
+        CALLBACK_SKIPPED);
 }
 
 /* ---- many ---- */
@@ -227,11 +227,11 @@ static void test_mixed_batches(void **state)
     }
     commit_all(works, N);
     for (int i = 0; i < N; i++) {
-        enum store_result want = i % 5 == 4 && works[i]->before.slot == 5 &&
-                                         load_no(5, works[i]->before.out_trade_no)->payment.id !=
-                                             works[i]->before.id
-                                     ? STORE_EXISTS
-                                     : STORE_DONE;
+        enum store_result want =
+            i % 5 == 4 && works[i]->before.slot == 5 &&
+                    load_no(5, works[i]->before.out_trade_no)->payment.id != works[i]->before.id
+                ? STORE_EXISTS
+                : STORE_DONE;
 
         assert_int_equal(works[i]->result, want);
         if (want == STORE_DONE)

@@ -73,10 +73,10 @@ static void sleep_before_commit(bool on)
 
 static void terminate(const char *where)
 {
-    sql_do(arena_cstr(&memory,
-                      arena_printf(&memory, "SELECT pg_terminate_backend(pid, 5000) FROM"
+    sql_do(arena_cstr(&memory, arena_printf(&memory,
+                                            "SELECT pg_terminate_backend(pid, 5000) FROM"
                                             " pg_stat_activity WHERE wait_event = '%s'",
-                                   where)));
+                                            where)));
 }
 
 /* What the store has been given is committed, but it does not hear so. */
@@ -241,9 +241,9 @@ int main(int argc, char **argv)
 {
 #define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, setup_store, teardown_store)
     const struct CMUnitTest tests[] = {
-        STORE_TEST(test_committed_create),  STORE_TEST(test_committed_step),
-        STORE_TEST(test_committed_record),  STORE_TEST(test_not_committed),
-        STORE_TEST(test_overtaken),         STORE_TEST(test_batch_in_doubt),
+        STORE_TEST(test_committed_create),    STORE_TEST(test_committed_step),
+        STORE_TEST(test_committed_record),    STORE_TEST(test_not_committed),
+        STORE_TEST(test_overtaken),           STORE_TEST(test_batch_in_doubt),
         STORE_TEST(test_all_connections_die),
     };
 

@@ -10,13 +10,12 @@
 
 static const struct {
     const char *name, *sql;
-} statements[] = {{"create", sql_create},     {"step", sql_step},
-                  {"answer", sql_answer},     {"record", sql_record},
-                  {"known", sql_known},       {"by_id", sql_by_id},
-                  {"by_no", sql_by_no},       {"tried", sql_tried},
-                  {"claim", sql_claim},       {"key", sql_key},
-                  {"changes", sql_changes},   {"signing_key", sql_signing_key},
-                  {"due", sql_due}};
+} statements[] = {
+    {"create", sql_create}, {"step", sql_step},       {"answer", sql_answer},
+    {"record", sql_record}, {"known", sql_known},     {"by_id", sql_by_id},
+    {"by_no", sql_by_no},   {"tried", sql_tried},     {"claim", sql_claim},
+    {"key", sql_key},       {"changes", sql_changes}, {"signing_key", sql_signing_key},
+    {"due", sql_due}};
 
 static int params_of(const char *sql)
 {

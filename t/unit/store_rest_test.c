@@ -169,9 +169,8 @@ static void tried(const struct store_callback *c, size_t n, enum callback_state 
         t[i] = (struct store_callback_try){.callback = &c[i],
                                            .state = s,
                                            .at = at,
-                                           .next_at = s == CALLBACK_WAITING
-                                                          ? at + 15 * USEC_PER_SEC
-                                                          : 0,
+                                           .next_at =
+                                               s == CALLBACK_WAITING ? at + 15 * USEC_PER_SEC : 0,
                                            .http_status = s == CALLBACK_DONE ? 200 : 500,
                                            .took_us = 1234,
                                            .done = on_tried,
@@ -396,8 +395,8 @@ static void test_leases(void **state)
     /* an ended lease rests before another holder gets its number */
     seen[lease("short", 1, false)] = true;
     for (int i = 0; i < ID_SHADOW_MIN - 3; i++) {
-        uint32_t n = lease(arena_cstr(&memory, arena_printf(&memory, "h%d", i)),
-                           30 * USEC_PER_SEC, false);
+        uint32_t n =
+            lease(arena_cstr(&memory, arena_printf(&memory, "h%d", i)), 30 * USEC_PER_SEC, false);
 
         assert_false(seen[n]);
         assert_in_range(n, 0, ID_SHADOW_MIN - 1);

@@ -1,6 +1,7 @@
 /*
  * The database defends itself (R2.2): every pair of states, as the application role and as the
- * owner of everything; history, money facts and what was agreed cannot be changed; merchants' slots stay.
+ * owner of everything; history, money facts and what was agreed do not change; merchants' slots
+ * stay.
  */
 #include "store_test.h"
 
@@ -42,27 +43,29 @@ static const char *try_sql(PGconn *c, const char *sql)
     return state;
 }
 
-#define tryf(c, ...) try_sql((c), arena_cstr(&memory, arena_printf(&memory, __VA_ARGS__)))
+#define tryf(c, ...)    try_sql((c), arena_cstr(&memory, arena_printf(&memory, __VA_ARGS__)))
 #define REFUSED_CHECK   "23514"
 #define REFUSED_GRANT   "42501"
 #define REFUSED_TRIGGER "PAY01"
 
 static const char *insert(PGconn *c, int64_t id, int version, int prev_state, int state)
 {
-    return tryf(c, "INSERT INTO pay.payment (id, amount, created_at, time_expire, version,"
-                   " attempts, prepare_n, not_sent, slot, state, prev_state, method, command_seq,"
-                   " prepare_last, prepare_past, busy_kind, mchid, app_id, out_trade_no, digest,"
-                   " currency, scene, product, store_id, description, attach, notify_url, trace_id,"
-                   " channel, account, route, channel_trade_no, code_url, fail_code) VALUES (%lld,"
-                   " 888, now(), now(), %d, 1, 1, 0, 77, %d, %d, 1, 1, 2, 0, 0, 'M1', 'A1', '%lld',"
-                   " '', 'CNY', '', '', '', '', '', '', '', 'bank', 'main', '', '', '', '')",
+    return tryf(c,
+                "INSERT INTO pay.payment (id, amount, created_at, time_expire, version,"
+                " attempts, prepare_n, not_sent, slot, state, prev_state, method, command_seq,"
+                " prepare_last, prepare_past, busy_kind, mchid, app_id, out_trade_no, digest,"
+                " currency, scene, product, store_id, description, attach, notify_url, trace_id,"
+                " channel, account, route, channel_trade_no, code_url, fail_code) VALUES (%lld,"
+                " 888, now(), now(), %d, 1, 1, 0, 77, %d, %d, 1, 1, 2, 0, 0, 'M1', 'A1', '%lld',"
+                " '', 'CNY', '', '', '', '', '', '', '', 'bank', 'main', '', '', '', '')",
                 (long long)id, version, state, prev_state, (long long)id);
 }
 
 static const char *move(PGconn *c, int64_t id, int to)
 {
-    return tryf(c, "UPDATE pay.payment SET version = version + 1, prev_state = state, state = %d"
-                   " WHERE slot = 77 AND id = %lld",
+    return tryf(c,
+                "UPDATE pay.payment SET version = version + 1, prev_state = state, state = %d"
+                " WHERE slot = 77 AND id = %lld",
                 to, (long long)id);
 }
 
@@ -80,11 +83,8 @@ static int64_t order_in(int state)
 static void test_every_pair(void **state)
 {
     /* written by hand: rows from, columns to, of processing pending succeeded failed closed */
-    static const bool allowed[5][5] = {{0, 1, 1, 1, 1},
-                                       {0, 0, 1, 1, 1},
-                                       {0, 0, 0, 0, 0},
-                                       {0, 0, 0, 0, 0},
-                                       {0, 0, 0, 0, 0}};
+    static const bool allowed[5][5] = {
+        {0, 1, 1, 1, 1}, {0, 0, 1, 1, 1}, {0, 0, 0, 0, 0}, {0, 0, 0, 0, 0}, {0, 0, 0, 0, 0}};
 
     (void)state;
     for (int actor = 0; actor < 2; actor++) {
@@ -126,12 +126,14 @@ static void test_versions_and_origins(void **state)
         if (strcmp(got, REFUSED_TRIGGER) != 0 && strcmp(got, REFUSED_CHECK) != 0)
             fail_msg("%s: %s", bad[i], got);
     }
-    assert_string_equal(tryf(app, "UPDATE pay.payment SET version = version + 1, attempts = 2"
-                                  " WHERE slot = 77 AND id = %lld",
+    assert_string_equal(tryf(app,
+                             "UPDATE pay.payment SET version = version + 1, attempts = 2"
+                             " WHERE slot = 77 AND id = %lld",
                              (long long)pending),
                         "");
-    assert_string_equal(tryf(app, "UPDATE pay.payment SET version = version + 1,"
-                                  " channel_trade_no = 'another' WHERE slot = 77 AND id = %lld",
+    assert_string_equal(tryf(app,
+                             "UPDATE pay.payment SET version = version + 1,"
+                             " channel_trade_no = 'another' WHERE slot = 77 AND id = %lld",
                              (long long)paid),
                         REFUSED_TRIGGER);
 }
@@ -176,14 +178,14 @@ static void test_facts_do_not_change(void **state)
             fail_msg("%s: %s", by_app[i], got);
     }
     /* not even the owner of everything */
-    assert_string_equal(tryf(owner, "UPDATE pay.payment SET amount = 1, version = version + 1"
-                                    " WHERE id = %lld"
-                                    "",
+    assert_string_equal(tryf(owner,
+                             "UPDATE pay.payment SET amount = 1, version = version + 1"
+                             " WHERE id = %lld",
                              id),
                         REFUSED_TRIGGER);
-    assert_string_equal(tryf(owner, "UPDATE pay.payment SET mchid = 'M2', version = version + 1"
-                                    " WHERE id = %lld"
-                                    "",
+    assert_string_equal(tryf(owner,
+                             "UPDATE pay.payment SET mchid = 'M2', version = version + 1"
+                             " WHERE id = %lld",
                              id),
                         REFUSED_TRIGGER);
 }
@@ -245,9 +247,12 @@ static void test_migration_is_generated(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_pair),          cmocka_unit_test(test_versions_and_origins),
-        cmocka_unit_test(test_births),              cmocka_unit_test(test_facts_do_not_change),
-        cmocka_unit_test(test_one_callback_each),   cmocka_unit_test(test_slots_of_a_merchant_stay),
+        cmocka_unit_test(test_every_pair),
+        cmocka_unit_test(test_versions_and_origins),
+        cmocka_unit_test(test_births),
+        cmocka_unit_test(test_facts_do_not_change),
+        cmocka_unit_test(test_one_callback_each),
+        cmocka_unit_test(test_slots_of_a_merchant_stay),
         cmocka_unit_test(test_migration_is_generated),
     };
 

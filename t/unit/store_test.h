@@ -143,8 +143,7 @@ static inline int64_t sql_int(const char *sql)
     return v;
 }
 
-#define sql_intf(...)                                                                            \
-    sql_int(arena_cstr(&memory, arena_printf(&memory, __VA_ARGS__)))
+#define sql_intf(...) sql_int(arena_cstr(&memory, arena_printf(&memory, __VA_ARGS__)))
 
 static inline void sql_do(const char *sql)
 {
