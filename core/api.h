@@ -10,17 +10,17 @@
 
 enum api_id {
     API_NONE,
-    API_PAYMENT_CREATE,   /* POST /v1/payments */
-    API_PAYMENT_GET,      /* GET  /v1/payments/{id} */
-    API_PAYMENT_FIND,     /* GET  /v1/payments?out_trade_no=  (also /v1/payments/out-trade-no/{no}) */
-    API_PAYMENT_CLOSE,    /* POST /v1/payments/{id}/close */
-    API_CERTIFICATES      /* GET  /v1/certificates */
+    API_PAYMENT_CREATE, /* POST /v1/payments */
+    API_PAYMENT_GET,    /* GET  /v1/payments/{id} */
+    API_PAYMENT_FIND,   /* GET  /v1/payments?out_trade_no=  (also /v1/payments/out-trade-no/{no}) */
+    API_PAYMENT_CLOSE,  /* POST /v1/payments/{id}/close */
+    API_CERTIFICATES    /* GET  /v1/certificates */
 };
 
 enum api_type { FIELD_STRING, FIELD_INTEGER, FIELD_OBJECT, FIELD_TIME, FIELD_URL };
 
 struct api_field {
-    const char *path;    /* dotted: "amount.total" */
+    const char *path; /* dotted: "amount.total" */
     enum api_type type;
     bool required;
     int64_t min, max;    /* length in characters for strings, value for integers */
@@ -32,7 +32,7 @@ struct api_field {
 struct api {
     enum api_id id;
     const char *method;
-    const char *path;    /* "/v1/payments/{id}/close" */
+    const char *path;               /* "/v1/payments/{id}/close" */
     const struct api_field *fields; /* ends with path NULL; NULL = no body */
     uint32_t max_body;
 };
@@ -47,8 +47,8 @@ struct api_match {
     struct slice out_trade_no; /* from query or path, percent-decoded into the arena */
     struct slice mchid;        /* from the query, optional; must be the key's (caller checks) */
 };
-/* target = path[?query] as sent. 0, or -1 with PATH_UNKNOWN, METHOD_NOT_ALLOWED (detail is the value
- * of an Allow header), FIELD_*. */
+/* target = path[?query] as sent. 0, or -1 with PATH_UNKNOWN, METHOD_NOT_ALLOWED (detail is the
+ * value of an Allow header), FIELD_*. */
 int api_match(struct arena *a, struct slice method, struct slice target, struct api_match *out,
               struct problem *problem);
 

@@ -113,9 +113,9 @@ static int check_string(struct check *c, const struct api_field *f, struct slice
 static int check_integer(struct check *c, const struct api_field *f, const struct json *v)
 {
     /* an amount is refused by its own code, so that programs tell it from a typing error */
-    enum problem_code code =
-        slice_is(slice_of(f->path), "amount.total") ? PROBLEM_AMOUNT_OUT_OF_RANGE
-                                                    : PROBLEM_FIELD_INVALID;
+    enum problem_code code = slice_is(slice_of(f->path), "amount.total")
+                                 ? PROBLEM_AMOUNT_OUT_OF_RANGE
+                                 : PROBLEM_FIELD_INVALID;
     int64_t n;
 
     if (v->type != JSON_NUMBER)
@@ -125,9 +125,9 @@ static int check_integer(struct check *c, const struct api_field *f, const struc
             return refuse(c, PROBLEM_FIELD_TYPE, f->path, SLICE("must be an integer"));
     }
     if (json_int64(v, &n) != 0 || n < f->min || n > f->max)
-        return refuse(c, code, f->path,
-                      arena_printf(c->a, "must be %lld to %lld", (long long)f->min,
-                                   (long long)f->max));
+        return refuse(
+            c, code, f->path,
+            arena_printf(c->a, "must be %lld to %lld", (long long)f->min, (long long)f->max));
     return 0;
 }
 
@@ -171,8 +171,10 @@ static int find_field(const struct api_field *fields, const char *parent, struct
                 continue;
             path += skip + 1;
         }
-        /* most differ in the first character; a key with a dot must not be taken for a nested field */
-        if (key.n && key.p[0] == path[0] && slice_is(key, path) && memchr(key.p, '.', key.n) == NULL)
+        /* most differ in the first character; a key with a dot must not be taken for a nested field
+         */
+        if (key.n && key.p[0] == path[0] && slice_is(key, path) &&
+            memchr(key.p, '.', key.n) == NULL)
             return i;
     }
     return -1;

@@ -6,10 +6,9 @@ static const struct {
     const char *name;
     int status;
     const char *title;
-} problems[PROBLEM_COUNT] = {
-    [PROBLEM_NONE] = {"NONE", 200, "No problem"},
+} problems[PROBLEM_COUNT] = {[PROBLEM_NONE] = {"NONE", 200, "No problem"},
 #define X(code, status, title) [PROBLEM_##code] = {#code, status, title},
-    PROBLEM_TABLE(X)
+                             PROBLEM_TABLE(X)
 #undef X
 };
 

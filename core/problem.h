@@ -8,34 +8,34 @@
 #include "buf.h"
 
 /* X(code, HTTP status, title). The code is what programs act on. */
-#define PROBLEM_TABLE(X)                                                                         \
-    X(AUTHORIZATION_INVALID, 401, "Authorization header missing or malformed")                   \
-    X(SIGN_ERROR, 401, "Signature does not verify")                                              \
-    X(KEY_UNKNOWN, 401, "Key serial number unknown")                                             \
-    X(KEY_DISABLED, 401, "Key, app or merchant disabled or key outside its validity")            \
-    X(TIMESTAMP_STALE, 401, "Timestamp outside the window")                                      \
-    X(IDENTITY_MISMATCH, 401, "Identity in the request differs from the key's")                  \
-    X(NONCE_REPLAYED, 409, "Nonce used before")                                                  \
-    X(RATE_LIMITED, 429, "Rate limit exceeded")                                                  \
-    X(REQUEST_INVALID, 400, "Not a valid request")                                               \
-    X(TARGET_INVALID, 400, "Request target is not in normal form")                               \
-    X(JSON_INVALID, 400, "Body is not valid JSON")                                               \
-    X(FIELD_UNKNOWN, 400, "Unknown field")                                                       \
-    X(FIELD_MISSING, 400, "Required field missing")                                              \
-    X(FIELD_TYPE, 400, "Field has the wrong type")                                               \
-    X(FIELD_INVALID, 400, "Field value not allowed")                                             \
-    X(AMOUNT_OUT_OF_RANGE, 422, "Amount outside of what is allowed")                             \
-    X(NO_CHANNEL, 422, "No channel serves this payment")                                         \
-    X(CHANNEL_BUSY, 503, "All channels for this payment are busy")                               \
-    X(RETRY_SAME_NUMBER, 503, "Not processed; repeat with the same out_trade_no")                \
-    X(RESULT_UNKNOWN, 504, "Result unknown; query by out_trade_no")                              \
-    X(OVERLOADED, 503, "Too many requests in progress")                                          \
-    X(BODY_TOO_LARGE, 413, "Body too large")                                                     \
-    X(PATH_UNKNOWN, 404, "No such path")                                                         \
-    X(METHOD_NOT_ALLOWED, 405, "Method not allowed on this path")                                \
-    X(ORDER_NOT_FOUND, 404, "No such order")                                                     \
-    X(OUT_TRADE_NO_CONFLICT, 409, "out_trade_no used before with other content")                 \
-    X(STATE_CONFLICT, 409, "Order state does not allow this")                                    \
+#define PROBLEM_TABLE(X)                                                                           \
+    X(AUTHORIZATION_INVALID, 401, "Authorization header missing or malformed")                     \
+    X(SIGN_ERROR, 401, "Signature does not verify")                                                \
+    X(KEY_UNKNOWN, 401, "Key serial number unknown")                                               \
+    X(KEY_DISABLED, 401, "Key, app or merchant disabled or key outside its validity")              \
+    X(TIMESTAMP_STALE, 401, "Timestamp outside the window")                                        \
+    X(IDENTITY_MISMATCH, 401, "Identity in the request differs from the key's")                    \
+    X(NONCE_REPLAYED, 409, "Nonce used before")                                                    \
+    X(RATE_LIMITED, 429, "Rate limit exceeded")                                                    \
+    X(REQUEST_INVALID, 400, "Not a valid request")                                                 \
+    X(TARGET_INVALID, 400, "Request target is not in normal form")                                 \
+    X(JSON_INVALID, 400, "Body is not valid JSON")                                                 \
+    X(FIELD_UNKNOWN, 400, "Unknown field")                                                         \
+    X(FIELD_MISSING, 400, "Required field missing")                                                \
+    X(FIELD_TYPE, 400, "Field has the wrong type")                                                 \
+    X(FIELD_INVALID, 400, "Field value not allowed")                                               \
+    X(AMOUNT_OUT_OF_RANGE, 422, "Amount outside of what is allowed")                               \
+    X(NO_CHANNEL, 422, "No channel serves this payment")                                           \
+    X(CHANNEL_BUSY, 503, "All channels for this payment are busy")                                 \
+    X(RETRY_SAME_NUMBER, 503, "Not processed; repeat with the same out_trade_no")                  \
+    X(RESULT_UNKNOWN, 504, "Result unknown; query by out_trade_no")                                \
+    X(OVERLOADED, 503, "Too many requests in progress")                                            \
+    X(BODY_TOO_LARGE, 413, "Body too large")                                                       \
+    X(PATH_UNKNOWN, 404, "No such path")                                                           \
+    X(METHOD_NOT_ALLOWED, 405, "Method not allowed on this path")                                  \
+    X(ORDER_NOT_FOUND, 404, "No such order")                                                       \
+    X(OUT_TRADE_NO_CONFLICT, 409, "out_trade_no used before with other content")                   \
+    X(STATE_CONFLICT, 409, "Order state does not allow this")                                      \
     X(INTERNAL, 500, "Internal error; query by out_trade_no")
 
 enum problem_code {
@@ -43,7 +43,7 @@ enum problem_code {
 #define X(code, status, title) PROBLEM_##code,
     PROBLEM_TABLE(X)
 #undef X
-    PROBLEM_COUNT
+        PROBLEM_COUNT
 };
 
 struct problem {
