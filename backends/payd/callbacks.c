@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-#define CLAIM_MAX   512 /* at once: what does not fit into the arena would have been claimed in vain */
+#define CLAIM_MAX                                                                                  \
+    512 /* at once: what does not fit into the arena would have been claimed in vain */
 #define CLAIM_ARENA (16u << 20)
 #define CALL_ARENA  (64u << 10)
 #define LEASE_SLACK (5 * USEC_PER_SEC)

@@ -6,8 +6,9 @@
 
 #include <stdlib.h>
 
-#define POLL_US      (100 * USEC_PER_MSEC)
-#define IN_FLIGHT_US (10 * USEC_PER_SEC) /* how long after its send_before a prepare may be answered */
+#define POLL_US (100 * USEC_PER_MSEC)
+#define IN_FLIGHT_US                                                                               \
+    (10 * USEC_PER_SEC) /* how long after its send_before a prepare may be answered */
 #define ARENA_CAP (64u << 10)
 
 struct waiter {
