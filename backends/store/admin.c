@@ -80,7 +80,8 @@ static const struct {
                                              " ORDER BY channel, account"},
     [ADMIN_MERCHANT_SLOTS] = {1, "SELECT base_slot, span FROM pay.merchant WHERE mchid = $1"},
     [ADMIN_PAYMENT_FIND] = {3, "SELECT id FROM pay.payment"
-                               " WHERE slot = $1::smallint AND mchid = $2 AND out_trade_no = $3"},
+                               " WHERE slot = $1::smallint AND mchid = $2 AND out_trade_no = $3"
+                               " AND id > 0"},
     [ADMIN_PAYMENT_SHOW] =
         {2,
          "SELECT id, mchid, app_id, out_trade_no, " STATE(

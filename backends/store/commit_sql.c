@@ -7,6 +7,8 @@ const char *const sql_settings[] = {"SET plan_cache_mode = force_generic_plan",
                                     "SET enable_bitmapscan = off",
                                     "SET enable_hashjoin = off",
                                     "SET enable_mergejoin = off",
+                                    "SET enable_sort = off",
+                                    "SET enable_incremental_sort = off",
                                     "SET random_page_cost = 0.1",
                                     "SET jit = off",
                                     "SET idle_in_transaction_session_timeout = '10s'",
@@ -34,7 +36,7 @@ const char sql_create[] =
     "  amount, currency, description, attach, notify_url, trace_id, channel, account, route,"
     "  created_at, time_expire, send_before, send_before, command_seq, 1, 1, 0, 1, 1, 0, 2, 0, 1,"
     "  '', '', ''"
-    " FROM j ON CONFLICT (slot, mchid, out_trade_no) DO NOTHING RETURNING id),"
+    " FROM j ON CONFLICT (slot, mchid, out_trade_no) WHERE id > 0 DO NOTHING RETURNING id),"
     " c AS MATERIALIZED (SELECT slot, id, channel, account, created_at, send_before, command_seq,"
     "  event_id, attempt_id, adapter_version, due_at, due_kind, k"
     " FROM j WHERE (j.id IN (SELECT w.id FROM w)) IS TRUE),"
@@ -126,7 +128,7 @@ const char sql_answer[] =
     " o AS (UPDATE pay.payment_attempt a SET sent = w.sent, class = w.class,"
     "  http_status = w.http_status, code = w.code, message = w.message, answered_at = w.at"
     " FROM w WHERE w.answers > 0 AND a.slot = ANY (ARRAY[w.slot]) AND a.payment_id = w.id"
-    "  AND a.answered_at IS NULL)"
+    "  AND a.n = w.answers AND a.answered_at IS NULL)"
     " SELECT k FROM w";
 
 const char sql_record[] =

@@ -27,11 +27,14 @@ const char sql_by_id[] =
     "SELECT j.k," COLUMNS " FROM unnest($1::int2[], $2::int8[]) WITH ORDINALITY AS j(slot, id, k)"
     " JOIN pay.payment p ON p.slot = ANY (ARRAY[j.slot]) AND p.id = j.id" TIMER;
 
+/* The first number at or behind the one asked for: only the number's own index has that order, so
+ * no plan can take another one. */
 const char sql_by_no[] =
     "SELECT j.k," COLUMNS " FROM unnest($1::int2[], $2::text[], $3::text[]) WITH ORDINALITY"
-    " AS j(slot, mchid, out_trade_no, k) JOIN pay.payment p"
-    " ON p.slot = ANY (ARRAY[j.slot]) AND p.mchid = j.mchid COLLATE \"C\""
-    " AND p.out_trade_no = j.out_trade_no COLLATE \"C\"" TIMER;
+    " AS j(slot, mchid, out_trade_no, k), LATERAL (SELECT * FROM pay.payment n"
+    " WHERE n.slot = j.slot AND n.mchid = j.mchid COLLATE \"C\" AND n.id > 0"
+    " AND n.out_trade_no >= j.out_trade_no COLLATE \"C\" ORDER BY n.out_trade_no LIMIT 1) p" TIMER
+    " WHERE p.out_trade_no = j.out_trade_no COLLATE \"C\"";
 
 enum queue_kind { BY_ID, BY_NO, QUEUES };
 

@@ -96,6 +96,39 @@ static void test_late_facts_are_recorded(void **state)
                      2);
 }
 
+/* Several attempts without an answer: each keeps its own, told once. */
+static void test_answers_find_their_attempt(void **state)
+{
+    struct work *w = new_create(new_order(9, new_no()));
+    static const enum call_kind calls[] = {CALL_QUERY, CALL_PREPARE, CALL_CLOSE};
+    long long id = w->before.id;
+
+    (void)state;
+    assert_int_equal(commit(w), STORE_DONE);
+    for (int i = 0; i < 2; i++) {
+        w = new_work(
+            &w->step.after,
+            (struct payment_event){.kind = i ? PAYMENT_EVENT_CLOSE : PAYMENT_EVENT_OPERATOR_QUERY},
+            T0 + i);
+        assert_int_equal(commit(w), STORE_DONE);
+    }
+    for (int i = 0; i < 3; i++) {
+        uint32_t n = (uint32_t[]){2, 1, 3}[i];
+
+        w = new_work(&w->step.after, answer(calls[i], n, CLASS_UNKNOWN), T0 + 5 + i);
+        assert_int_equal(w->step.verdict, STEP_COMMIT);
+        assert_int_equal(commit(w), STORE_DONE);
+        assert_int_equal(sql_intf("SELECT count(*) FROM pay.payment_attempt WHERE payment_id = %lld"
+                                  " AND answered_at IS NULL",
+                                  id),
+                         2 - i);
+        assert_int_equal(sql_intf("SELECT n FROM pay.payment_attempt WHERE payment_id = %lld"
+                                  " ORDER BY answered_at DESC NULLS LAST LIMIT 1",
+                                  id),
+                         n);
+    }
+}
+
 static void test_without_url_the_callback_is_skipped(void **state)
 {
     struct payment p = new_order(9, new_no());
@@ -276,6 +309,7 @@ int main(int argc, char **argv)
         STORE_TEST(test_image_is_what_was_decided),
         STORE_TEST(test_life_of_an_order),
         STORE_TEST(test_late_facts_are_recorded),
+        STORE_TEST(test_answers_find_their_attempt),
         STORE_TEST(test_without_url_the_callback_is_skipped),
         STORE_TEST(test_duplicates_in_one_batch_and_across),
         STORE_TEST(test_conflicts_lose),
