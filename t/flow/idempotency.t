@@ -81,6 +81,22 @@ def later(stack):
     is_((again.status, again.replayed, again.json["state"]), (200, True, "succeeded"), "a repetition shows it as it now is")
 
 
+def channel_off(stack):
+    """A number that was taken is known also when nothing new can be made."""
+    client, no = stack.client(), number("O")
+    made = client.create_payment(no, 100, channel="bank")
+    file = stack.conf / "channels/bank.conf"
+    on = file.read_text()
+    file.write_text(on.replace("state on;", "state off;"))
+    stack.reload_nginx()
+    eventually(lambda: client.create_payment(number("N"), 100, channel="bank").code == "NO_CHANNEL", "a channel is off")
+    again = client.create_payment(no, 100, channel="bank")
+    is_((again.status, again.replayed, again.json), (200, True, made.json), "an order that it has is given again")
+    is_(client.create_payment(no, 101, channel="bank").code, "OUT_TRADE_NO_CONFLICT", "and still conflicts with others")
+    file.write_text(on)
+    stack.reload_nginx()
+
+
 def without_redis(stack):
     stack.kill("redis")
     equal(stack, "hmac", "without Redis")
@@ -95,6 +111,7 @@ def main():
         equal(stack, "hmac", "equal, HMAC")
         unequal(stack, "unequal")
         later(stack)
+        channel_off(stack)
         without_redis(stack)
     # the second process hears of the first one's order only from the database
     with flow_stack(nginx={**roomy, "upstream pay_orders > hash": None}, orders=2) as stack:
