@@ -1,7 +1,7 @@
 /*
  * DESIGN. Jobs wait in mailboxes. Whenever a connection is free, up to batch_max ready ones become
- * a batch: one transaction of at most four statements (creates, steps, answers, records), each over
- * arrays. What becomes of a batch:
+ * a batch: one transaction of at most three statements (creates; steps, or answers when that is all
+ * they are; records), each over arrays. What becomes of a batch:
  *
  *   done      winners are DONE; losers moved on under us: CONFLICT, EXISTS
  *   retry     serialisation or deadlock: once more as it is
@@ -98,14 +98,14 @@ static int compare_slices(struct slice a, struct slice b)
     return d ? d : (a.n > b.n) - (a.n < b.n);
 }
 
-/* By kind, then as rows are locked: whoever writes several orders takes them in this order. New
- * orders meet in their number's unique key, others in their row. */
+/* By statement, then as rows are locked: whoever writes several orders takes them in this order.
+ * New orders meet in their number's unique key, others in their row. */
 static int compare_jobs(const void *x, const void *y)
 {
     const struct store_job *a = *(struct store_job *const *)x;
     const struct store_job *b = *(struct store_job *const *)y;
     const struct payment *p = a->before, *q = b->before;
-    int d = (int)kind_of(a) - (int)kind_of(b);
+    int d = a->kind - b->kind;
 
     if (!d)
         d = (p->slot > q->slot) - (p->slot < q->slot);
@@ -117,6 +117,24 @@ static int compare_jobs(const void *x, const void *y)
     return d ? d : (p->id > q->id) - (p->id < q->id);
 }
 
+/* Beside a step answers are steps too: two statements over orders would lock them in two orders,
+ * and a second statement costs more than the wider rows. */
+static void sort_jobs(struct batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        b->jobs[i]->kind = kind_of(b->jobs[i]);
+        b->of_kind[b->jobs[i]->kind]++;
+    }
+    for (size_t i = 0; i < b->n && b->of_kind[JOB_STEP]; i++)
+        if (b->jobs[i]->kind == JOB_ANSWER)
+            b->jobs[i]->kind = JOB_STEP;
+    if (b->of_kind[JOB_STEP]) {
+        b->of_kind[JOB_STEP] += b->of_kind[JOB_ANSWER];
+        b->of_kind[JOB_ANSWER] = 0;
+    }
+    qsort(b->jobs, b->n, sizeof(struct store_job *), compare_jobs);
+}
+
 static struct batch *batch_new(struct commits *c, struct store_job *const *jobs, size_t n)
 {
     struct batch *b = calloc(1, sizeof(*b) + n * sizeof(struct store_job *));
@@ -126,9 +144,7 @@ static struct batch *batch_new(struct commits *c, struct store_job *const *jobs,
     b->c = c;
     b->n = n;
     memcpy(b->jobs, jobs, n * sizeof(struct store_job *));
-    qsort(b->jobs, n, sizeof(struct store_job *), compare_jobs);
-    for (size_t i = 0; i < n; i++)
-        b->of_kind[kind_of(b->jobs[i])]++;
+    sort_jobs(b);
     return b;
 }
 

@@ -57,6 +57,7 @@ struct store_job {
     struct store_job *next;
     void *order;
     int64_t queued_us;
+    int kind;   /* of statement */
     bool doubt; /* a COMMIT of it was lost: it may be there already */
     bool won;
 };

@@ -272,6 +272,53 @@ static void test_mixed_batches(void **state)
     }
 }
 
+/* Gives works[0] to one store and works[1], from its end, to another; one of each pair wins. */
+static void race(struct store *mine, struct store *other, struct work **a, struct work **b, int n)
+{
+    int left = 2 * n;
+
+    for (int i = 0; i < n; i++) {
+        a[i]->left = b[n - 1 - i]->left = &left;
+        store_commit(mine, &a[i]->job);
+        store_commit(other, &b[n - 1 - i]->job);
+    }
+    run_loop(30);
+    for (int i = 0; i < n; i++)
+        assert_int_equal((a[i]->result == STORE_DONE) + (b[i]->result == STORE_DONE), 1);
+}
+
+/* Two processes with the same orders, in opposite order (R4.3): one wins each, nobody stalls. */
+static void test_two_processes(void **state)
+{
+    enum { N = 300 };
+    struct store *mine = store, *other;
+    struct work *a[N], *b[N];
+    int64_t began;
+
+    (void)state;
+    open_store(2, 32, 20000);
+    other = store;
+    store = mine;
+    for (int i = 0; i < N; i++) {
+        struct slice no = new_no();
+
+        a[i] = new_create(new_order((uint32_t)i % 7, no));
+        b[i] = new_create(new_order((uint32_t)i % 7, no));
+    }
+    began = clock_read_mono_us();
+    race(mine, other, a, b, N);
+    for (int i = 0; i < N; i++) {
+        struct payment *p = &(a[i]->result == STORE_DONE ? a : b)[i]->step.after;
+
+        a[i] = new_work(p, answer(CALL_PREPARE, 1, CLASS_ACCEPTED), T0 + 1);
+        b[i] = i % 2 ? new_work(p, paid(SLICE("B")), T0 + 1)
+                     : new_work(p, answer(CALL_PREPARE, 1, CLASS_UNKNOWN), T0 + 1);
+    }
+    race(mine, other, a, b, N);
+    assert_true(clock_read_mono_us() - began < 20 * USEC_PER_SEC);
+    store_free(other);
+}
+
 static void test_full_queue_refuses(void **state)
 {
     struct work *works[20];
@@ -315,6 +362,7 @@ int main(int argc, char **argv)
         STORE_TEST(test_conflicts_lose),
         STORE_TEST(test_poison_stands_alone),
         STORE_TEST(test_mixed_batches),
+        STORE_TEST(test_two_processes),
         STORE_TEST(test_full_queue_refuses),
         STORE_TEST(test_free_with_jobs_waiting),
     };
