@@ -86,7 +86,7 @@ def in_code() -> set[tuple[str, str]]:
     found |= {("pay_keys", p) for p in
               re.findall(r"arg->data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_sign_module.c"))}
     found |= {("pay_platform_key", p) for p in
-              re.findall(r"\.data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_answer_filter_module.c"))}
+              re.findall(r"\.data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_answer_conf.c"))}
     return found
 
 

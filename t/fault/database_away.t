@@ -7,20 +7,23 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flow import bank_orders, becomes, done, fault, flow_stack, is_, number, payment_id, rows  # noqa: E402
+from flow import bank_orders, becomes, done, fault, flow_stack, is_, number, payment_id, rows, wait_until  # noqa: E402
 
+AMOUNT = 777
 AWAY = 11  # s; longer than a commit (5 s) and a read (3 s) wait
 
 
 def main():
-    late = {"query_first": "5m"}  # so that no query brings what the answer has said
+    # no query brings what the answer has said; the channel may take its time
+    late = {"query_first": "5m", "timeout": "connect=500ms send=1s read=8s"}
     with flow_stack('"ev":"store_', channels={"wechat": late, "bank": late}) as stack:
         stack.client("hmac").create_payment(number("W"), 100)  # everything is warm
-        fault(stack, "delay", "native", delay_ms=600, times=1)
+        fault(stack, "delay", "native", delay_ms=2500, times=1)
         no, answers = number("A"), []
-        asker = threading.Thread(target=lambda: answers.append(stack.client().create_payment(no, 100)))
+        asker = threading.Thread(target=lambda: answers.append(stack.client().create_payment(no, AMOUNT)))
         asker.start()
-        time.sleep(0.3)
+        # the bank has booked it and takes its time to say so
+        wait_until(lambda: any(b["amount"] == AMOUNT for b in stack.bank("GET", "/orders")[1]["orders"]), "the bank has it")
         stack.kill("postgres")
         asker.join()
         is_(answers[0].status, 202, "the merchant is answered in time: processing")
