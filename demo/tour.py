@@ -62,11 +62,11 @@ def show_code(text: str) -> None:
 def create(client: Client, stack: Stack) -> dict:
     step("The merchant asks for a payment of ¥8.88")
     order = {"out_trade_no": f"TEA{int(time.time())}", "total": 888, "description": "一杯茶 A cup of tea",
-             "notify_url": stack.callback_url}
+             "notify_url": stack.callback_url, "channel": "wechat"}
     answer = client.create_payment(**order)
     body = {"method": "native", "out_trade_no": order["out_trade_no"],
             "amount": {"total": 888, "currency": "CNY"}, "description": order["description"],
-            "notify_url": order["notify_url"]}
+            "notify_url": order["notify_url"], "channel": order["channel"]}
     show_request("POST", "/v1/payments", body, answer)
     step("ngx_pay answers, signed")
     show_answer(answer)
@@ -75,17 +75,29 @@ def create(client: Client, stack: Stack) -> dict:
     return answer.json
 
 
-def pay(stack: Stack, payment: dict) -> None:
+def pay(stack: Stack, payment: dict) -> dict:
     step("The shop shows the code; the payer scans it")
     show_code(payment["code_url"])
     step("The payer pays (at the virtual bank)")
     show(f"POST {stack.env['PAYBANK_URL']}/_control/pay {json.dumps({'code_url': payment['code_url']})}")
     status, answer = stack.bank("POST", "/pay", {"code_url": payment["code_url"]})
     show(f"HTTP {status} {json.dumps(answer)}")
+    return answer
+
+
+def notification(stack: Stack, answer: dict) -> None:
+    step("The bank notifies ngx_pay: encrypted and signed, as WeChat Pay v3 does. In the bank's books:")
+
+    def notified() -> list[dict]:
+        orders = stack.bank("GET", f"/orders?out_trade_no={answer['out_trade_no']}")[1]["orders"]
+        return [o for o in orders if o["notified"]]
+    order = wait_until(notified, "the notification to be acknowledged", 30)[0]
+    show(json.dumps({k: order[k] for k in ("channel", "out_trade_no", "state", "amount", "transaction_id", "paid_at",
+                                           "prepares", "charges", "notify_tries", "notified")}, indent=2))
 
 
 def callback(stack: Stack, payment: dict) -> dict:
-    step("The bank notifies ngx_pay, ngx_pay calls the merchant back. What the merchant got:")
+    step("ngx_pay calls the merchant back. What the merchant got:")
 
     def received() -> list[dict]:
         return [r for r in stack.merchant("GET", "/received") if payment["id"] in r["body"]]
@@ -134,7 +146,7 @@ def tour(once: bool) -> int:
     with Stack(ROOT / "run", payd=PAYD, channels=CHANNELS) as stack:
         show(f"{' · '.join(stack.processes)} ({time.monotonic() - begun:.1f} s)")
         payment = create(stack.client(), stack)
-        pay(stack, payment)
+        notification(stack, pay(stack, payment))
         event = callback(stack, payment)
         story(stack, payment)
         succeeded = event["event_type"] == "payment.succeeded" and event["resource"]["state"] == "succeeded"
