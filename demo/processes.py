@@ -38,13 +38,29 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) 
         pause = min(pause * 1.5, 0.05)
 
 
-def start_time(pid: int) -> str | None:
-    """Clock ticks since boot at which this pid started; None when it is gone or a zombie."""
+def stat(pid: int | str) -> list[str]:
+    """/proc/PID/stat behind the name: state, parent, group ...; empty when it is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in "ZX" else fields[19]
+        return []
+    return [] if fields[0] in "ZX" else fields
+
+
+def start_time(pid: int) -> str | None:
+    """Clock ticks since boot at which this pid started; None when it is gone or a zombie."""
+    fields = stat(pid)
+    return fields[19] if fields else None
+
+
+def family(pid: int) -> set[int]:
+    """The process, its children, and whoever else is in its group."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        fields = stat(entry) if entry.isdigit() else []
+        if fields and str(pid) in (entry, fields[1], fields[2]):
+            found.add(int(entry))
+    return found
 
 
 def signal_group(pid: int, number: int) -> None:
@@ -93,10 +109,13 @@ class Process:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """kill -9 to the whole group."""
+        """kill -9 to the whole group. Gone when this returns, with all children: PostgreSQL's are in
+        groups of their own, end by themselves, and hold its shared memory until then."""
         if self.child:
+            others = family(self.pid)
             signal_group(self.pid, signal.SIGKILL)
             self.child.wait()
+            wait_until(lambda: not any(map(start_time, others | family(self.pid))), f"the end of {self.name}")
 
     def stop(self, seconds: float = 10) -> None:
         """Asks politely, then does not ask."""

@@ -126,7 +126,7 @@ class Stack:
         self._start(name)
 
     def kill(self, name: str) -> None:
-        """kill -9, with all of its children."""
+        """kill -9, with all of its children; gone when this returns."""
         self.processes[name].kill()
 
     def restart(self, name: str) -> None:
