@@ -44,7 +44,9 @@ def stat(pid: int | str) -> list[str]:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
-    return [] if fields[0] in "ZX" else fields
+    # a dead main thread is not the end while others still hold the sockets
+    threads = int(fields[17])
+    return [] if fields[0] in "ZX" and threads <= 1 else fields
 
 
 def start_time(pid: int) -> str | None:
