@@ -97,10 +97,11 @@ static enum payment_input classify_waiting(const struct payment *p, const struct
     return settled(p, now, policy) ? INPUT_QUERY_WAITING_LOST_CODE : INPUT_QUERY_WAITING_EARLY;
 }
 
-static enum payment_input classify_not_found(const struct payment *p, pay_time_t now,
-                                             const struct payment_policy *policy)
+/* The order may have come to the channel, or been accepted, after the question was put. */
+static enum payment_input classify_not_found(const struct payment *p, const struct payment_event *e,
+                                             pay_time_t now, const struct payment_policy *policy)
 {
-    if (!settled(p, now, policy))
+    if (!settled(p, now, policy) || e->asked < p->version)
         return INPUT_QUERY_NOT_FOUND_EARLY;
     if (closing(p, now))
         return INPUT_QUERY_NOT_FOUND_CLOSING;
@@ -123,7 +124,7 @@ static enum payment_input classify_query(const struct payment *p, const struct p
     case CLASS_CLOSED:
         return INPUT_QUERY_CLOSED;
     case CLASS_NOT_FOUND:
-        return classify_not_found(p, now, policy);
+        return classify_not_found(p, e, now, policy);
     default:
         return INPUT_QUERY_UNKNOWN;
     }
@@ -384,6 +385,7 @@ static void add_attempt(struct payment *a, unsigned actions, pay_time_t now,
     *attempt = (struct payment_attempt){.n = ++a->attempts,
                                         .kind = kind,
                                         .command_seq = a->command_seq,
+                                        .version = a->version,
                                         .committed_at = now,
                                         .send_before = now + policy->send_window};
     a->busy_kind = kind;

@@ -94,6 +94,7 @@ struct payment_event {
     /* ANSWER */
     enum call_kind call;
     uint32_t attempt_n;
+    uint32_t asked; /* version whose step sent that attempt */
     enum sent sent;
     int http_status;
     /* ANSWER, NOTIFY: the channel's result in our words (backends/channel) */
@@ -141,7 +142,7 @@ struct payment_policy {
     X(QUERY_FAILED)                                                                                \
     X(QUERY_CLOSED)                                                                                \
     X(QUERY_NOT_FOUND)         /* settled; the same number may be sent again */                    \
-    X(QUERY_NOT_FOUND_EARLY)   /* before send_before + settle: proves nothing */                   \
+    X(QUERY_NOT_FOUND_EARLY)   /* before send_before + settle, or asked before news: no proof */   \
     X(QUERY_NOT_FOUND_KEEP)    /* settled, but nothing may be sent again */                        \
     X(QUERY_NOT_FOUND_CLOSING) /* settled, and expired or a close is wanted */                     \
     X(QUERY_UNKNOWN)                                                                               \
@@ -217,6 +218,7 @@ struct payment_attempt {
     uint32_t n; /* 0 = none */
     enum call_kind kind;
     uint32_t command_seq;
+    uint32_t version; /* of the step that sends it */
     pay_time_t committed_at;
     pay_time_t send_before;
 };

@@ -513,6 +513,29 @@ static void test_orders_that_do_not_exist(void **state)
     assert_int_equal(step.verdict, STEP_NOTHING);
 }
 
+/* Asked before the channel took the order, told after: no contradiction, no case. */
+static void test_not_found_asked_before_news(void **state)
+{
+    struct payment c = created(), asked, p;
+    struct payment_event late = answer(CALL_QUERY, 2, CLASS_NOT_FOUND);
+    pay_time_t now = c.due_at;
+
+    (void)state;
+    asked = after(&c, timer, now, &policy);
+    late.asked = step.attempt.version;
+    assert_int_equal(late.asked, asked.version);
+    p = after(&asked, answer(CALL_PREPARE, 1, CLASS_ACCEPTED), now + SEC, &policy);
+    after(&p, late, now + 2 * SEC, &policy);
+    assert_input(QUERY_NOT_FOUND_EARLY);
+    assert_false(step.open_case);
+    p = after(&asked, success(PAYMENT_EVENT_NOTIFY, 0, 888), now + SEC, &policy);
+    after(&p, late, now + 2 * SEC, &policy);
+    assert_false(step.open_case);
+    /* without news in between it stands */
+    after(&asked, late, now + 2 * SEC, &policy);
+    assert_input(QUERY_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_too_frequent_then_failed_is_definitive),
         cmocka_unit_test(test_stale_answers_of_older_attempts),
         cmocka_unit_test(test_not_found),
+        cmocka_unit_test(test_not_found_asked_before_news),
         cmocka_unit_test(test_lost_code_is_asked_again),
         cmocka_unit_test(test_amounts),
         cmocka_unit_test(test_first_result_wins),

@@ -111,6 +111,7 @@ static struct payment_event random_event(const struct payment *p)
         .kind = (enum payment_event_kind)random_below(PAYMENT_EVENT_KINDS),
         .call = (enum call_kind)(1 + random_below(3)),
         .attempt_n = p->attempts ? 1 + random_below(p->attempts) : 1,
+        .asked = p->version - random_below(2),
         .sent = random_below(4) ? SENT_ANSWERED : (enum sent)random_below(4),
         .cls = (enum answer_class)random_below(ANSWER_CLASS_COUNT),
         .code = SLICE("X"),

@@ -54,6 +54,8 @@ static inline struct payment after(const struct payment *p, struct payment_event
                                    const struct payment_policy *pol)
 {
     e.id = 1;
+    if (!e.asked)
+        e.asked = p->version; /* nothing has happened since */
     payment_decide(p, &e, now, pol, &step);
     if (step.verdict == STEP_COMMIT)
         assert_int_equal(step.after.version, p->version + 1);
