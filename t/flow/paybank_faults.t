@@ -61,7 +61,7 @@ def test_faults_on_answers(bank, wechat, client):
     with_fault("bad_signature", channel="bank_json")
     a = client.native(number("B"))
     ok(a.status == 200 and a.doc and not a.genuine, "bad_signature of bank_json", a.body)
-    with_fault("delay", delay_ms=300)
+    with_fault("delay", api="query", delay_ms=300)
     begin = time.monotonic()
     is_(wechat.query(no).status, 200, "delay")
     ok(time.monotonic() - begin >= 0.3, "answers later")
