@@ -14,6 +14,7 @@
 typedef struct {
     ngx_shm_zone_t       *zone;
     ngx_http_pay_where_t  sign_at;      /* first pay_sign on */
+    ngx_core_conf_t      *core;         /* has worker_processes */
 } ngx_http_pay_main_conf_t;
 
 
@@ -175,6 +176,8 @@ ngx_http_pay_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    pmcf->core = (ngx_core_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                                  ngx_core_module);
     pmcf->zone->init = ngx_http_pay_init_zone;
     pmcf->zone->data = pmcf;
 
@@ -185,6 +188,9 @@ ngx_http_pay_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 ngx_http_pay_init_zone(ngx_shm_zone_t *zone, void *data)
 {
+    ngx_http_pay_main_conf_t  *pmcf = zone->data;
+
+    ngx_uint_t           i;
     ngx_slab_pool_t     *shpool;
     ngx_http_pay_shm_t  *shm;
 
@@ -205,6 +211,12 @@ ngx_http_pay_init_zone(ngx_shm_zone_t *zone, void *data)
 
     if (shm->keys == NULL || shm->nonces == NULL) {
         return NGX_ERROR;
+    }
+
+    /* two generations of workers, while the zone has room for sure */
+
+    for (i = 0; i < 2 * (ngx_uint_t) pmcf->core->worker_processes; i++) {
+        ngx_http_pay_counts_init(shpool, shm, i);
     }
 
     shpool->data = shm;
@@ -357,6 +369,9 @@ ngx_http_pay_init_process(ngx_cycle_t *cycle)
     if (ngx_http_pay_seed() != NGX_OK) {
         return NGX_ERROR;
     }
+
+    ngx_http_pay_counts_init(ngx_http_pay_shpool, ngx_http_pay_shm,
+                             ngx_process_slot);
 
     ngx_http_pay_own_row->pid = ngx_pid;
     ngx_http_pay_own_row->redis_state = NGX_HTTP_PAY_REDIS_OFF;

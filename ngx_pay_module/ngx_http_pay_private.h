@@ -12,6 +12,7 @@
 
 typedef struct ngx_pay_keys_shm_s   ngx_pay_keys_shm_t;
 typedef struct ngx_pay_nonce_shm_s  ngx_pay_nonce_shm_t;
+typedef struct ngx_http_pay_counts_s  ngx_http_pay_counts_t;
 
 
 /* root of the zone; the parts are allocated once, when the zone is new */
@@ -20,6 +21,9 @@ typedef struct {
     ngx_http_pay_row_t    rows[NGX_HTTP_PAY_ROWS];
     ngx_pay_keys_shm_t   *keys;
     ngx_pay_nonce_shm_t  *nonces;
+
+    /* finished requests by API, one block per process slot in use, or NULL */
+    ngx_http_pay_counts_t  *counts[NGX_HTTP_PAY_ROWS];
 } ngx_http_pay_shm_t;
 
 
@@ -51,6 +55,10 @@ ngx_int_t ngx_http_pay_body_gather(ngx_http_request_t *r,
 
 /* timestamp window of this location in seconds */
 time_t ngx_http_pay_guard_window(ngx_http_request_t *r);
+
+/* makes the block of a slot if there is none; without memory it stays away */
+void ngx_http_pay_counts_init(ngx_slab_pool_t *shpool, ngx_http_pay_shm_t *shm,
+    ngx_uint_t slot);
 
 /* a place in the queue of RSA signatures: NGX_OK, or NGX_BUSY when full */
 ngx_int_t ngx_http_pay_answer_reserve(ngx_http_pay_ctx_t *ctx);

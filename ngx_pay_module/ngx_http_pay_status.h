@@ -1,5 +1,7 @@
 /*
- * Text of the status page, written piece by piece.
+ * The status page: parts that each write both formats, and the text they
+ * write to.  Labels come from the configuration or from closed lists, never
+ * from requests, so that the page has a bound.
  */
 
 #ifndef _NGX_HTTP_PAY_STATUS_H_INCLUDED_
@@ -27,10 +29,53 @@ typedef struct {
 void ngx_cdecl ngx_http_pay_status_printf(ngx_http_pay_status_text_t *t,
     const char *fmt, ...);
 
-void ngx_http_pay_status_prometheus(ngx_http_request_t *r,
+/* HELP and TYPE, once before a metric's samples; type as Prometheus says */
+void ngx_http_pay_status_head(ngx_http_pay_status_text_t *t, const char *name,
+    const char *type, const char *help);
+/* cumulative buckets, sum and count of one histogram; times in ms, n bounds */
+void ngx_http_pay_status_histogram(ngx_http_pay_status_text_t *t,
+    const char *name, ngx_str_t *label, ngx_str_t *value, ngx_uint_t *bounds,
+    ngx_atomic_t *buckets, ngx_uint_t n, ngx_atomic_uint_t sum);
+/* a name that stands between quotes in either format; cut at 128 bytes */
+ngx_str_t ngx_http_pay_status_quoted(ngx_http_pay_status_text_t *t,
+    ngx_str_t *s);
+
+
+/*
+ * One part of the page.  json writes the value of the member `name`.  A new
+ * part: its functions here, a row in the table of ngx_http_pay_status_module.c
+ * and its metrics in docs/metrics.md.
+ */
+
+typedef void (*ngx_http_pay_status_pt)(ngx_http_request_t *r,
     ngx_http_pay_status_text_t *t);
-void ngx_http_pay_status_json(ngx_http_request_t *r,
+
+typedef struct {
+    const char              *name;
+    ngx_http_pay_status_pt   prometheus;
+    ngx_http_pay_status_pt   json;
+} ngx_http_pay_status_part_t;
+
+void ngx_http_pay_status_edge(ngx_http_request_t *r,
     ngx_http_pay_status_text_t *t);
+void ngx_http_pay_status_edge_json(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t);
+void ngx_http_pay_status_requests(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t);
+void ngx_http_pay_status_requests_json(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t);
+void ngx_http_pay_status_zones(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t);
+void ngx_http_pay_status_zones_json(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t);
+void ngx_http_pay_status_channels(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t);
+void ngx_http_pay_status_channels_json(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t);
+
+
+/* counts a finished request: log phase */
+ngx_int_t ngx_http_pay_status_count(ngx_http_request_t *r);
 
 
 /*

@@ -5,6 +5,10 @@
 #include "ngx_http_pay_status.h"
 
 
+#define NGX_HTTP_PAY_STATUS_NAME  128
+
+
+static ngx_int_t ngx_http_pay_status_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_pay_status_handler(ngx_http_request_t *r);
 static char *ngx_http_pay_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -28,6 +32,17 @@ static ngx_conf_enum_t  ngx_http_pay_status_formats[] = {
 };
 
 
+static const ngx_http_pay_status_part_t  ngx_http_pay_status_parts[] = {
+    { "edge", ngx_http_pay_status_edge, ngx_http_pay_status_edge_json },
+    { "requests", ngx_http_pay_status_requests,
+      ngx_http_pay_status_requests_json },
+    { "zones", ngx_http_pay_status_zones, ngx_http_pay_status_zones_json },
+    { "channels", ngx_http_pay_status_channels,
+      ngx_http_pay_status_channels_json },
+    { NULL, NULL, NULL }
+};
+
+
 static ngx_command_t  ngx_http_pay_status_commands[] = {
 
     { ngx_string("pay_status"),
@@ -43,7 +58,7 @@ static ngx_command_t  ngx_http_pay_status_commands[] = {
 
 static ngx_http_module_t  ngx_http_pay_status_module_ctx = {
     NULL,                                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_pay_status_init,              /* postconfiguration */
 
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -75,9 +90,10 @@ ngx_module_t  ngx_http_pay_status_module = {
 static ngx_int_t
 ngx_http_pay_status_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                        rc;
-    ngx_http_pay_status_text_t       text;
-    ngx_http_pay_status_loc_conf_t  *slcf;
+    ngx_int_t                          rc;
+    ngx_http_pay_status_text_t         text;
+    ngx_http_pay_status_loc_conf_t    *slcf;
+    const ngx_http_pay_status_part_t  *part;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
@@ -97,12 +113,22 @@ ngx_http_pay_status_handler(ngx_http_request_t *r)
 
     if (slcf->format == NGX_HTTP_PAY_STATUS_JSON) {
         ngx_str_set(&r->headers_out.content_type, "application/json");
-        ngx_http_pay_status_json(r, &text);
+
+        for (part = ngx_http_pay_status_parts; part->name; part++) {
+            ngx_http_pay_status_printf(&text, "%s\"%s\":",
+                                       text.buf ? "," : "{", part->name);
+            part->json(r, &text);
+        }
+
+        ngx_http_pay_status_printf(&text, "}\n");
 
     } else {
         ngx_str_set(&r->headers_out.content_type,
                     "text/plain; version=0.0.4");
-        ngx_http_pay_status_prometheus(r, &text);
+
+        for (part = ngx_http_pay_status_parts; part->name; part++) {
+            part->prometheus(r, &text);
+        }
     }
 
     if (text.failed || text.buf == NULL) {
@@ -166,6 +192,94 @@ ngx_http_pay_status_printf(ngx_http_pay_status_text_t *t, const char *fmt, ...)
 
     t->size += p - t->buf->last;
     t->buf->last = p;
+}
+
+
+void
+ngx_http_pay_status_head(ngx_http_pay_status_text_t *t, const char *name,
+    const char *type, const char *help)
+{
+    ngx_http_pay_status_printf(t, "# HELP %s %s\n# TYPE %s %s\n", name, help,
+                               name, type);
+}
+
+
+void
+ngx_http_pay_status_histogram(ngx_http_pay_status_text_t *t, const char *name,
+    ngx_str_t *label, ngx_str_t *value, ngx_uint_t *bounds,
+    ngx_atomic_t *buckets, ngx_uint_t n, ngx_atomic_uint_t sum)
+{
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  count;
+
+    count = 0;
+
+    for (i = 0; i < n; i++) {
+        count += buckets[i];
+
+        ngx_http_pay_status_printf(t, "%s_bucket{%V=\"%V\",le=\"%ui.%03ui\"} "
+                                   "%uA\n", name, label, value,
+                                   bounds[i] / 1000, bounds[i] % 1000, count);
+    }
+
+    count += buckets[n];
+
+    ngx_http_pay_status_printf(t, "%s_bucket{%V=\"%V\",le=\"+Inf\"} %uA\n"
+                               "%s_sum{%V=\"%V\"} %uA.%03uA\n"
+                               "%s_count{%V=\"%V\"} %uA\n",
+                               name, label, value, count,
+                               name, label, value, sum / 1000, sum % 1000,
+                               name, label, value, count);
+}
+
+
+ngx_str_t
+ngx_http_pay_status_quoted(ngx_http_pay_status_text_t *t, ngx_str_t *s)
+{
+    u_char     *p;
+    size_t      i;
+    ngx_str_t   quoted;
+
+    quoted.len = 0;
+    quoted.data = ngx_pnalloc(t->pool, 2 * NGX_HTTP_PAY_STATUS_NAME);
+
+    if (quoted.data == NULL) {
+        t->failed = 1;
+        return quoted;
+    }
+
+    p = quoted.data;
+
+    for (i = 0; i < ngx_min(s->len, NGX_HTTP_PAY_STATUS_NAME); i++) {
+        if (s->data[i] == '"' || s->data[i] == '\\') {
+            *p++ = '\\';
+        }
+
+        *p++ = s->data[i] < 0x20 || s->data[i] > 0x7e ? '?' : s->data[i];
+    }
+
+    quoted.len = p - quoted.data;
+
+    return quoted;
+}
+
+
+static ngx_int_t
+ngx_http_pay_status_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_pay_status_count;
+
+    return NGX_OK;
 }
 
 

@@ -1,23 +1,22 @@
 /*
- * The status page as Prometheus text and as JSON.
+ * What the status page says of the edge as a whole and of the channels.
  */
 
 #include "ngx_http_pay_status.h"
 
 
-static void ngx_http_pay_status_edge(ngx_http_pay_status_text_t *t);
-static void ngx_http_pay_status_channels(ngx_http_pay_status_text_t *t,
-    ngx_http_pay_channel_main_conf_t *cmcf);
+static void ngx_http_pay_status_workers(ngx_http_pay_status_text_t *t);
 static void ngx_http_pay_status_labelled(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf, const char *name,
-    const char *label, ngx_str_t *values, ngx_uint_t n, size_t offset);
+    const char *help, const char *label, ngx_str_t *values, ngx_uint_t n,
+    size_t offset);
 static void ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf);
 static void ngx_http_pay_status_latency(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf);
-static void ngx_http_pay_status_json_channel(ngx_http_pay_status_text_t *t,
+static void ngx_http_pay_status_channel_json(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch);
-static void ngx_http_pay_status_json_counts(ngx_http_pay_status_text_t *t,
+static void ngx_http_pay_status_counts_json(ngx_http_pay_status_text_t *t,
     const char *name, ngx_str_t *keys, ngx_atomic_t *values, ngx_uint_t n);
 
 
@@ -77,42 +76,29 @@ ngx_http_pay_status_sum(size_t offset)
 
 
 void
-ngx_http_pay_status_prometheus(ngx_http_request_t *r,
-    ngx_http_pay_status_text_t *t)
+ngx_http_pay_status_edge(ngx_http_request_t *r, ngx_http_pay_status_text_t *t)
 {
-    ngx_http_pay_channel_main_conf_t  *cmcf;
-
-    ngx_http_pay_status_edge(t);
-
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_pay_channel_module);
-
-    if (cmcf->sh) {
-        ngx_http_pay_status_channels(t, cmcf);
-    }
-}
-
-
-static void
-ngx_http_pay_status_edge(ngx_http_pay_status_text_t *t)
-{
+    char                           name[64];
     ngx_uint_t                     i;
-    ngx_http_pay_row_t            *rows;
     ngx_http_pay_status_metric_t  *m;
 
+    ngx_http_pay_status_head(t, "pay_edge_info", "gauge",
+                             "1; the label is nginx's version.");
+    ngx_http_pay_status_printf(t, "pay_edge_info{nginx=\"%s\"} 1\n",
+                               NGINX_VERSION);
+
     for (m = ngx_http_pay_status_metrics; m->name; m++) {
-        ngx_http_pay_status_printf(t, "# HELP pay_edge_%s%s %s\n"
-                                   "# TYPE pay_edge_%s%s %s\n"
-                                   "pay_edge_%s%s %uA\n",
-                                   m->name, m->gauge ? "" : "_total", m->help,
-                                   m->name, m->gauge ? "" : "_total",
-                                   m->gauge ? "gauge" : "counter",
-                                   m->name, m->gauge ? "" : "_total",
+        (void) ngx_snprintf((u_char *) name, sizeof(name), "pay_edge_%s%s%Z",
+                            m->name, m->gauge ? "" : "_total");
+
+        ngx_http_pay_status_head(t, name, m->gauge ? "gauge" : "counter",
+                                 m->help);
+        ngx_http_pay_status_printf(t, "%s %uA\n", name,
                                    ngx_http_pay_status_sum(m->offset));
     }
 
-    ngx_http_pay_status_printf(t, "# HELP pay_edge_refused_total "
-                               "Requests refused, by code.\n"
-                               "# TYPE pay_edge_refused_total counter\n");
+    ngx_http_pay_status_head(t, "pay_edge_refused_total", "counter",
+                             "Requests refused, by code.");
 
     for (i = 1; i < PROBLEM_COUNT; i++) {
         ngx_http_pay_status_printf(t, "pay_edge_refused_total"
@@ -122,61 +108,92 @@ ngx_http_pay_status_edge(ngx_http_pay_status_text_t *t)
                                        + i * sizeof(ngx_atomic_t)));
     }
 
+    ngx_http_pay_status_workers(t);
+}
+
+
+/* process slots are used again, so they make a bounded label; pids do not */
+
+static void
+ngx_http_pay_status_workers(ngx_http_pay_status_text_t *t)
+{
+    ngx_uint_t           i, k;
+    ngx_http_pay_row_t  *rows;
+
+    static const struct {
+        const char  *name;
+        const char  *help;
+        size_t       offset;
+    } metrics[] = {
+        { "pay_edge_redis_state", "0 none, 1 ok, 2 down, 3 paused.",
+          offsetof(ngx_http_pay_row_t, redis_state) },
+        { "pay_edge_feed_alive", "1 when the change feed of keys is alive.",
+          offsetof(ngx_http_pay_row_t, feed_alive) }
+    };
+
     rows = ngx_http_pay_rows();
 
     if (rows == NULL) {
         return;
     }
 
-    ngx_http_pay_status_printf(t, "# HELP pay_edge_redis_state "
-                               "0 none, 1 ok, 2 down, 3 paused.\n"
-                               "# TYPE pay_edge_redis_state gauge\n"
-                               "# HELP pay_edge_feed_alive "
-                               "1 when the change feed of keys is alive.\n"
-                               "# TYPE pay_edge_feed_alive gauge\n");
+    for (k = 0; k < sizeof(metrics) / sizeof(metrics[0]); k++) {
+        ngx_http_pay_status_head(t, metrics[k].name, "gauge",
+                                 metrics[k].help);
 
-    for (i = 0; i < NGX_HTTP_PAY_ROWS; i++) {
-        if (rows[i].pid) {
-            ngx_http_pay_status_printf(t,
-                                  "pay_edge_redis_state{pid=\"%uA\"} %uA\n"
-                                  "pay_edge_feed_alive{pid=\"%uA\"} %uA\n",
-                                  rows[i].pid, rows[i].redis_state,
-                                  rows[i].pid, rows[i].feed_alive);
+        for (i = 0; i < NGX_HTTP_PAY_ROWS; i++) {
+            if (rows[i].pid) {
+                ngx_http_pay_status_printf(t, "%s{worker=\"%ui\"} %uA\n",
+                    metrics[k].name, i,
+                    *(ngx_atomic_t *) ((u_char *) &rows[i]
+                                       + metrics[k].offset));
+            }
         }
     }
 }
 
 
-static void
-ngx_http_pay_status_channels(ngx_http_pay_status_text_t *t,
-    ngx_http_pay_channel_main_conf_t *cmcf)
+void
+ngx_http_pay_status_channels(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                         i;
+    ngx_http_pay_channel_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_pay_channel_module);
+
+    if (cmcf->sh == NULL) {
+        return;
+    }
 
     ngx_http_pay_status_gauges(t, cmcf);
 
-    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_calls_total", "kind",
+    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_calls_total",
+                                 "Calls passed on, by kind.", "kind",
                                  ngx_http_pay_kind_names, NGX_HTTP_PAY_KINDS,
                                  offsetof(ngx_http_pay_channel_row_t, calls));
 
-    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_sent_total", "sent",
+    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_sent_total",
+                                 "Calls passed on, by what became of them.",
+                                 "sent",
                                  ngx_http_pay_sent_names, NGX_HTTP_PAY_SENTS,
                                  offsetof(ngx_http_pay_channel_row_t, sent));
 
     ngx_http_pay_status_labelled(t, cmcf, "pay_channel_answers_total",
+                                 "Answers of the channel, by status.",
                                  "status", ngx_http_pay_status_classes, 6,
                                  offsetof(ngx_http_pay_channel_row_t, answers));
 
-    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_refused_total", "code",
-                                 ngx_http_pay_refusal_names,
+    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_refused_total",
+                                 "Calls that were not passed on, by code.",
+                                 "code", ngx_http_pay_refusal_names,
                                  NGX_HTTP_PAY_REFUSALS,
                                  offsetof(ngx_http_pay_channel_row_t, refused));
 
     ngx_http_pay_status_latency(t, cmcf);
 
-    ngx_http_pay_status_printf(t, "# HELP pay_egress_refused_total "
-                               "Calls refused that concern no channel.\n"
-                               "# TYPE pay_egress_refused_total counter\n");
+    ngx_http_pay_status_head(t, "pay_egress_refused_total", "counter",
+                             "Calls refused that concern no channel.");
 
     for (i = 0; i < NGX_HTTP_PAY_REFUSALS; i++) {
         ngx_http_pay_status_printf(t, "pay_egress_refused_total"
@@ -187,38 +204,42 @@ ngx_http_pay_status_channels(ngx_http_pay_status_text_t *t,
 }
 
 
+/* samples of one metric stand together, as the format demands */
+
 static void
 ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf)
 {
-    ngx_uint_t                    i;
+    ngx_uint_t                    i, k;
+    ngx_atomic_uint_t             value;
     ngx_http_pay_channel_t      **chp, *ch;
     ngx_http_pay_channel_row_t   *row;
 
-    ngx_http_pay_status_printf(t,
-        "# HELP pay_channel_state 0 on, 1 off, 2 drain, 3 block.\n"
-        "# TYPE pay_channel_state gauge\n"
-        "# HELP pay_channel_in_flight Calls at the channel now.\n"
-        "# TYPE pay_channel_in_flight gauge\n"
-        "# HELP pay_channel_in_pay New payments at the channel now.\n"
-        "# TYPE pay_channel_in_pay gauge\n"
-        "# HELP pay_channel_cap Calls the channel may have at once.\n"
-        "# TYPE pay_channel_cap gauge\n");
+    static const char *names[][2] = {
+        { "pay_channel_state", "0 on, 1 off, 2 drain, 3 block." },
+        { "pay_channel_in_flight", "Calls at the channel now." },
+        { "pay_channel_in_pay", "New payments at the channel now." },
+        { "pay_channel_cap", "Calls the channel may have at once." },
+        { "pay_channel_pay_cap", "New payments it may have at once." }
+    };
 
     chp = cmcf->channels.elts;
 
-    for (i = 0; i < cmcf->channels.nelts; i++) {
-        ch = chp[i];
-        row = ngx_http_pay_channel_row(cmcf, ch);
+    for (k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+        ngx_http_pay_status_head(t, names[k][0], "gauge", names[k][1]);
 
-        ngx_http_pay_status_printf(t,
-            "pay_channel_state{channel=\"%V\"} %ui\n"
-            "pay_channel_in_flight{channel=\"%V\"} %uA\n"
-            "pay_channel_in_pay{channel=\"%V\"} %uA\n"
-            "pay_channel_cap{channel=\"%V\"} %ui\n",
-            &ch->name, ngx_http_pay_channel_state(cmcf, ch),
-            &ch->name, row->in_flight, &ch->name, row->in_pay,
-            &ch->name, ch->cap);
+        for (i = 0; i < cmcf->channels.nelts; i++) {
+            ch = chp[i];
+            row = ngx_http_pay_channel_row(cmcf, ch);
+
+            value = k == 0 ? ngx_http_pay_channel_state(cmcf, ch)
+                    : k == 1 ? row->in_flight
+                    : k == 2 ? row->in_pay
+                    : k == 3 ? ch->cap : ch->pay_cap;
+
+            ngx_http_pay_status_printf(t, "%s{channel=\"%V\"} %uA\n",
+                                       names[k][0], &ch->name, value);
+        }
     }
 }
 
@@ -228,13 +249,14 @@ ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
 static void
 ngx_http_pay_status_labelled(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf, const char *name,
-    const char *label, ngx_str_t *values, ngx_uint_t n, size_t offset)
+    const char *help, const char *label, ngx_str_t *values, ngx_uint_t n,
+    size_t offset)
 {
     u_char                   *row;
     ngx_uint_t                i, k;
     ngx_http_pay_channel_t  **chp;
 
-    ngx_http_pay_status_printf(t, "# TYPE %s counter\n", name);
+    ngx_http_pay_status_head(t, name, "counter", help);
 
     chp = cmcf->channels.elts;
 
@@ -251,62 +273,41 @@ ngx_http_pay_status_labelled(ngx_http_pay_status_text_t *t,
 }
 
 
-/* bounds in milliseconds, shown in seconds */
-
 static void
 ngx_http_pay_status_latency(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf)
 {
-    ngx_uint_t                    i, k, ms;
-    ngx_atomic_uint_t             sum;
+    ngx_uint_t                    i;
     ngx_http_pay_channel_t      **chp;
     ngx_http_pay_channel_row_t   *row;
 
-    ngx_http_pay_status_printf(t, "# HELP pay_channel_latency_seconds "
-                               "Until the header of the channel's answer.\n"
-                               "# TYPE pay_channel_latency_seconds "
-                               "histogram\n");
+    static ngx_str_t  label = ngx_string("channel");
+
+    ngx_http_pay_status_head(t, "pay_channel_latency_seconds", "histogram",
+                             "Until the header of the channel's answer.");
 
     chp = cmcf->channels.elts;
 
     for (i = 0; i < cmcf->channels.nelts; i++) {
         row = ngx_http_pay_channel_row(cmcf, chp[i]);
-        sum = 0;
 
-        for (k = 0; k < NGX_HTTP_PAY_BUCKETS; k++) {
-            sum += row->buckets[k];
-            ms = ngx_http_pay_bucket_bounds[k];
-
-            ngx_http_pay_status_printf(t, "pay_channel_latency_seconds_bucket"
-                                       "{channel=\"%V\",le=\"%ui.%03ui\"} "
-                                       "%uA\n", &chp[i]->name, ms / 1000,
-                                       ms % 1000, sum);
-        }
-
-        sum += row->buckets[k];
-
-        ngx_http_pay_status_printf(t, "pay_channel_latency_seconds_bucket"
-                                   "{channel=\"%V\",le=\"+Inf\"} %uA\n"
-                                   "pay_channel_latency_seconds_sum"
-                                   "{channel=\"%V\"} %uA.%03uA\n"
-                                   "pay_channel_latency_seconds_count"
-                                   "{channel=\"%V\"} %uA\n",
-                                   &chp[i]->name, sum, &chp[i]->name,
-                                   row->latency / 1000, row->latency % 1000,
-                                   &chp[i]->name, sum);
+        ngx_http_pay_status_histogram(t, "pay_channel_latency_seconds", &label,
+                                      &chp[i]->name,
+                                      ngx_http_pay_bucket_bounds,
+                                      row->buckets, NGX_HTTP_PAY_BUCKETS,
+                                      row->latency);
     }
 }
 
 
 void
-ngx_http_pay_status_json(ngx_http_request_t *r, ngx_http_pay_status_text_t *t)
+ngx_http_pay_status_edge_json(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t)
 {
-    ngx_uint_t                         i;
-    ngx_http_pay_channel_t           **chp;
-    ngx_http_pay_status_metric_t      *m;
-    ngx_http_pay_channel_main_conf_t  *cmcf;
+    ngx_uint_t                     i;
+    ngx_http_pay_status_metric_t  *m;
 
-    ngx_http_pay_status_printf(t, "{\"edge\":{");
+    ngx_http_pay_status_printf(t, "{\"nginx\":\"%s\",", NGINX_VERSION);
 
     for (m = ngx_http_pay_status_metrics; m->name; m++) {
         ngx_http_pay_status_printf(t, "\"%s\":%uA,", m->name,
@@ -323,23 +324,35 @@ ngx_http_pay_status_json(ngx_http_request_t *r, ngx_http_pay_status_text_t *t)
                                        + i * sizeof(ngx_atomic_t)));
     }
 
-    ngx_http_pay_status_printf(t, "}},\"channels\":[");
+    ngx_http_pay_status_printf(t, "}}");
+}
+
+
+void
+ngx_http_pay_status_channels_json(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t)
+{
+    ngx_uint_t                          i;
+    ngx_http_pay_channel_t            **chp;
+    ngx_http_pay_channel_main_conf_t   *cmcf;
 
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_pay_channel_module);
+
+    ngx_http_pay_status_printf(t, "[");
 
     chp = cmcf->channels.elts;
 
     for (i = 0; cmcf->sh && i < cmcf->channels.nelts; i++) {
         ngx_http_pay_status_printf(t, i ? "," : "");
-        ngx_http_pay_status_json_channel(t, cmcf, chp[i]);
+        ngx_http_pay_status_channel_json(t, cmcf, chp[i]);
     }
 
-    ngx_http_pay_status_printf(t, "]}\n");
+    ngx_http_pay_status_printf(t, "]");
 }
 
 
 static void
-ngx_http_pay_status_json_channel(ngx_http_pay_status_text_t *t,
+ngx_http_pay_status_channel_json(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch)
 {
     ngx_uint_t                   state;
@@ -357,13 +370,13 @@ ngx_http_pay_status_json_channel(ngx_http_pay_status_text_t *t,
                                row->in_flight, row->in_pay, ch->cap,
                                ch->pay_cap, row->latency);
 
-    ngx_http_pay_status_json_counts(t, "calls", ngx_http_pay_kind_names,
+    ngx_http_pay_status_counts_json(t, "calls", ngx_http_pay_kind_names,
                                     row->calls, NGX_HTTP_PAY_KINDS);
-    ngx_http_pay_status_json_counts(t, "sent", ngx_http_pay_sent_names,
+    ngx_http_pay_status_counts_json(t, "sent", ngx_http_pay_sent_names,
                                     row->sent, NGX_HTTP_PAY_SENTS);
-    ngx_http_pay_status_json_counts(t, "answers", ngx_http_pay_status_classes,
+    ngx_http_pay_status_counts_json(t, "answers", ngx_http_pay_status_classes,
                                     row->answers, 6);
-    ngx_http_pay_status_json_counts(t, "refused", ngx_http_pay_refusal_names,
+    ngx_http_pay_status_counts_json(t, "refused", ngx_http_pay_refusal_names,
                                     row->refused, NGX_HTTP_PAY_REFUSALS);
 
     ngx_http_pay_status_printf(t, "}");
@@ -371,7 +384,7 @@ ngx_http_pay_status_json_channel(ngx_http_pay_status_text_t *t,
 
 
 static void
-ngx_http_pay_status_json_counts(ngx_http_pay_status_text_t *t,
+ngx_http_pay_status_counts_json(ngx_http_pay_status_text_t *t,
     const char *name, ngx_str_t *keys, ngx_atomic_t *values, ngx_uint_t n)
 {
     ngx_uint_t  i;

@@ -2,34 +2,16 @@
 """R9: the edge's counters as Prometheus text and as JSON, also with as many channels as there can be."""
 import json
 import os
-import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import prometheus  # noqa: E402
 from egress import CHANNEL, bank, http, nginx  # noqa: E402
 from tap import done, is_, ok  # noqa: E402
 
-SAMPLE = re.compile(r'([a-z_]+)(?:\{([a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*)\})? ([0-9]+(?:\.[0-9]+)?)')
-
 
 def samples(text):
-    """{name{labels}: value}; fails on a line that is not the format."""
-    values, types = {}, {}
-    for line in text.splitlines():
-        if line.startswith("# TYPE "):
-            _, _, name, kind = line.split(" ")
-            assert name not in types, line
-            types[name] = kind
-        elif not line.startswith("# HELP "):
-            m = SAMPLE.fullmatch(line)
-            assert m, line
-            name = re.sub(r"_(bucket|sum|count)$", "", m[1]) if "latency" in m[1] else m[1]
-            assert name in types, f"{line}: no TYPE"
-            assert types[name] != "counter" or name.endswith("_total"), line
-            key = f"{m[1]}{{{m[2]}}}" if m[2] else m[1]
-            assert key not in values, f"{line}: twice"
-            values[key] = float(m[3]) if "." in m[3] else int(m[3])
-    return values
+    return prometheus.flat(prometheus.parse(text))
 
 
 with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}"
