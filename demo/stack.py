@@ -156,7 +156,8 @@ class Stack:
                 (self.folder / "paybank.ready").unlink(missing_ok=True)
             if name == "nginx":
                 # nginx does not remove what a killed one left, and cannot bind over it
-                (self.sockets / "egress.sock").unlink(missing_ok=True)
+                for socket in ("egress.sock", "control.sock"):
+                    (self.sockets / socket).unlink(missing_ok=True)
             self.log_start[name] = size(self.log / f"{name}.log")
             self.processes[name].start()
         self.registry.write(list(self.processes.values()))

@@ -94,11 +94,24 @@ typedef struct {
 } ngx_http_pay_channel_entry_t;
 
 
+/* who switched a channel at run time, when, why */
+
+#define NGX_HTTP_PAY_REASON_MAX     200
+
+typedef struct {
+    time_t                       at;
+    uid_t                        uid;
+    ngx_uint_t                   len;
+    u_char                       reason[NGX_HTTP_PAY_REASON_MAX];
+} ngx_http_pay_switch_t;
+
+
 typedef struct {
     ngx_http_pay_channel_row_t   rows[NGX_HTTP_PAY_CHANNELS_MAX];
 
     /* runtime switches: 0 or 1 + NGX_HTTP_PAY_STATE_..., dense for routing */
     u_char                       states[NGX_HTTP_PAY_CHANNELS_MAX];
+    ngx_http_pay_switch_t        switches[NGX_HTTP_PAY_CHANNELS_MAX];
 
     /* refusals that concern no channel */
     ngx_atomic_t                 refused[NGX_HTTP_PAY_REFUSALS];

@@ -54,13 +54,15 @@ class Nginx:
     """A real nginx in a private folder; {channels} is the text of the pay_channel blocks."""
 
     def __init__(self, channels: str, *, location: str = "", http: str = "", workers: int = 1,
-                 egress: str = LOCATION, main: str = "") -> None:
+                 egress: str = LOCATION, main: str = "", control: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ngx_pay-t."))
         self.egress = str(self.folder / "egress.sock")
         self.status_socket = str(self.folder / "status.sock")
+        self.control_socket = str(self.folder / "control.sock")
         self.log = self.folder / "error.log"
         self.process: subprocess.Popen | None = None
-        self.options = dict(location=location, http=http, workers=workers, egress=egress, main=main)
+        self.options = dict(location=location, http=http, workers=workers, egress=egress, main=main,
+                            control=control)
         self.write(channels)
 
     def write(self, channels: str, **options: Any) -> None:
@@ -87,6 +89,10 @@ http {{
         listen unix:{self.status_socket};
         location /status {{ pay_status json; }}
         location /metrics {{ pay_status prometheus; }}
+    }}
+    server {{
+        listen unix:{self.control_socket};
+        location / {{ pay_control on; {o['control']} }}
     }}
 }}
 """)
@@ -151,6 +157,18 @@ http {{
         return [line for line in text.splitlines()
                 if re.search(r"\[(alert|emerg)\]|Sanitizer|runtime error", line)]
 
+    # the control socket
+
+    def control(self, method: str, target: str, body: Any = None, uid: int | None = None) -> "Answer":
+        """body: bytes as they are, else as JSON; uid: asked by a process of that user."""
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+        return http(self.control_socket, head.encode() + data) if uid is None else \
+            as_user(uid, self.control_socket, head.encode() + data)
+
+    def switch(self, state: str, channel: str = "bank", **more: Any) -> "Answer":
+        return self.control("PUT", f"/channels/{channel}/state", {"state": state, **more})
+
     # calls
 
     def call(self, target: str = "/ok", **more: Any) -> "Answer":
@@ -206,6 +224,10 @@ class Answer:
             return None
 
     @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
     def short(self) -> tuple:
         return (self.status, self.code, self.sent)
 
@@ -216,6 +238,21 @@ def http(path: str, request: bytes, timeout: float = 30) -> Answer:
         s.connect(path)
         s.sendall(request)
         return read_answer(s)
+
+
+def as_user(uid: int, path: str, request: bytes) -> Answer:
+    """http() by a child process that has given up being root."""
+    script = ("import os,socket,sys; os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]));"
+              "s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[2]); s.sendall(sys.stdin.buffer.read());\n"
+              "while d := s.recv(65536): sys.stdout.buffer.write(d)")
+    for folder in (Path(path).parent, Path(path)):
+        folder.chmod(0o777)
+    out = subprocess.run([sys.executable, "-c", script, str(uid), path], input=request, capture_output=True, check=True)
+    a, b = socket.socketpair()
+    with a, b:
+        a.sendall(out.stdout)
+        a.close()
+        return read_answer(b)
 
 
 def read_answer(s: socket.socket) -> Answer:

@@ -1,0 +1,114 @@
+#!/usr/bin/python3
+"""R1.7: channels are switched at run time over the control socket: at once in every process, by those who may,
+beside what the configuration says. Calls that rescue payments go on; calls in flight are untouched."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+from egress import CHANNEL, Nginx, bank, nginx, wait_until  # noqa: E402
+from tap import done, is_, like, ok, skip  # noqa: E402
+
+OFF = (503, "CHANNEL_OFF", "no")
+OK = (200, None, "answered")
+RESCUE = ("query", "close", "reverse", "refund", "other")
+NOBODY = 65534
+
+
+def workers_say(n, kind, want, calls=12):
+    """The same answer from every process."""
+    return is_({n.call(kind=kind).short for _ in range(calls)}, {want}, f"{kind}: {want[1] or 'passes'} in all processes")
+
+
+def states(n):
+    return {c["name"]: (c["state"], c["configured"]) for c in n.control("GET", "/channels").json["channels"]}
+
+
+# what each state lets through, in three processes
+with bank() as b, nginx(f"""pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}
+                            pay_channel shut {{ endpoint {b.url}; {CHANNEL} state off; }}""", workers=3) as n:
+    is_(states(n), {"bank": ("on", "on"), "shut": ("off", "off")}, "as configured")
+    held = n.call_later("/hold")
+    ok(wait_until(lambda: b.targets() == ["/hold"]), "a payment is under way")
+    for state, pay, rescue in (("off", OFF, OK), ("drain", OFF, OK), ("block", OFF, OFF), ("on", OK, OK)):
+        a = n.switch(state, reason=f"try {state}")
+        is_((a.status, a.header("Content-Type"), a.json["state"], a.json["configured"]),
+            (200, "application/json", state, "on"), f"switched {state}")
+        is_((a.json["switch"]["uid"], a.json["switch"]["reason"]), (os.getuid(), f"try {state}"), "by whom and why")
+        like(a.json["switch"]["at"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+08:00$", "and when")
+        workers_say(n, "pay", pay)
+        is_({n.call(kind=k).short for k in RESCUE}, {rescue}, f"{state}: {', '.join(RESCUE)}")
+        c = n.channel()
+        is_((c["state"], c["configured"]), (state, "on"), "the status page shows both")
+    n.switch("block")
+    b.gate.set()
+    is_(held.get().short, OK, "the payment under way was untouched")
+    is_(n.switch("on", "shut").json["configured"], "off", "one that is configured off is switched on")
+    is_(n.call(channel="shut").short, OK, "and takes payments")
+
+    # a reload keeps switches, whatever the files say
+    n.reload()
+    is_(states(n), {"bank": ("block", "on"), "shut": ("on", "off")}, "a reload keeps the switches")
+    workers_say(n, "query", OFF)
+    is_("switch" in n.switch("config").json, False, "config takes the switch away")
+    is_(states(n)["bank"], ("on", "on"), "and the channel is as configured")
+    workers_say(n, "pay", OK)
+
+# the socket itself
+with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}") as n:
+    def refused(method, target, body, status, code, name, pointer=None):
+        a = n.control(method, target, body)
+        got = (a.status, a.code, a.header("Content-Type"), a.json.get("errors", [{}])[0].get("pointer"))
+        is_(got, (status, code, "application/problem+json", pointer), name)
+
+    path = "/channels/bank/state"
+    refused("GET", "/", None, 404, "PATH_UNKNOWN", "no such path")
+    refused("GET", "/channels/bank/state", None, 405, "METHOD_NOT_ALLOWED", "a state is put")
+    refused("POST", path, {"state": "off"}, 405, "METHOD_NOT_ALLOWED", "and not posted")
+    refused("GET", "/channels/", None, 404, "PATH_UNKNOWN", "no name")
+    refused("GET", "/channels/none", None, 404, "CHANNEL_UNKNOWN", "no such channel")
+    refused("PUT", "/channels/none/state", {"state": "off"}, 404, "CHANNEL_UNKNOWN", "nor to switch")
+    for body in (b"", b"{", b'{"state":"off","state":"on"}', b'{"state":"off"} x', b"\xff"):
+        refused("PUT", path, body, 400, "JSON_INVALID", f"{body!r} is not JSON")
+    for body, code, pointer in (([], "FIELD_TYPE", ""), ({}, "FIELD_MISSING", "/state"),
+                                ({"state": "off", "x": 1}, "FIELD_UNKNOWN", ""),
+                                ({"state": "OFF"}, "FIELD_INVALID", "/state"),
+                                ({"state": 1}, "FIELD_INVALID", "/state"),
+                                ({"state": {}}, "FIELD_INVALID", "/state"),
+                                ({"state": "off", "reason": 1}, "FIELD_INVALID", "/reason"),
+                                ({"state": "off", "reason": "a\nb"}, "FIELD_INVALID", "/reason"),
+                                ({"state": "off", "reason": "r" * 201}, "FIELD_INVALID", "/reason")):
+        refused("PUT", path, body, 400, code, f"{str(body)[:40]}", pointer)
+    refused("PUT", path, {"state": "x" * 300000}, 413, "BODY_TOO_LARGE", "a body of 300 KB")
+    is_(n.channel()["state"], "on", "none of that switched anything")
+    big = n.control("PUT", path, {"reason": "原因" * 33, "state": "off"})
+    is_((big.status, big.json["switch"]["reason"]), (200, "原因" * 33), "200 bytes of reason")
+    ok("pay_channel \"bank\" switched off" in n.log.read_text(), "the log tells who switched")
+    n.switch("config")
+
+    # who may
+    if os.getuid() == 0:
+        a = n.control("PUT", path, {"state": "off"}, uid=NOBODY)
+        is_((a.status, a.code), (403, "FORBIDDEN"), "a stranger may not switch")
+        is_(n.control("GET", "/channels", uid=NOBODY).status, 200, "but look")
+        is_(n.channel()["state"], "on", "nothing was switched")
+        for users in ("nobody", str(NOBODY), f"root {NOBODY}"):
+            n.reload(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}", control=f"pay_control_users {users};")
+            a = n.control("PUT", path, {"state": "off"}, uid=NOBODY)
+            is_((a.status, a.json["switch"]["uid"]), (200, NOBODY), f"pay_control_users {users}")
+    else:
+        skip("who may", "not root")
+
+# where it may stand
+TCP = "server { listen 127.0.0.1:1; location / { pay_control on; } }"
+for http, reason in ((TCP, 'unix sockets and nothing else in .*nginx.conf:'),
+                     ("server { listen unix:x.sock; listen 127.0.0.1:1; location / { pay_control on; } }", "unix sockets"),
+                     ("server { location /a { location /a/b { pay_control on; } } }", "unix sockets"),
+                     ("pay_control on;", "not allowed here"),
+                     ("pay_control_users no-such-user;", 'no user "no-such-user" on this machine in .*:'),
+                     ("pay_control_users root; pay_control_users root;", "duplicate"),
+                     ("pay_control_users;", "number of arguments")):
+    n = Nginx("", http=http)
+    like(n.test(), r"\[emerg\].*" + reason, f"{http[:60]}")
+is_(Nginx("", http=TCP.replace("on;", "off;")).test(), "", "off may stand anywhere")
+
+done()
