@@ -3,6 +3,7 @@
 #   build/         objects, libraries, programs and the nginx module (gcc, optimised)
 #   build-san/     the same under address and undefined-behaviour sanitizers (SAN=1)
 #   build-clang/   objects and programs as clang sees them (CC=clang)
+#   build-fuzz/    the fuzzers (mk/fuzz.mk)
 #   build-cache/   what was fetched once: nginx's sources for static builds
 #   run/           the private stack of `make run`
 
@@ -95,9 +96,9 @@ lint: ## style and forbidden functions
 	@.ci/lint
 
 clean: ## remove everything that was built (not what was fetched)
-	rm -rf build build-san build-clang build-clang-san
+	rm -rf build build-san build-clang build-clang-san build-fuzz
 
 help: ## this list
-	@sed -nE 's/^([a-z -]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 34
+	@sed -nE 's/^([a-z -]+):.*## (.*)/  make \1\t\2/p' Makefile mk/*.mk | expand -t 34
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -391,6 +391,8 @@ static int parse_directive(struct reader *r, const struct token *name)
     uint32_t nargs;
     int rc;
 
+    if (name->text.n == 0)
+        return fail_at(r, name->line, "a directive needs a name");
     if (read_args(r, name, args, &nargs, &last) < 0)
         return -1;
     if (!name->quoted && slice_is(name->text, "include")) {

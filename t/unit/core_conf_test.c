@@ -126,6 +126,7 @@ static void test_syntax_errors(void **state)
         {"a;\n}", "t:2: unexpected \"}\""},
         {"a {\n b\n}", "t:3: unexpected \"}\", \"b\" is not ended by \";\""},
         {";", "t:1: unexpected \";\""},
+        {"a;\n\"\" b;", "t:2: a directive needs a name"},
         {"a;\n;", "t:2: unexpected \";\""},
         {"{ }", "t:1: unexpected \"{\""},
         {"a {\n {", "t:2: unexpected \"{\""},
