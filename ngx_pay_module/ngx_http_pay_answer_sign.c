@@ -191,20 +191,20 @@ ngx_http_pay_answer_limits(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
 
     ngx_str_set(&name, "RateLimit-Policy");
 
-    if (ngx_http_pay_add_header(r, name, *ctx->policy) != NGX_OK) {
+    if (ngx_http_pay_add_header(r, name, ctx->policy) != NGX_OK) {
         return NGX_ERROR;
     }
 
     ngx_str_set(&name, "RateLimit");
 
-    value.data = ngx_pnalloc(r->pool, sizeof("\"app\";r=;t=")
+    value.data = ngx_pnalloc(r->pool, sizeof("\"\";r=;t=") + ctx->limit->len
                                       + 2 * NGX_INT_T_LEN);
     if (value.data == NULL) {
         return NGX_ERROR;
     }
 
-    value.len = ngx_sprintf(value.data, "\"app\";r=%ui;t=%ui", ctx->remaining,
-                            ctx->reset)
+    value.len = ngx_sprintf(value.data, "\"%V\";r=%ui;t=%ui", ctx->limit,
+                            ctx->remaining, ctx->reset)
                 - value.data;
 
     return ngx_http_pay_add_header(r, name, value);

@@ -81,13 +81,13 @@ typedef struct {
     void                       *answer;     /* answer filter's state */
 
     enum problem_code           code;       /* refused with, for $pay_code */
-    ngx_uint_t                  limit;      /* RateLimit headers */
+    ngx_str_t                  *limit;      /* RateLimit headers: name, */
     ngx_uint_t                  remaining;
     ngx_uint_t                  reset;      /* seconds */
+    ngx_str_t                   policy;     /* RateLimit-Policy */
     ngx_uint_t                  state;      /* of the sign handler */
     ngx_int_t                   rc;         /* what the awaited thing said */
-    int64_t                     value;      /* and Redis' answer */
-    ngx_str_t                  *policy;     /* RateLimit-Policy */
+    int64_t                     value;      /* and Redis, of the guard */
 
     unsigned                    verified:1; /* signature was genuine */
     unsigned                    body_read:1;
@@ -95,7 +95,7 @@ typedef struct {
     unsigned                    in_handler:1;
     unsigned                    guarded:1;  /* nonce and limits passed */
     unsigned                    refused:1;
-    unsigned                    limited:1;  /* limit, remaining are set */
+    unsigned                    limited:1;  /* limit ... policy are set */
     unsigned                    answered:1; /* Redis has, or failed */
     unsigned                    reserved:1; /* a place to sign with RSA */
     unsigned                    fallback:1; /* guarded without Redis */
@@ -140,7 +140,10 @@ typedef struct {
     ngx_atomic_t                redis_timeouts;
     ngx_atomic_t                redis_late; /* replies after the deadline */
     ngx_atomic_t                redis_reconnects;
+    ngx_atomic_t                redis_masters; /* told by sentinels */
     ngx_atomic_t                fallbacks;  /* guarded without Redis */
+    ngx_atomic_t                limited[5]; /* by NGX_PAY_LIMIT_... */
+    ngx_atomic_t                undone;     /* refused by another hash tag */
 
     ngx_atomic_t                sign_hmac;
     ngx_atomic_t                sign_rsa;

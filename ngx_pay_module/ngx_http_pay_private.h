@@ -12,7 +12,19 @@
 
 typedef struct ngx_pay_keys_shm_s   ngx_pay_keys_shm_t;
 typedef struct ngx_pay_nonce_shm_s  ngx_pay_nonce_shm_t;
+typedef struct ngx_pay_limits_shm_s ngx_pay_limits_shm_t;
 typedef struct ngx_http_pay_counts_s  ngx_http_pay_counts_t;
+
+
+/* the last master that sentinels told, for processes that start */
+
+typedef struct {
+    uint64_t              name;     /* hash of what they call it */
+    int64_t               epoch;
+    size_t                len;      /* 0: none */
+    in_port_t             port;
+    u_char                host[NGX_SOCKADDR_STRLEN];
+} ngx_http_pay_master_t;
 
 
 /* root of the zone; the parts are allocated once, when the zone is new */
@@ -21,6 +33,8 @@ typedef struct {
     ngx_http_pay_row_t    rows[NGX_HTTP_PAY_ROWS];
     ngx_pay_keys_shm_t   *keys;
     ngx_pay_nonce_shm_t  *nonces;
+    ngx_pay_limits_shm_t *limits;
+    ngx_http_pay_master_t master;
 
     /* finished requests by API, one block per process slot in use, or NULL */
     ngx_http_pay_counts_t  *counts[NGX_HTTP_PAY_ROWS];

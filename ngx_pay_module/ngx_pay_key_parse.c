@@ -65,11 +65,53 @@ ngx_pay_key_copy(ngx_str_t *to, struct slice from, u_char *p)
 }
 
 
+/* an operator's limit for this app or merchant, in the place of nginx.conf's */
+
+static int
+ngx_pay_key_limit(ngx_pay_key_t *key, const struct json *doc, ngx_uint_t kind)
+{
+    int64_t           rate, window, burst;
+    ngx_pay_limit_t  *l;
+
+    static const char *const  names[2][3] = {
+        { "rate", "window", "burst" },
+        { "merchant_rate", "merchant_window", "merchant_burst" }
+    };
+
+    if (ngx_pay_key_number(doc, names[kind][0], 0, NGX_PAY_LIMIT_RATE_MAX, 0,
+                           &rate)
+        || ngx_pay_key_number(doc, names[kind][1], 1, 3600, 1, &window)
+        || ngx_pay_key_number(doc, names[kind][2], 0, NGX_PAY_LIMIT_RATE_MAX, 0,
+                              &burst))
+    {
+        return -1;
+    }
+
+    l = &key->limits[kind];
+
+    if (kind == NGX_PAY_LIMIT_APP) {
+        ngx_str_set(&l->name, "app");
+
+    } else {
+        ngx_str_set(&l->name, "merchant");
+    }
+
+    l->kind = kind;
+    l->rate = rate;
+    l->window = window;
+    l->burst = burst;
+
+    ngx_pay_limit_init(l);
+
+    return 0;
+}
+
+
 static ngx_pay_key_t *
 ngx_pay_key_create(const struct json *doc)
 {
     u_char         *p;
-    int64_t         base_slot, span, rate, burst;
+    int64_t         base_slot, span;
     struct slice    serial, mchid, app;
     ngx_pay_key_t  *key;
 
@@ -84,8 +126,7 @@ ngx_pay_key_create(const struct json *doc)
         return NULL;
     }
 
-    key = ngx_calloc(sizeof(ngx_pay_key_t) + serial.n + mchid.n + app.n
-                     + sizeof("\"app\";q=;w=1") + NGX_INT_T_LEN,
+    key = ngx_calloc(sizeof(ngx_pay_key_t) + serial.n + mchid.n + app.n,
                      ngx_cycle->log);
     if (key == NULL) {
         return NULL;
@@ -101,8 +142,8 @@ ngx_pay_key_create(const struct json *doc)
 
     if (ngx_pay_key_number(doc, "base_slot", 0, SLOT_COUNT - 1, 0, &base_slot)
         || ngx_pay_key_number(doc, "span", 1, 64, 1, &span)
-        || ngx_pay_key_number(doc, "rate", 0, 1000000, 0, &rate)
-        || ngx_pay_key_number(doc, "burst", 0, 1000000, 0, &burst)
+        || ngx_pay_key_limit(key, doc, NGX_PAY_LIMIT_APP)
+        || ngx_pay_key_limit(key, doc, NGX_PAY_LIMIT_MERCHANT)
         || ngx_pay_key_number(doc, "valid_from", 0, INT64_MAX, 0,
                               &key->valid_from)
         || ngx_pay_key_number(doc, "valid_to", 0, INT64_MAX, INT64_MAX,
@@ -115,13 +156,6 @@ ngx_pay_key_create(const struct json *doc)
 
     key->base_slot = base_slot;
     key->span = span;
-    key->rate = rate;
-    key->burst = burst;
-
-    if (rate) {
-        key->policy.data = p;
-        key->policy.len = ngx_sprintf(p, "\"app\";q=%ui;w=1", key->rate) - p;
-    }
 
     return key;
 }

@@ -16,7 +16,7 @@
 #define _NGX_PAY_KEYS_H_INCLUDED_
 
 
-#include "ngx_http_pay_private.h"
+#include "ngx_pay_limit.h"
 
 
 #define NGX_PAY_SERIAL_MAX  64      /* as authorization_parse allows */
@@ -27,14 +27,12 @@ struct ngx_pay_key_s {
     ngx_str_t               serial;
     ngx_str_t               mchid;
     ngx_str_t               app;
-    ngx_str_t               policy;     /* RateLimit-Policy, by the guard */
     struct verify_key       verify;
     int64_t                 valid_from; /* seconds since 1970 */
     int64_t                 valid_to;
     ngx_uint_t              base_slot;
     ngx_uint_t              span;
-    ngx_uint_t              rate;       /* 0: the location's */
-    ngx_uint_t              burst;
+    ngx_pay_limit_t         limits[2];  /* of app and merchant; rate 0: none */
     unsigned                on:1;
 
     /* private to the cache */

@@ -2,8 +2,6 @@
 
 
 #define NGX_PAY_NONCE_WAYS   10         /* a bucket has two cache lines */
-#define NGX_PAY_LIMIT_WAYS   4
-#define NGX_PAY_LIMIT_SETS   1024       /* powers of two */
 
 
 typedef struct {
@@ -14,17 +12,10 @@ typedef struct {
 } ngx_pay_nonce_bucket_t;
 
 
-typedef struct {
-    uint64_t            tag;
-    int64_t             tat;            /* theoretical arrival time, us */
-} ngx_pay_limit_entry_t;
-
-
 struct ngx_pay_nonce_shm_s {
     uint64_t                 seed;
     ngx_uint_t               mask;
     ngx_pay_nonce_bucket_t  *buckets;
-    ngx_pay_limit_entry_t    limits[NGX_PAY_LIMIT_SETS][NGX_PAY_LIMIT_WAYS];
 };
 
 
@@ -55,7 +46,7 @@ ngx_pay_nonce_init_shm(ngx_slab_pool_t *shpool, size_t size)
 }
 
 
-static uint64_t
+uint64_t
 ngx_pay_nonce_mix(uint64_t h, struct slice s)
 {
     h = (h ^ slice_hash(s)) * 0x9e3779b97f4a7c15;
@@ -64,7 +55,7 @@ ngx_pay_nonce_mix(uint64_t h, struct slice s)
 }
 
 
-/* the functions below hold the slab mutex when they call these */
+/* callers hold the slab mutex */
 
 static ngx_int_t
 ngx_pay_nonce_add(ngx_pay_nonce_t *n, uint64_t who, ngx_uint_t strict)
@@ -110,38 +101,18 @@ ngx_pay_nonce_add(ngx_pay_nonce_t *n, uint64_t who, ngx_uint_t strict)
 }
 
 
-static ngx_pay_limit_entry_t *
-ngx_pay_nonce_limit(uint64_t who)
+uint64_t
+ngx_pay_nonce_seed(void)
 {
-    ngx_uint_t              i;
-    ngx_pay_limit_entry_t  *set, *found;
-
-    set = ngx_http_pay_shm->nonces->limits[who & (NGX_PAY_LIMIT_SETS - 1)];
-    found = &set[0];
-
-    for (i = 0; i < NGX_PAY_LIMIT_WAYS; i++) {
-
-        if (set[i].tag == who) {
-            return &set[i];
-        }
-
-        if (set[i].tat < found->tat) {
-            found = &set[i];
-        }
-    }
-
-    found->tag = who;
-    found->tat = 0;
-
-    return found;
+    return ngx_http_pay_shm->nonces->seed;
 }
 
 
 static uint64_t
 ngx_pay_nonce_who(ngx_pay_nonce_t *n)
 {
-    return ngx_pay_nonce_mix(ngx_pay_nonce_mix(ngx_http_pay_shm->nonces->seed,
-                                               n->mchid), n->app);
+    return ngx_pay_nonce_mix(ngx_pay_nonce_mix(ngx_pay_nonce_seed(), n->mchid),
+                             n->app);
 }
 
 
@@ -162,46 +133,28 @@ ngx_pay_nonce_remember(ngx_pay_nonce_t *n)
 
 
 ngx_int_t
-ngx_pay_nonce_judge(ngx_pay_nonce_t *n, ngx_pay_limit_t *limit)
+ngx_pay_nonce_judge(ngx_pay_nonce_t *n, ngx_pay_limit_use_t *use,
+    ngx_uint_t nuse, ngx_pay_limit_left_t *left)
 {
-    int64_t                 now, ahead;
-    uint64_t                who;
-    ngx_int_t               rc;
-    ngx_pay_limit_entry_t  *entry;
+    uint64_t   who;
+    ngx_int_t  rc;
 
     who = ngx_pay_nonce_who(n);
-    now = (int64_t) ngx_current_msec * 1000;
-    ahead = 0;
-    entry = NULL;
+    ngx_memzero(left, sizeof(ngx_pay_limit_left_t));
 
     ngx_shmtx_lock(&ngx_http_pay_shpool->mutex);
 
-    if (n->step) {
-        entry = ngx_pay_nonce_limit(who);
-        ahead = entry->tat > now ? entry->tat - now : 0;
+    rc = ngx_pay_limits_check(ngx_http_pay_shm->limits, use, nuse, left);
 
-        if (ahead > n->room) {
-            ngx_shmtx_unlock(&ngx_http_pay_shpool->mutex);
-
-            limit->remaining = 0;
-            limit->reset = (ahead - n->room + 999999) / 1000000;
-
-            return NGX_BUSY;
-        }
+    if (rc == NGX_OK) {
+        rc = ngx_pay_nonce_add(n, who, 1);
     }
 
-    rc = ngx_pay_nonce_add(n, who, 1);
-
-    if (rc == NGX_OK && entry) {
-        ahead += n->step;
-        entry->tat = now + ahead;
+    if (rc == NGX_OK) {
+        ngx_pay_limits_count(ngx_http_pay_shm->limits, use, nuse);
     }
 
     ngx_shmtx_unlock(&ngx_http_pay_shpool->mutex);
-
-    limit->remaining = (n->step && ahead <= n->room)
-                       ? (n->room - ahead) / n->step + 1 : 0;
-    limit->reset = (ahead + 999999) / 1000000;
 
     return rc;
 }

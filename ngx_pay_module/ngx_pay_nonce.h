@@ -1,6 +1,6 @@
 /*
- * Nonces and rate limits of one node in the zone: a second line behind Redis,
- * and the only one while Redis is away.
+ * Nonces of one node in the zone: a second line behind Redis, and the only one
+ * while Redis is away.
  *
  * Nonces sit in buckets of fixed size.  One whose bucket is full of nonces that
  * could still be replayed pushes out the oldest; from then on a timestamp not
@@ -12,7 +12,7 @@
 #define _NGX_PAY_NONCE_H_INCLUDED_
 
 
-#include "ngx_http_pay_private.h"
+#include "ngx_pay_limit.h"
 
 
 typedef struct {
@@ -21,15 +21,7 @@ typedef struct {
     struct slice    nonce;
     time_t          timestamp;  /* signed */
     time_t          window;
-    int64_t         step;       /* us per request, 0: no limit */
-    int64_t         room;       /* us a burst may run ahead */
 } ngx_pay_nonce_t;
-
-
-typedef struct {
-    ngx_uint_t      remaining;
-    ngx_uint_t      reset;      /* s; until a retry makes sense if limited */
-} ngx_pay_limit_t;
 
 
 ngx_pay_nonce_shm_t *ngx_pay_nonce_init_shm(ngx_slab_pool_t *shpool,
@@ -39,10 +31,15 @@ ngx_pay_nonce_shm_t *ngx_pay_nonce_init_shm(ngx_slab_pool_t *shpool,
 ngx_int_t ngx_pay_nonce_remember(ngx_pay_nonce_t *n);
 
 /*
- * Without Redis: limit and nonce are checked, and written if both pass.
- * NGX_DECLINED: seen before, or nobody can tell.  NGX_BUSY: over the limit.
+ * Without Redis: limits and nonce are checked, and written if all pass.
+ * NGX_DECLINED: seen before, or nobody can tell.  NGX_BUSY: over a limit.
  */
-ngx_int_t ngx_pay_nonce_judge(ngx_pay_nonce_t *n, ngx_pay_limit_t *limit);
+ngx_int_t ngx_pay_nonce_judge(ngx_pay_nonce_t *n, ngx_pay_limit_use_t *use,
+    ngx_uint_t nuse, ngx_pay_limit_left_t *left);
+
+/* what counters and nonces in the zone are called by */
+uint64_t ngx_pay_nonce_seed(void);
+uint64_t ngx_pay_nonce_mix(uint64_t h, struct slice s);
 
 
 #endif /* _NGX_PAY_NONCE_H_INCLUDED_ */

@@ -70,7 +70,7 @@ ngx_pay_redis_failure(void)
 static ngx_uint_t
 ngx_pay_redis_may_ask(void)
 {
-    if (ngx_pay_rd.ac == NULL || !(ngx_pay_rd.ready || ngx_pay_rd.trusted)
+    if (ngx_pay_rd.link.ac == NULL || !(ngx_pay_rd.ready || ngx_pay_rd.trusted)
         || ngx_pay_rd.inflight >= ngx_pay_rd.conf->inflight)
     {
         return 0;
@@ -104,7 +104,7 @@ ngx_pay_redis_free_op(ngx_pay_redis_op_t *op)
 
 
 static void
-ngx_pay_redis_end(ngx_pay_redis_op_t *op, ngx_int_t rc, int64_t value)
+ngx_pay_redis_end(ngx_pay_redis_op_t *op, ngx_int_t rc)
 {
     ngx_pay_redis_pt  handler;
 
@@ -112,7 +112,7 @@ ngx_pay_redis_end(ngx_pay_redis_op_t *op, ngx_int_t rc, int64_t value)
     op->handler = NULL;
     ngx_queue_remove(&op->queue);
 
-    handler(op->data, rc, value);
+    handler(op->data, rc, op->values);
 }
 
 
@@ -136,132 +136,234 @@ ngx_pay_redis_deadline(ngx_event_t *ev)
 
         ngx_http_pay_count(redis_timeouts);
         ngx_pay_redis_failure();
-        ngx_pay_redis_end(op, NGX_BUSY, 0);
+        ngx_pay_redis_end(op, NGX_BUSY);
     }
 }
 
 
+/* all replies of an operation are here, or will never come */
+
 static void
-ngx_pay_redis_on_reply(redisAsyncContext *ac, void *data, void *privdata)
+ngx_pay_redis_done(ngx_pay_redis_op_t *op, ngx_uint_t lost)
 {
-    redisReply          *reply = data;
-    ngx_pay_redis_op_t  *op = privdata;
+    if (op->handler) {
 
-    ngx_int_t  rc;
+        if (op->failed) {
+            ngx_http_pay_count(redis_errors);
+            ngx_pay_redis_failure();
 
-    rc = NGX_ERROR;
-
-    if (reply) {
-        ngx_pay_rd.heard = ngx_current_msec;
-
-        if (reply->type == REDIS_REPLY_INTEGER) {
-            rc = NGX_OK;
-
-        } else if (reply->type == REDIS_REPLY_ERROR && op->handler
-                   && !op->retried
-                   && ngx_strncmp(reply->str, "NOSCRIPT", 8) == 0)
-        {
-            op->retried = 1;
-            ngx_pay_redis_load();
-
-            if (redisAsyncFormattedCommand(ac, ngx_pay_redis_on_reply, op,
-                                           (char *) op->cmd, op->len)
-                == REDIS_OK)
-            {
-                return;
-            }
-
-        } else if (reply->type == REDIS_REPLY_ERROR) {
-            ngx_log_error(NGX_LOG_ERR, ngx_pay_rd.log, 0,
-                          "pay: redis says \"%*s\"", reply->len, reply->str);
+        } else {
+            ngx_http_pay_count(redis_ok);
+            ngx_pay_redis_success();
         }
-    }
 
-    if (op->handler == NULL) {
+        ngx_pay_redis_end(op, op->failed ? NGX_ERROR : NGX_OK);
+
+    } else {
         /* late, or nobody waits: says nothing about Redis */
 
-        if (reply) {
+        if (!lost && !op->told) {
             ngx_http_pay_count(redis_late);
         }
 
         if (op->probe) {
             ngx_pay_rd.probing = 0;
         }
-
-    } else if (!ngx_pay_rd.exiting) {
-
-        if (rc == NGX_OK) {
-            ngx_http_pay_count(redis_ok);
-            ngx_pay_redis_success();
-
-        } else {
-            ngx_http_pay_count(redis_errors);
-            ngx_pay_redis_failure();
-        }
-
-        ngx_pay_redis_end(op, rc, rc == NGX_OK ? reply->integer : 0);
     }
 
     ngx_pay_redis_free_op(op);
 }
 
 
-static ngx_pay_redis_op_t *
-ngx_pay_redis_alloc_op(void)
-{
-    ngx_queue_t         *q;
-    ngx_pay_redis_op_t  *op;
-
-    if (!ngx_queue_empty(&ngx_pay_rd.free)) {
-        q = ngx_queue_head(&ngx_pay_rd.free);
-        ngx_queue_remove(q);
-
-        return ngx_queue_data(q, ngx_pay_redis_op_t, queue);
-    }
-
-    op = ngx_alloc(sizeof(ngx_pay_redis_op_t), ngx_pay_rd.log);
-
-    return op;
-}
-
+/* NGX_AGAIN: sent again */
 
 static ngx_int_t
-ngx_pay_redis_format(ngx_pay_redis_op_t *op, ngx_str_t *args, ngx_uint_t nargs,
-    ngx_uint_t nkeys)
+ngx_pay_redis_error(redisAsyncContext *ac, redisReply *reply,
+    ngx_pay_redis_cmd_t *cmd)
 {
-    u_char      *p;
-    size_t       len;
-    ngx_uint_t   i;
+    if (ngx_strncmp(reply->str, "NOSCRIPT", 8) == 0) {
+        ngx_pay_redis_load();
 
-    len = sizeof("*00\r\n$7\r\nEVALSHA\r\n$40\r\n\r\n$1\r\n0\r\n") + 40;
+        if (!cmd->retried && cmd->op->handler) {
+            cmd->retried = 1;
 
-    for (i = 0; i < nargs; i++) {
-        len += args[i].len + sizeof("$0000\r\n\r\n");
-    }
+            if (redisAsyncFormattedCommand(ac, ngx_pay_redis_on_reply, cmd,
+                                           (char *) cmd->op->text + cmd->start,
+                                           cmd->len)
+                == REDIS_OK)
+            {
+                return NGX_AGAIN;
+            }
+        }
 
-    if (len > NGX_PAY_REDIS_CMD_MAX || nkeys > 9) {
         return NGX_ERROR;
     }
 
-    p = ngx_sprintf(op->cmd, "*%ui\r\n$7\r\nEVALSHA\r\n$40\r\n", nargs + 3);
-    p = ngx_cpymem(p, ngx_pay_rd.sha, sizeof(ngx_pay_rd.sha));
-    p = ngx_sprintf(p, "\r\n$1\r\n%ui\r\n", nkeys);
+    ngx_log_error(NGX_LOG_ERR, ngx_pay_rd.log, 0, "pay: redis says \"%*s\"",
+                  reply->len, reply->str);
 
-    for (i = 0; i < nargs; i++) {
-        p = ngx_sprintf(p, "$%uz\r\n", args[i].len);
-        p = ngx_cpymem(p, args[i].data, args[i].len);
-        *p++ = CR;
-        *p++ = LF;
+    if (ngx_strncmp(reply->str, "READONLY", 8) == 0) {
+        ngx_pay_redis_readonly();
     }
 
-    op->len = p - op->cmd;
+    return NGX_ERROR;
+}
 
-    return NGX_OK;
+
+static void
+ngx_pay_redis_on_reply(redisAsyncContext *ac, void *data, void *privdata)
+{
+    redisReply           *reply = data;
+    ngx_pay_redis_cmd_t  *cmd = privdata;
+
+    ngx_pay_redis_op_t  *op;
+
+    op = cmd->op;
+
+    if (reply) {
+        ngx_pay_rd.link.heard = ngx_current_msec;
+    }
+
+    if (reply && reply->type == REDIS_REPLY_INTEGER) {
+        op->values[cmd - op->cmds] = reply->integer;
+
+    } else if (reply && reply->type == REDIS_REPLY_ERROR) {
+
+        if (ngx_pay_redis_error(ac, reply, cmd) == NGX_AGAIN) {
+            return;
+        }
+
+        op->failed = 1;
+
+    } else {
+        op->failed = 1;
+    }
+
+    if (--op->pending) {
+        return;
+    }
+
+    if (ngx_pay_rd.exiting) {
+        ngx_pay_redis_free_op(op);
+        return;
+    }
+
+    ngx_pay_redis_done(op, reply == NULL);
+}
+
+
+static ngx_pay_redis_op_t *
+ngx_pay_redis_alloc_op(void)
+{
+    ngx_queue_t  *q;
+
+    if (ngx_queue_empty(&ngx_pay_rd.free)) {
+        return ngx_alloc(sizeof(ngx_pay_redis_op_t), ngx_pay_rd.log);
+    }
+
+    q = ngx_queue_head(&ngx_pay_rd.free);
+    ngx_queue_remove(q);
+
+    return ngx_queue_data(q, ngx_pay_redis_op_t, queue);
+}
+
+
+static ngx_inline u_char *
+ngx_pay_redis_number(u_char *p, ngx_uint_t n)
+{
+    if (n > 9) {
+        *p++ = (u_char) ('0' + n / 10);
+    }
+
+    *p++ = (u_char) ('0' + n % 10);
+
+    return p;
+}
+
+
+u_char *
+ngx_pay_redis_head(u_char *p, ngx_uint_t script, ngx_uint_t nkeys,
+    ngx_uint_t nargs)
+{
+    static const u_char  evalsha[] = "\r\n$7\r\nEVALSHA\r\n$40\r\n";
+
+    *p++ = '*';
+    p = ngx_pay_redis_number(p, nkeys + nargs + 3);
+    p = ngx_cpymem(p, evalsha, sizeof(evalsha) - 1);
+    p = ngx_cpymem(p, ngx_pay_rd.sha[script], 40);
+    p = ngx_cpymem(p, nkeys > 9 ? "\r\n$2\r\n" : "\r\n$1\r\n", 6);
+    p = ngx_pay_redis_number(p, nkeys);
+    *p++ = CR;
+    *p++ = LF;
+
+    return p;
+}
+
+
+static void
+ngx_pay_redis_begin(ngx_pay_redis_op_t *op, ngx_uint_t n,
+    ngx_pay_redis_pt handler, void *data)
+{
+    op->handler = handler;
+    op->data = data;
+    op->n = n;
+    op->pending = 0;
+    op->failed = 0;
+    op->told = handler == NULL;
+    op->probe = handler && ngx_pay_rd.probing;
+
+    ngx_pay_rd.inflight++;
+    ngx_http_pay_row()->redis_inflight = ngx_pay_rd.inflight;
+
+    if (ngx_pay_rd.inflight == 1) {
+        ngx_pay_rd.link.heard = ngx_current_msec;
+    }
+}
+
+
+/* all of the commands or none: hiredis refuses only the first */
+
+static ngx_int_t
+ngx_pay_redis_send(ngx_pay_redis_op_t *op, u_char *text, size_t *lens)
+{
+    u_char               *p;
+    ngx_uint_t            i;
+    ngx_pay_redis_cmd_t  *cmd;
+
+    p = op->text;
+
+    for (i = 0; i < op->n; i++) {
+        cmd = &op->cmds[i];
+        cmd->op = op;
+        cmd->start = p - op->text;
+        cmd->len = lens[i];
+        cmd->retried = 0;
+
+        ngx_memcpy(p, text, lens[i]);
+
+        if (redisAsyncFormattedCommand(ngx_pay_rd.link.ac,
+                                       ngx_pay_redis_on_reply, cmd,
+                                       (char *) p, lens[i])
+            != REDIS_OK)
+        {
+            break;
+        }
+
+        op->pending++;
+        p += lens[i];
+        text += lens[i];
+    }
+
+    if (i < op->n) {
+        op->failed = 1;
+    }
+
+    return op->pending ? NGX_OK : NGX_ERROR;
 }
 
 
 ngx_pay_redis_op_t *
-ngx_pay_redis_eval(ngx_str_t *args, ngx_uint_t nargs, ngx_uint_t nkeys,
+ngx_pay_redis_eval(u_char *text, size_t *lens, ngx_uint_t n,
     ngx_pay_redis_pt handler, void *data)
 {
     ngx_pay_redis_op_t  *op;
@@ -272,32 +374,19 @@ ngx_pay_redis_eval(ngx_str_t *args, ngx_uint_t nargs, ngx_uint_t nkeys,
 
     op = ngx_pay_redis_alloc_op();
     if (op == NULL) {
-        return NULL;
-    }
-
-    op->handler = handler;
-    op->data = data;
-    op->retried = 0;
-    op->probe = ngx_pay_rd.probing;
-    op->deadline = ngx_current_msec + ngx_pay_rd.conf->timeout;
-
-    if (ngx_pay_redis_format(op, args, nargs, nkeys) != NGX_OK
-        || redisAsyncFormattedCommand(ngx_pay_rd.ac, ngx_pay_redis_on_reply, op,
-                                      (char *) op->cmd, op->len)
-           != REDIS_OK)
-    {
         ngx_pay_rd.probing = 0;
-        ngx_queue_insert_head(&ngx_pay_rd.free, &op->queue);
         return NULL;
     }
 
-    ngx_pay_rd.inflight++;
-    ngx_http_pay_row()->redis_inflight = ngx_pay_rd.inflight;
+    ngx_pay_redis_begin(op, n, handler, data);
 
-    if (ngx_pay_rd.inflight == 1) {
-        ngx_pay_rd.heard = ngx_current_msec;
+    if (ngx_pay_redis_send(op, text, lens) != NGX_OK) {
+        ngx_pay_rd.probing = 0;
+        ngx_pay_redis_free_op(op);
+        return NULL;
     }
 
+    op->deadline = ngx_current_msec + ngx_pay_rd.conf->timeout;
     ngx_queue_insert_tail(&ngx_pay_rd.waiting, &op->queue);
 
     if (!ngx_pay_rd.deadline.timer_set) {
@@ -305,6 +394,30 @@ ngx_pay_redis_eval(ngx_str_t *args, ngx_uint_t nargs, ngx_uint_t nkeys,
     }
 
     return op;
+}
+
+
+void
+ngx_pay_redis_tell(u_char *text, size_t *lens, ngx_uint_t n)
+{
+    ngx_pay_redis_op_t  *op;
+
+    if (ngx_pay_rd.link.ac == NULL || ngx_pay_rd.paused
+        || ngx_pay_rd.inflight >= ngx_pay_rd.conf->inflight)
+    {
+        return;
+    }
+
+    op = ngx_pay_redis_alloc_op();
+    if (op == NULL) {
+        return;
+    }
+
+    ngx_pay_redis_begin(op, n, NULL, NULL);
+
+    if (ngx_pay_redis_send(op, text, lens) != NGX_OK) {
+        ngx_pay_redis_free_op(op);
+    }
 }
 
 
@@ -318,47 +431,35 @@ ngx_pay_redis_cancel(ngx_pay_redis_op_t *op)
 
 ngx_int_t
 ngx_pay_redis_start(ngx_cycle_t *cycle, ngx_pay_redis_conf_t *conf,
-    const char *script)
+    const char *const *scripts)
 {
-    u_char  sha[EVP_MAX_MD_SIZE];
+    u_char      sha[EVP_MAX_MD_SIZE];
+    ngx_uint_t  i;
 
-    if (EVP_Digest(script, ngx_strlen(script), sha, NULL, EVP_sha1(), NULL)
-        != 1)
-    {
-        return NGX_ERROR;
+    for (i = 0; i < NGX_PAY_REDIS_SCRIPTS; i++) {
+        if (EVP_Digest(scripts[i], ngx_strlen(scripts[i]), sha, NULL,
+                       EVP_sha1(), NULL)
+            != 1)
+        {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_hex_dump(ngx_pay_rd.sha[i], sha, 20);
     }
 
-    (void) ngx_hex_dump(ngx_pay_rd.sha, sha, 20);
-
-    ngx_pay_rd.fd = (ngx_socket_t) -1;
     ngx_pay_rd.conf = conf;
     ngx_pay_rd.log = cycle->log;
-    ngx_pay_rd.script = script;
-    ngx_pay_rd.backoff = NGX_PAY_REDIS_RETRY;
-    ngx_pay_rd.trusted = 1;
+    ngx_pay_rd.scripts = scripts;
 
     ngx_queue_init(&ngx_pay_rd.waiting);
     ngx_queue_init(&ngx_pay_rd.free);
-
-    ngx_pay_rd.flush.handler = ngx_pay_redis_flush_handler;
-    ngx_pay_rd.flush.data = &ngx_pay_rd;
-    ngx_pay_rd.flush.log = cycle->log;
 
     ngx_pay_rd.deadline.handler = ngx_pay_redis_deadline;
     ngx_pay_rd.deadline.data = &ngx_pay_rd;
     ngx_pay_rd.deadline.log = cycle->log;
 
-    ngx_pay_rd.timer.handler = ngx_pay_redis_timer;
-    ngx_pay_rd.timer.data = &ngx_pay_rd;
-    ngx_pay_rd.timer.log = cycle->log;
-    ngx_pay_rd.timer.cancelable = 1;
-
     ngx_pay_redis_state();
-    ngx_pay_redis_connect();
-
-    if (!ngx_pay_rd.timer.timer_set) {
-        ngx_add_timer(&ngx_pay_rd.timer, NGX_PAY_REDIS_CHECK);
-    }
+    ngx_pay_redis_conn_start();
 
     return NGX_OK;
 }
@@ -369,15 +470,13 @@ ngx_pay_redis_start(ngx_cycle_t *cycle, ngx_pay_redis_conf_t *conf,
 void
 ngx_pay_redis_stop(void)
 {
+    if (ngx_pay_rd.conf == NULL) {
+        return;
+    }
+
     ngx_pay_rd.exiting = 1;
 
-    if (ngx_pay_rd.ac) {
-        redisAsyncFree(ngx_pay_rd.ac);
-    }
-
-    if (ngx_pay_rd.timer.timer_set) {
-        ngx_del_timer(&ngx_pay_rd.timer);
-    }
+    ngx_pay_redis_conn_stop();
 
     if (ngx_pay_rd.deadline.timer_set) {
         ngx_del_timer(&ngx_pay_rd.deadline);

@@ -1,275 +1,48 @@
 /*
- * hiredis in nginx's event loop.
- *
- * Traps that this file is built around: hiredis reads 16 KB per call, so read
- * events are level-triggered; after redisAsyncHandleRead and -Write the context
- * may be gone; it closes the descriptor itself; every callback comes exactly
- * once, with NULL when the connection ends.
+ * The connection to Redis: opened, made ready, given up when it is silent, and
+ * opened again, at the address that was configured or that sentinels tell.
  */
 
 #include "ngx_pay_redis_conn.h"
 
 
+#define NGX_PAY_REDIS_CHECK    500
+#define NGX_PAY_REDIS_RETRY    100
 #define NGX_PAY_REDIS_RETRIES  1000
 #define NGX_PAY_REDIS_DEAD     3000     /* ms without an awaited reply */
 
 
-/* hiredis' hooks */
-
 static void
-ngx_pay_redis_add_read(void *data)
+ngx_pay_redis_open(void)
 {
-    if (ngx_pay_rd.c && !ngx_pay_rd.c->read->active) {
-        (void) ngx_add_event(ngx_pay_rd.c->read, NGX_READ_EVENT,
-                             NGX_LEVEL_EVENT);
-    }
-}
-
-
-static void
-ngx_pay_redis_del_read(void *data)
-{
-    if (ngx_pay_rd.c && ngx_pay_rd.c->read->active) {
-        (void) ngx_del_event(ngx_pay_rd.c->read, NGX_READ_EVENT, 0);
-    }
-}
-
-
-static void
-ngx_pay_redis_add_write(void *data)
-{
-    redisAsyncContext  *ac = data;
-
-    if (ngx_pay_rd.c == NULL) {
+    if (ngx_pay_rd.addr.host.len == 0 && ngx_pay_rd.addr.path.len == 0) {
         return;
     }
 
-    /* gather what this turn of the loop has to say, if the way is free */
-
-    if ((ac->c.flags & REDIS_CONNECTED) && !ngx_pay_rd.flushing) {
-        if (!ngx_pay_rd.c->write->active && !ngx_pay_rd.flush.posted) {
-            ngx_post_event(&ngx_pay_rd.flush, &ngx_posted_events);
-        }
-        return;
-    }
-
-    if (!ngx_pay_rd.c->write->active) {
-        (void) ngx_add_event(ngx_pay_rd.c->write, NGX_WRITE_EVENT,
-                             NGX_LEVEL_EVENT);
+    if (ngx_pay_redis_link_open(&ngx_pay_rd.link, &ngx_pay_rd.addr,
+                                &ngx_pay_rd.conf->auth)
+        != NGX_OK)
+    {
+        ngx_pay_rd.link.on_down(&ngx_pay_rd.link, "cannot connect");
     }
 }
 
 
 static void
-ngx_pay_redis_del_write(void *data)
+ngx_pay_redis_on_down(ngx_pay_redis_link_t *link, const char *reason)
 {
-    if (ngx_pay_rd.c && ngx_pay_rd.c->write->active) {
-        (void) ngx_del_event(ngx_pay_rd.c->write, NGX_WRITE_EVENT, 0);
-    }
-}
-
-
-/* before hiredis closes the descriptor, which must not be closed twice */
-
-static void
-ngx_pay_redis_cleanup(void *data)
-{
-    ngx_connection_t  *c = ngx_pay_rd.c;
-
-    if (c == NULL) {
-        return;
-    }
-
-    ngx_pay_rd.c = NULL;
-
-    if (ngx_pay_rd.flush.posted) {
-        ngx_delete_posted_event(&ngx_pay_rd.flush);
-    }
-
-    if (c->read->posted) {
-        ngx_delete_posted_event(c->read);
-    }
-
-    if (c->write->posted) {
-        ngx_delete_posted_event(c->write);
-    }
-
-    ngx_del_conn(c, NGX_CLOSE_EVENT);
-    c->read->closed = 1;
-    c->write->closed = 1;
-
-    ngx_reusable_connection(c, 0);
-    ngx_free_connection(c);
-    c->fd = (ngx_socket_t) -1;
-}
-
-
-static void
-ngx_pay_redis_read_handler(ngx_event_t *rev)
-{
-    redisAsyncHandleRead(ngx_pay_rd.ac);
-}
-
-
-static void
-ngx_pay_redis_write(void)
-{
-    if (ngx_pay_rd.ac == NULL) {
-        return;
-    }
-
-    ngx_pay_rd.flushing = 1;
-    redisAsyncHandleWrite(ngx_pay_rd.ac);
-    ngx_pay_rd.flushing = 0;
-}
-
-
-static void
-ngx_pay_redis_write_handler(ngx_event_t *wev)
-{
-    ngx_pay_redis_write();
-}
-
-
-void
-ngx_pay_redis_flush_handler(ngx_event_t *ev)
-{
-    ngx_pay_redis_write();
-}
-
-
-/* the connection */
-
-static void
-ngx_pay_redis_lost(const char *reason)
-{
-    ngx_pay_rd.ac = NULL;
     ngx_pay_rd.ready = 0;
     ngx_pay_rd.trusted = 0;
     ngx_pay_rd.loading = 0;
-
-    if (ngx_pay_rd.exiting) {
-        return;
-    }
 
     ngx_log_error(NGX_LOG_ERR, ngx_pay_rd.log, 0, "pay: redis: %s", reason);
     ngx_http_pay_count(redis_reconnects);
     ngx_pay_redis_state();
 
+    ngx_pay_redis_sentinel_ask();
+
     ngx_add_timer(&ngx_pay_rd.timer, ngx_pay_rd.backoff);
     ngx_pay_rd.backoff = ngx_min(ngx_pay_rd.backoff * 2, NGX_PAY_REDIS_RETRIES);
-}
-
-
-static void
-ngx_pay_redis_on_connect(const redisAsyncContext *ac, int status)
-{
-    if (status == REDIS_OK) {
-        ngx_pay_rd.heard = ngx_current_msec;
-        return;
-    }
-
-    /* hiredis frees the context and does not call on_disconnect */
-
-    ngx_pay_redis_lost(ac->errstr ? ac->errstr : "cannot connect");
-}
-
-
-static void
-ngx_pay_redis_on_disconnect(const redisAsyncContext *ac, int status)
-{
-    ngx_pay_redis_lost(ac->errstr && ac->errstr[0] ? ac->errstr : "closed");
-}
-
-
-static redisAsyncContext *
-ngx_pay_redis_open(void)
-{
-    redisAsyncContext  *ac;
-
-    if (ngx_pay_rd.conf->path.len) {
-        ac = redisAsyncConnectUnix((char *) ngx_pay_rd.conf->path.data);
-
-    } else {
-        ac = redisAsyncConnect((char *) ngx_pay_rd.conf->host.data,
-                               ngx_pay_rd.conf->port);
-    }
-
-    if (ac && ac->err) {
-        redisAsyncFree(ac);
-        ac = NULL;
-    }
-
-    return ac;
-}
-
-
-static ngx_int_t
-ngx_pay_redis_attach(redisAsyncContext *ac)
-{
-    ngx_connection_t  *c;
-
-    c = ngx_get_connection(ac->c.fd, ngx_pay_rd.log);
-    if (c == NULL) {
-        return NGX_ERROR;
-    }
-
-    c->data = &ngx_pay_rd;
-    c->log = ngx_pay_rd.log;
-    c->read->log = ngx_pay_rd.log;
-    c->write->log = ngx_pay_rd.log;
-    c->read->handler = ngx_pay_redis_read_handler;
-    c->write->handler = ngx_pay_redis_write_handler;
-
-    ngx_pay_rd.c = c;
-    ngx_pay_rd.ac = ac;
-
-    ac->ev.data = ac;
-    ac->ev.addRead = ngx_pay_redis_add_read;
-    ac->ev.delRead = ngx_pay_redis_del_read;
-    ac->ev.addWrite = ngx_pay_redis_add_write;
-    ac->ev.delWrite = ngx_pay_redis_del_write;
-    ac->ev.cleanup = ngx_pay_redis_cleanup;
-
-    redisAsyncSetConnectCallback(ac, ngx_pay_redis_on_connect);
-    redisAsyncSetDisconnectCallback(ac, ngx_pay_redis_on_disconnect);
-
-    return NGX_OK;
-}
-
-
-void
-ngx_pay_redis_connect(void)
-{
-    redisAsyncContext  *ac;
-
-    ac = ngx_pay_redis_open();
-
-    if (ac == NULL) {
-        ngx_pay_redis_lost("cannot connect");
-        return;
-    }
-
-    if (ngx_pay_redis_attach(ac) != NGX_OK) {
-        redisAsyncFree(ac);
-        ngx_pay_redis_lost("no connections");
-        return;
-    }
-
-    ngx_pay_rd.heard = ngx_current_msec;
-
-    if (ngx_pay_rd.conf->password.len) {
-        redisAsyncCommand(ac, NULL, NULL, "AUTH %b",
-                          ngx_pay_rd.conf->password.data,
-                          ngx_pay_rd.conf->password.len);
-    }
-
-    if (ngx_pay_rd.conf->db) {
-        redisAsyncCommand(ac, NULL, NULL, "SELECT %d",
-                          (int) ngx_pay_rd.conf->db);
-    }
-
-    ngx_pay_redis_load();
 }
 
 
@@ -278,11 +51,11 @@ ngx_pay_redis_on_load(redisAsyncContext *ac, void *data, void *unused)
 {
     redisReply  *reply = data;
 
-    ngx_pay_rd.loading = 0;
-
     if (reply == NULL) {
         return;
     }
+
+    ngx_pay_rd.link.heard = ngx_current_msec;
 
     if (reply->type != REDIS_REPLY_STRING) {
         ngx_log_error(NGX_LOG_ERR, ngx_pay_rd.log, 0,
@@ -290,12 +63,15 @@ ngx_pay_redis_on_load(redisAsyncContext *ac, void *data, void *unused)
                       reply->str ? reply->len : 0,
                       reply->str ? reply->str : "");
         ngx_pay_rd.ready = 0;
-        redisAsyncFree(ac);
+        ngx_pay_redis_link_close(&ngx_pay_rd.link, "unusable");
+        return;
+    }
+
+    if (ngx_pay_rd.loading && --ngx_pay_rd.loading) {
         return;
     }
 
     ngx_pay_rd.ready = 1;
-    ngx_pay_rd.heard = ngx_current_msec;
     ngx_pay_rd.backoff = NGX_PAY_REDIS_RETRY;
     ngx_pay_redis_state();
 }
@@ -304,41 +80,151 @@ ngx_pay_redis_on_load(redisAsyncContext *ac, void *data, void *unused)
 void
 ngx_pay_redis_load(void)
 {
+    ngx_uint_t  i;
+
     if (ngx_pay_rd.loading) {
         return;
     }
 
-    if (redisAsyncCommand(ngx_pay_rd.ac, ngx_pay_redis_on_load, NULL,
-                          "SCRIPT LOAD %s", ngx_pay_rd.script)
-        == REDIS_OK)
-    {
-        ngx_pay_rd.loading = 1;
+    for (i = 0; i < NGX_PAY_REDIS_SCRIPTS; i++) {
+        if (redisAsyncCommand(ngx_pay_rd.link.ac, ngx_pay_redis_on_load, NULL,
+                              "SCRIPT LOAD %s", ngx_pay_rd.scripts[i])
+            == REDIS_OK)
+        {
+            ngx_pay_rd.loading++;
+        }
     }
 }
 
 
-void
+/* a sentinel may have been wrong, or have told it before it was true */
+
+static void
+ngx_pay_redis_on_role(redisAsyncContext *ac, void *data, void *unused)
+{
+    redisReply  *reply = data;
+
+    if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements
+        && reply->element[0]->type == REDIS_REPLY_STRING
+        && ngx_strcmp(reply->element[0]->str, "master") != 0)
+    {
+        ngx_pay_redis_link_close(&ngx_pay_rd.link, "is not the master");
+    }
+}
+
+
+static void
+ngx_pay_redis_on_up(ngx_pay_redis_link_t *link)
+{
+    if (ngx_pay_rd.conf->db) {
+        redisAsyncCommand(link->ac, NULL, NULL, "SELECT %d",
+                          (int) ngx_pay_rd.conf->db);
+    }
+
+    if (ngx_pay_rd.conf->sentinel.len) {
+        redisAsyncCommand(link->ac, ngx_pay_redis_on_role, NULL, "ROLE");
+    }
+
+    ngx_pay_redis_load();
+}
+
+
+static void
 ngx_pay_redis_timer(ngx_event_t *ev)
 {
     if (ngx_pay_rd.exiting) {
         return;
     }
 
-    if (ngx_pay_rd.ac == NULL) {
-        ngx_pay_redis_connect();
+    if (ngx_pay_rd.link.ac == NULL) {
+        ngx_pay_redis_open();
 
     } else if ((ngx_pay_rd.inflight || ngx_pay_rd.loading)
-               && ngx_current_msec - ngx_pay_rd.heard > NGX_PAY_REDIS_DEAD)
+               && ngx_current_msec - ngx_pay_rd.link.heard
+                  > NGX_PAY_REDIS_DEAD)
     {
-        redisAsyncFree(ngx_pay_rd.ac);
-
-        if (ngx_pay_rd.ac) {
-            /* on_disconnect is for connections that were made */
-            ngx_pay_redis_lost("does not answer");
-        }
+        ngx_pay_redis_link_close(&ngx_pay_rd.link, "does not answer");
     }
 
     if (!ngx_pay_rd.timer.timer_set) {
         ngx_add_timer(&ngx_pay_rd.timer, NGX_PAY_REDIS_CHECK);
+    }
+}
+
+
+void
+ngx_pay_redis_moved(ngx_str_t *host, in_port_t port)
+{
+    ngx_memcpy(ngx_pay_rd.host, host->data, host->len);
+    ngx_pay_rd.host[host->len] = '\0';
+
+    ngx_pay_rd.addr.host.data = ngx_pay_rd.host;
+    ngx_pay_rd.addr.host.len = host->len;
+    ngx_pay_rd.addr.port = port;
+
+    ngx_pay_redis_link_close(&ngx_pay_rd.link, "there is a new master");
+
+    ngx_pay_rd.backoff = NGX_PAY_REDIS_RETRY;
+
+    if (ngx_pay_rd.timer.timer_set) {
+        ngx_del_timer(&ngx_pay_rd.timer);
+        ngx_add_timer(&ngx_pay_rd.timer, 1);
+    }
+}
+
+
+void
+ngx_pay_redis_readonly(void)
+{
+    if (ngx_pay_rd.conf->sentinel.len) {
+        ngx_pay_redis_link_close(&ngx_pay_rd.link, "is read-only");
+    }
+}
+
+
+void
+ngx_pay_redis_conn_start(void)
+{
+    ngx_pay_redis_addr_t  *addr;
+
+    ngx_pay_rd.link.log = ngx_pay_rd.log;
+    ngx_pay_rd.link.fd = (ngx_socket_t) -1;
+    ngx_pay_rd.link.on_up = ngx_pay_redis_on_up;
+    ngx_pay_rd.link.on_down = ngx_pay_redis_on_down;
+
+    if (ngx_pay_rd.conf->sentinel.len) {
+        ngx_pay_redis_sentinel_start();
+
+    } else {
+        addr = ngx_pay_rd.conf->addrs.elts;
+        ngx_pay_rd.addr = addr[0];
+    }
+
+    ngx_pay_rd.backoff = NGX_PAY_REDIS_RETRY;
+    ngx_pay_rd.trusted = 1;
+
+    ngx_pay_rd.timer.handler = ngx_pay_redis_timer;
+    ngx_pay_rd.timer.data = &ngx_pay_rd;
+    ngx_pay_rd.timer.log = ngx_pay_rd.log;
+    ngx_pay_rd.timer.cancelable = 1;
+
+    ngx_pay_redis_open();
+
+    if (!ngx_pay_rd.timer.timer_set) {
+        ngx_add_timer(&ngx_pay_rd.timer, NGX_PAY_REDIS_CHECK);
+    }
+}
+
+
+void
+ngx_pay_redis_conn_stop(void)
+{
+    ngx_pay_rd.link.exiting = 1;
+
+    ngx_pay_redis_link_close(&ngx_pay_rd.link, NULL);
+    ngx_pay_redis_sentinel_stop();
+
+    if (ngx_pay_rd.timer.timer_set) {
+        ngx_del_timer(&ngx_pay_rd.timer);
     }
 }

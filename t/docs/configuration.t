@@ -24,14 +24,18 @@ PARAMETERS = {
     ("pay_keys", "parsed"): ("sign_module.c", r"keys->parsed = (\d+);", "{}"),
     ("pay_keys", "misses"): ("sign_module.c", r"keys->misses = (\d+);", "{}"),
     ("pay_platform_key", "queue"): ("answer.h", r"ANSWER_QUEUE +(\d+)", "{}"),
-    ("pay_redis", "timeout"): ("guard_conf.c", r"redis->timeout = (\d+);", "{}ms"),
-    ("pay_redis", "failures"): ("guard_conf.c", r"redis->failures = (\d+);", "{}"),
-    ("pay_redis", "pause"): ("guard_conf.c", r"redis->pause = (\d+);", "{}ms"),
-    ("pay_redis", "inflight"): ("guard_conf.c", r"redis->inflight = (\d+);", "{}"),
+    ("pay_redis", "timeout"): ("redis_conf.c", r"redis->timeout = (\d+);", "{}ms"),
+    ("pay_redis", "failures"): ("redis_conf.c", r"redis->failures = (\d+);", "{}"),
+    ("pay_redis", "pause"): ("redis_conf.c", r"redis->pause = (\d+);", "{}ms"),
+    ("pay_redis", "inflight"): ("redis_conf.c", r"redis->inflight = (\d+);", "{}"),
     ("pay_guard", "window"): ("guard.h", r"PAY_WINDOW +(\d+)", "{}s"),
 }
 # parameters whose default is zero memory or a rule
-OTHERS = {("pay_redis", "db"): "0", ("pay_redis", "password_file"): "none", ("pay_guard", "nonce"): "twice window",
+OTHERS = {("pay_redis", "db"): "0", ("pay_redis", "password_file"): "none", ("pay_redis", "user"): "none",
+          ("pay_redis", "sentinel"): "none", ("pay_redis", "sentinel_user"): "none",
+          ("pay_redis", "sentinel_password_file"): "none", ("pay_limit", "rate"): "required",
+          ("pay_limit", "burst"): "0", ("pay_limit", "algorithm"): "gcra", ("pay_limit", "name"): "the key",
+          ("pay_guard", "nonce"): "twice window",
           ("pay_guard", "app"): "off", ("pay_guard", "burst"): "0", ("pay_guard", "fallback"): "open"}
 CHANNEL_DEFAULTS = {
     "state": ("channel_names.c", r"state_names\[\] = \{\s*ngx_string\(\"(\w+)\"\)", "{}"),
@@ -79,10 +83,8 @@ def nginx():
 
 def in_code() -> set[tuple[str, str]]:
     """(directive, parameter) for every name=value that the parsers know."""
-    guard = source("ngx_pay_module/ngx_http_pay_guard_conf.c")
-    parts = re.split(r"\nngx_http_pay_redis_addr", guard)
-    found = {("pay_guard", p) for p in re.findall(r"guard_param\(\w+, \"(\w+)\"", parts[0])}
-    found |= {("pay_redis", p) for p in re.findall(r"guard_param\([^,]+, \"(\w+)\"", parts[1])}
+    found = {(f"pay_{d}", p) for d in ("guard", "limit", "redis")
+             for p in re.findall(r"guard_param\([^,]+,\s+\"(\w+)\"", source(f"ngx_pay_module/ngx_http_pay_{d}_conf.c"))}
     found |= {("pay_keys", p) for p in
               re.findall(r"arg->data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_sign_module.c"))}
     found |= {("pay_platform_key", p) for p in

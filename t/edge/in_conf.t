@@ -49,13 +49,18 @@ for new, reason in (("pay_zone pay 8x;", 'invalid zone size "8x"'), ("pay_zone p
 redis = f"pay_redis unix:{e.folder}/redis.sock timeout=50ms;"
 for new, reason in (("timeout=0ms", 'invalid parameter "timeout=0ms"'), ("timeout=5s", "timeout=5s"), ("timeout=x", "timeout=x"),
                     ("failures=0", "failures=0"), ("pause=-1s", "pause=-1s"), ("db=-1", "db=-1"), ("surprise=1", "surprise=1"),
-                    ("inflight=0", "inflight=0"), (f"password_file={e.folder}/none", "none"),
+                    ("inflight=0", "inflight=0"), ("sentinel=", "sentinel="), ("user=edge", "has a user without a password file"),
+                    ("sentinel_user=x", "has a password for sentinels"), (f"sentinel_password_file={e.folder}/none", "none"),
+                    ("127.0.0.1", "several addresses only with"), (f"password_file={e.folder}/none", "none"),
                     (f"password_file={e.folder}/empty", "no password")):
     replaced(redis, f"pay_redis unix:{e.folder}/redis.sock {new};", reason)
 replaced(redis, "pay_redis 127.0.0.1:99999;", "invalid port")
+replaced(redis, "pay_redis timeout=50ms;", "needs an address")
+replaced(redis, f"pay_redis 127.0.0.1 sentinel=pay sentinel_user=x password_file={e.folder}/password;", "has a user without")
 replaced(redis, "pay_redis no.such.host.invalid;", "host not found")
 for new in (f"pay_redis 127.0.0.1 timeout=20ms db=2 failures=3 pause=2s inflight=10 password_file={e.folder}/password;",
-            "pay_redis 127.0.0.1:7000;", "pay_redis [::1]:7000;"):
+            "pay_redis 127.0.0.1:7000;", "pay_redis [::1]:7000;", f"pay_redis 127.0.0.1 user=edge password_file={e.folder}/password;",
+            f"pay_redis 127.0.0.1 [::1]:26380 unix:/s sentinel=pay sentinel_user=s sentinel_password_file={e.folder}/password;"):
     is_(e.test(good.replace(redis, new)), "", new.replace(str(e.folder), ""))
 for new, reason in (("pay_keys timeout=1s;", "needs an address"), ("pay_keys 127.0.0.1;", 'no port in "127.0.0.1"'),
                     ("pay_keys unix:/x timeout=0ms;", "timeout=0ms"), ("pay_keys unix:/x parsed=0;", "parsed=0"),
@@ -69,6 +74,25 @@ for new, reason in (("window=0s", "window=0s"), ("window=2h", "window=2h"), ("ap
     replaced("pay_guard window=300s nonce=600s ;", f"pay_guard window=300s {new};", reason)
 for new in ("off", "window=10s", "app=off", "app=5r/s burst=0 fallback=closed"):
     is_(e.test(good.replace("pay_guard window=300s nonce=600s ;", f"pay_guard {new};")), "", f"pay_guard {new}")
+guard = "pay_guard window=300s nonce=600s ;"
+for new, reason in (("app", "number of arguments"), ("app burst=1", 'needs "rate"'), ("app rate=5", "rate=5"), ("app rate=0r/s", "rate=0r/s"),
+                    ("app rate=1000001r/s", "rate=1000001r/s"), ("app rate=5r/d", "rate=5r/d"), ("apps rate=5r/s", '"apps" is not app'),
+                    ("app rate=5r/s burst=x", "burst=x"), ("app rate=5r/s algorithm=leaky", "algorithm=leaky"),
+                    ("app rate=5r/s burst=5 algorithm=sliding", "sliding window does not"), ("app rate=5r/s more=1", "more=1"),
+                    ("$a$b rate=5r/s", "invalid name"), ('"$host $uri" rate=5r/s', "invalid name"), ("$host rate=5r/s name=", "invalid name"),
+                    ("$host rate=5r/s name=app", 'name "app" is for another kind'), ("app rate=5r/s name=Big", 'invalid name "Big"'),
+                    (f"app rate=5r/s name={'x' * 33}", "invalid name")):
+    wrong(good.replace(guard, f"{guard} pay_limit {new};"), reason, f"pay_limit {new}", "pay_limit ")
+wrong(good.replace(guard, f"{guard} pay_limit app rate=5r/s; pay_limit app rate=6r/s;"), 'limit "app" is another one in', "one name, two limits")
+wrong(good.replace(guard, "pay_guard app=5r/s burst=1; pay_limit app rate=5r/s;"), 'limit "app" is another one in', "app= is a limit, too")
+wrong(good.replace(guard, f"{guard} pay_limit ip rate=5r/s; pay_limit ip rate=5r/s;"), 'duplicate limit "ip"', "the same limit twice")
+wrong(good.replace(guard, guard + "".join(f"pay_limit ip rate=5r/s name=n{n};" for n in range(17))), 'more than 16 limits with "n16"', "17 limits")
+wrong(good.replace("location /notify/ {", "location /notify/ { pay_limit ip rate=5r/s;"), '"pay_limit" needs "pay_guard"', "pay_limit without pay_guard")
+for new in ("pay_limit app rate=5r/s;", "pay_limit merchant rate=10r/m burst=5; pay_limit merchant rate=100r/h name=hour algorithm=sliding;",
+            "pay_limit api rate=1000000r/s burst=1000000;", "pay_limit ip rate=1r/s algorithm=gcra;", "pay_limit $http_x_store rate=1r/s;",
+            'pay_limit "$host:$uri" rate=1r/s name=page;'):
+    is_(e.test(good.replace(guard, f"{guard} {new}")), "", new)
+    is_(e.test(good.replace("upstream pay_orders", f"{new} upstream pay_orders")), "", f"in http: {new}")
 key = f"pay_platform_key {PLATFORM.serial} {e.folder}/platform.pem ;"
 for new, reason in ((f"pay_platform_key X {e.folder}/none;", "none"), (f"pay_platform_key X {e.folder}/empty;", "no private RSA key"),
                     (f"pay_platform_key X {e.folder}/password;", "no private RSA key"),

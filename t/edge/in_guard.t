@@ -50,7 +50,7 @@ with edge(A, B, workers=2) as e:
     is_([e.call(k, nonce_str=n).status for k in (A, B, A)], [200, 200, 409], "apps do not share nonces")
     is_(e.call(A, nonce_str=(n := nonce()), signature="AAAA").status, 401, "a forger")
     is_(e.call(A, nonce_str=n).status, 200, "cannot burn a nonce")
-    like(e.redis.command("TTL", "{1900000001}napp1:" + n).decode(), r":(59\d|600)\r\n", "remembered for twice the window")
+    like(e.redis.command("TTL", b"{1900000001}happ1:" + bytes.fromhex(n)).decode(), r":(59\d|600)\r\n", "remembered for twice the window")
 
 # ---- limits
 with edge(A, B, guard="app=5r/s burst=10", workers=2) as e:

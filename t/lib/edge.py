@@ -238,12 +238,13 @@ class Redis:
             raise RuntimeError("redis does not start")
         return self
 
-    def command(self, *words: str) -> bytes:
+    def command(self, *words: str | bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(2)
+            parts = [w.encode() if isinstance(w, str) else w for w in words]
             try:
                 s.connect(str(self.path))
-                s.sendall((" ".join(words) + "\r\n").encode())
+                s.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in parts))
                 return s.recv(65536)
             except OSError:
                 return b""
