@@ -27,6 +27,7 @@
     X(AMOUNT_OUT_OF_RANGE, 422, "Amount outside of what is allowed")                               \
     X(NO_CHANNEL, 422, "No channel serves this payment")                                           \
     X(CHANNEL_BUSY, 503, "All channels for this payment are busy")                                 \
+    X(CHANNEL_OUT, 503, "Channels for this payment are out of order")                              \
     X(RETRY_SAME_NUMBER, 503, "Not processed; repeat with the same out_trade_no")                  \
     X(RESULT_UNKNOWN, 504, "Result unknown; query by out_trade_no")                                \
     X(OVERLOADED, 503, "Too many requests in progress")                                            \

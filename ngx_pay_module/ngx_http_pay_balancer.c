@@ -22,6 +22,8 @@ static void ngx_http_pay_balancer_set_conf(ngx_http_upstream_conf_t *conf,
     ngx_http_upstream_conf_t *base, ngx_http_pay_channel_t *ch);
 static ngx_int_t ngx_http_pay_balancer_get(ngx_peer_connection_t *pc,
     void *data);
+static ngx_int_t ngx_http_pay_balancer_bind(ngx_peer_connection_t *pc,
+    ngx_http_pay_egress_ctx_t *ctx);
 static void ngx_http_pay_balancer_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static ngx_int_t ngx_http_pay_balancer_output(void *data, ngx_chain_t *in);
@@ -171,6 +173,7 @@ ngx_http_pay_balancer_conf(ngx_http_request_t *r,
     left = (ctx->send_before - clock_read_boot_us()) / USEC_PER_MSEC;
     left = ngx_max(left, 1);
     left = ngx_min(left, (int64_t) ctx->channel->connect_timeout);
+    ctx->hurried = (left < (int64_t) ctx->channel->connect_timeout);
 
     if (peers->base == r->upstream->conf
         && left == (int64_t) ctx->channel->connect_timeout)
@@ -241,6 +244,10 @@ ngx_http_pay_balancer_get(ngx_peer_connection_t *pc, void *data)
 
     ctx->index = peers->current % peers->naddresses;
 
+    if (ctx->channel->nbinds && ngx_http_pay_balancer_bind(pc, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     /* a copy: the resolver may change the list meanwhile */
 
     ctx->address = peers->addresses[ctx->index];
@@ -256,7 +263,7 @@ ngx_http_pay_balancer_get(ngx_peer_connection_t *pc, void *data)
     pc->cached = 0;
     pc->connection = NULL;
 
-    c = ngx_http_pay_idle_get(peers, pc->sockaddr, pc->socklen);
+    c = ngx_http_pay_idle_get(peers, pc);
 
     if (c == NULL) {
         return NGX_OK;
@@ -270,6 +277,40 @@ ngx_http_pay_balancer_get(ngx_peer_connection_t *pc, void *data)
     pc->connection = c;
 
     return NGX_DONE;
+}
+
+
+/*
+ * Our own address that the call leaves from, and an address of the channel of
+ * the same family: a name may have both.
+ */
+
+static ngx_int_t
+ngx_http_pay_balancer_bind(ngx_peer_connection_t *pc,
+    ngx_http_pay_egress_ctx_t *ctx)
+{
+    ngx_uint_t             n;
+    ngx_http_pay_peers_t  *peers;
+
+    peers = ctx->channel->peers;
+    pc->local = ngx_http_pay_health_exit(ctx->main->channels, ctx->channel);
+
+    for (n = 0; n < peers->naddresses; n++) {
+
+        if (peers->addresses[ctx->index].sockaddr.sockaddr.sa_family
+            == pc->local->sockaddr->sa_family)
+        {
+            return NGX_OK;
+        }
+
+        ctx->index = (ctx->index + 1) % peers->naddresses;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, pc->log, 0,
+                  "pay_channel \"%V\" has no address of the family of \"%V\"",
+                  &ctx->channel->name, &pc->local->name);
+
+    return NGX_ERROR;
 }
 
 
@@ -289,6 +330,8 @@ ngx_http_pay_balancer_free(ngx_peer_connection_t *pc, void *data,
         ctx->status = u->headers_in.status_n;
         ctx->latency = u->state->header_time;
     }
+
+    ngx_http_pay_egress_judge(ctx, state & NGX_PEER_FAILED);
 
     if ((state & NGX_PEER_FAILED) && !ctx->passed && !ctx->late
         && peers->naddresses > 1

@@ -17,6 +17,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "core/breaker.h"
+#include "core/gcra.h"
+#include "core/terms.h"
+
 
 #define NGX_HTTP_PAY_CHANNELS_MAX   256     /* rows of the zone */
 #define NGX_HTTP_PAY_CHANNELS_HASH  512
@@ -41,6 +45,15 @@
 #define NGX_HTTP_PAY_KIND_OTHER     5
 #define NGX_HTTP_PAY_KINDS          6
 
+/* rates are per kind of call, and one for all of them together */
+
+#define NGX_HTTP_PAY_RATE_ALL       NGX_HTTP_PAY_KINDS
+#define NGX_HTTP_PAY_RATES          (NGX_HTTP_PAY_KINDS + 1)
+
+/* addresses of ours that calls may leave from */
+
+#define NGX_HTTP_PAY_BINDS_MAX      4
+
 /* what became of a call, Pay-Sent */
 
 #define NGX_HTTP_PAY_SENT_NO        0
@@ -57,7 +70,9 @@
 #define NGX_HTTP_PAY_REFUSED_INVALID     4
 #define NGX_HTTP_PAY_REFUSED_SEEN        5
 #define NGX_HTTP_PAY_REFUSED_UNRESOLVED  6
-#define NGX_HTTP_PAY_REFUSALS            7
+#define NGX_HTTP_PAY_REFUSED_OUT         7
+#define NGX_HTTP_PAY_REFUSED_RATE        8
+#define NGX_HTTP_PAY_REFUSALS            9
 
 /* payment methods a channel may list */
 
@@ -80,6 +95,14 @@ typedef struct {
     ngx_atomic_t                 refused[NGX_HTTP_PAY_REFUSALS];
     ngx_atomic_t                 buckets[NGX_HTTP_PAY_BUCKETS + 1];
     ngx_atomic_t                 latency;     /* sum, ms */
+
+    /* ngx_http_pay_health.h, under the zone's mutex */
+    struct breaker               breaker;
+    ngx_atomic_t                 opened;      /* times */
+    ngx_atomic_t                 outcomes[ANSWER_CLASS_COUNT];
+    ngx_atomic_t                 outcome_ms;  /* sum, as workers waited */
+
+    int64_t                      rates[NGX_HTTP_PAY_RATES];   /* gcra */
 
     ngx_uint_t                   len;         /* 0: row is free */
     u_char                       name[NGX_HTTP_PAY_NAME_MAX];
@@ -112,6 +135,13 @@ typedef struct {
     /* runtime switches: 0 or 1 + NGX_HTTP_PAY_STATE_..., dense for routing */
     u_char                       states[NGX_HTTP_PAY_CHANNELS_MAX];
     ngx_http_pay_switch_t        switches[NGX_HTTP_PAY_CHANNELS_MAX];
+
+    /* health, ngx_http_pay_health.h: percent of new payments, 0 or 1 */
+    u_char                       shares[NGX_HTTP_PAY_CHANNELS_MAX];
+    u_char                       ill[NGX_HTTP_PAY_CHANNELS_MAX];
+    ngx_atomic_t                 nill;
+    int64_t                      due;       /* next step of one of them, ms */
+    ngx_atomic_t                 suspected; /* our own network, so often */
 
     /* refusals that concern no channel */
     ngx_atomic_t                 refused[NGX_HTTP_PAY_REFUSALS];
@@ -150,10 +180,11 @@ typedef struct {
     ngx_msec_t                   read_timeout;
     ngx_msec_t                   idle_timeout;
 
-    /* breaker; no effect yet */
-    ngx_uint_t                   failures;
-    time_t                       window;
-    time_t                       probe;
+    struct breaker_policy        breaker;
+    struct gcra_rate             rates[NGX_HTTP_PAY_RATES];
+
+    ngx_addr_t                   binds[NGX_HTTP_PAY_BINDS_MAX];
+    ngx_uint_t                   nbinds;
 
     ngx_uint_t                   row;       /* index in the zone */
     ngx_http_pay_peers_t        *peers;     /* the balancer's, per worker */

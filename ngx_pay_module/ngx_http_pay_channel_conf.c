@@ -68,8 +68,13 @@ static ngx_http_pay_directive_t  ngx_http_pay_channel_directives[] = {
       ngx_http_pay_channel_keepalive },
     { ngx_string("fee"), 1, 8, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_fee },
-    { ngx_string("breaker"), 1, 3, NGX_HTTP_PAY_CHANNEL_ONCE,
+    { ngx_string("breaker"), 1, 9, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_breaker },
+    { ngx_string("sla"), 1, 7, NGX_HTTP_PAY_CHANNEL_ONCE,
+      ngx_http_pay_channel_sla },
+    { ngx_string("rate"), 1, 2, 0, ngx_http_pay_channel_rate },
+    { ngx_string("bind"), 1, 4, NGX_HTTP_PAY_CHANNEL_ONCE,
+      ngx_http_pay_channel_bind },
 
     { ngx_string("account"), 1, 16, 0, NULL },
     { ngx_string("notify_base"), 1, 1, NGX_HTTP_PAY_CHANNEL_ONCE, NULL },
@@ -112,6 +117,7 @@ ngx_http_pay_channel_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ch->pay_cap = 80;
     ch->keepalive = NGX_CONF_UNSET_UINT;
     ch->idle_timeout = 15000;
+    ngx_http_pay_channel_breaker_defaults(ch);
 
     block.channel = ch;
     block.seen = 0;
@@ -302,6 +308,17 @@ ngx_http_pay_channel_finish(ngx_conf_t *cf, ngx_http_pay_block_t *block)
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"tls_name\" needs an https endpoint "
                       "in pay_channel \"%V\" in %s:%ui",
+                      &ch->name, ch->file, ch->line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ch->nbinds && !ch->by_name
+        && ch->url.addrs[0].sockaddr->sa_family
+           != ch->binds[0].sockaddr->sa_family)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"bind\" and \"endpoint\" are of different address "
+                      "families in pay_channel \"%V\" in %s:%ui",
                       &ch->name, ch->file, ch->line);
         return NGX_CONF_ERROR;
     }

@@ -3,7 +3,7 @@
  * channel, and the exact count of calls in flight.
  */
 
-#include "ngx_http_pay_channel.h"
+#include "ngx_http_pay_health.h"
 
 
 static ngx_int_t ngx_http_pay_channel_process_init(ngx_cycle_t *cycle);
@@ -319,6 +319,8 @@ ngx_http_pay_channel_zone_init(ngx_shm_zone_t *zone, void *data)
         chp[i]->row = row - cmcf->sh->rows;
     }
 
+    ngx_http_pay_health_configured(cmcf);
+
     return NGX_OK;
 }
 
@@ -374,6 +376,7 @@ ngx_http_pay_channel_take_row(ngx_http_pay_channel_main_conf_t *cmcf,
     if (row) {
         ngx_memzero(row, sizeof(ngx_http_pay_channel_row_t));
         cmcf->sh->states[row - cmcf->sh->rows] = 0;
+        ngx_http_pay_health_new(cmcf, row);
         row->len = name->len;
         ngx_memcpy(row->name, name->data, name->len);
     }

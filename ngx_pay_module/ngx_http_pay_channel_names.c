@@ -46,7 +46,9 @@ ngx_str_t  ngx_http_pay_refusal_names[] = {
     ngx_string("SEND_TOO_LATE"),
     ngx_string("ATTEMPT_INVALID"),
     ngx_string("ALREADY_PASSED"),
-    ngx_string("CHANNEL_UNRESOLVED")
+    ngx_string("CHANNEL_UNRESOLVED"),
+    ngx_string("CHANNEL_OUT"),
+    ngx_string("CHANNEL_RATE")
 };
 
 

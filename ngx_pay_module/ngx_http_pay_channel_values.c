@@ -7,10 +7,6 @@
 #include "core/api.h"
 
 
-static ngx_uint_t ngx_http_pay_key_value(ngx_str_t *arg, const char *key,
-    ngx_str_t *value);
-
-
 char *
 ngx_http_pay_channel_invalid(ngx_conf_t *cf, ngx_str_t *value)
 {
@@ -25,9 +21,23 @@ ngx_http_pay_channel_invalid(ngx_conf_t *cf, ngx_str_t *value)
 }
 
 
-/* "key=value" */
+char *
+ngx_http_pay_channel_range(ngx_conf_t *cf, ngx_str_t *value,
+    const char *allowed)
+{
+    ngx_str_t  *args;
 
-static ngx_uint_t
+    args = cf->args->elts;
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\" in \"%V\", allowed is %s",
+                       value, &args[0], allowed);
+
+    return NGX_CONF_ERROR;
+}
+
+
+ngx_uint_t
 ngx_http_pay_key_value(ngx_str_t *arg, const char *key, ngx_str_t *value)
 {
     size_t  len;
@@ -367,42 +377,6 @@ ngx_http_pay_channel_fee(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
 
     if (n == NGX_ERROR || n > 1000000) {
         return ngx_http_pay_channel_invalid(cf, v);
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_pay_channel_breaker(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
-{
-    ngx_int_t    n;
-    ngx_str_t   *value, s;
-    ngx_uint_t   i;
-
-    value = cf->args->elts;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (ngx_http_pay_key_value(&value[i], "failures", &s)) {
-            n = ngx_atoi(s.data, s.len);
-            ch->failures = n;
-
-        } else if (ngx_http_pay_key_value(&value[i], "window", &s)) {
-            n = ngx_parse_time(&s, 1);
-            ch->window = n;
-
-        } else if (ngx_http_pay_key_value(&value[i], "probe", &s)) {
-            n = ngx_parse_time(&s, 1);
-            ch->probe = n;
-
-        } else {
-            n = NGX_ERROR;
-        }
-
-        if (n < 1 || n > 86400) {
-            return ngx_http_pay_channel_invalid(cf, &value[i]);
-        }
     }
 
     return NGX_CONF_OK;

@@ -14,6 +14,8 @@
 #include "ngx_http_pay_attempts.h"
 #include "ngx_http_pay_channel.h"
 #include "ngx_http_pay_core.h"
+#include "ngx_http_pay_health.h"
+#include "ngx_http_pay_rate.h"
 
 
 /* the one upstream of all channels; its balancer asks the request's context */
@@ -89,6 +91,7 @@ typedef struct {
     ngx_uint_t                         index;       /* its, in the list */
     ngx_uint_t                         status;      /* channel's, or 0 */
     ngx_msec_t                         latency;     /* until its header */
+    ngx_msec_t                         begun;       /* when it was admitted */
 
     unsigned                           invalid:1;   /* headers make no sense */
     unsigned                           body_read:1;
@@ -101,6 +104,8 @@ typedef struct {
     unsigned                           passed:1;    /* a byte may have left */
     unsigned                           answered:1;
     unsigned                           late:1;      /* when about to be sent */
+    unsigned                           hurried:1;   /* to connect */
+    unsigned                           judged:1;    /* by its health */
 } ngx_http_pay_egress_ctx_t;
 
 
@@ -128,6 +133,9 @@ ngx_int_t ngx_http_pay_egress_refuse(ngx_http_request_t *r,
 /* counts a refusal, of the channel or of none */
 void ngx_http_pay_egress_count_refusal(ngx_http_pay_egress_ctx_t *ctx,
     ngx_uint_t reason);
+/* tells the channel's health what became of the call, once; failed: nginx says */
+void ngx_http_pay_egress_judge(ngx_http_pay_egress_ctx_t *ctx,
+    ngx_uint_t failed);
 /* counts what became of an admitted call */
 void ngx_http_pay_egress_count(ngx_http_pay_egress_ctx_t *ctx);
 /* NGX_HTTP_PAY_SENT_... */
@@ -146,7 +154,7 @@ char *ngx_http_pay_egress_merge_loc_conf(ngx_conf_t *cf, void *parent,
 
 /* one that is alive, or NULL */
 ngx_connection_t *ngx_http_pay_idle_get(ngx_http_pay_peers_t *peers,
-    struct sockaddr *sockaddr, socklen_t socklen);
+    ngx_peer_connection_t *pc);
 /* NGX_OK: kept; NGX_DECLINED: the caller still has it */
 ngx_int_t ngx_http_pay_idle_put(ngx_http_pay_peers_t *peers,
     ngx_peer_connection_t *pc);

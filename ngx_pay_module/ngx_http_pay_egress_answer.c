@@ -29,7 +29,9 @@ static struct {
     ngx_http_pay_refusal(409, "SEND_TOO_LATE", "Too late to send"),
     ngx_http_pay_refusal(400, "ATTEMPT_INVALID", "Pay headers make no sense"),
     ngx_http_pay_refusal(409, "ALREADY_PASSED", "Attempt was passed on before"),
-    ngx_http_pay_refusal(502, "CHANNEL_UNRESOLVED", "Channel has no address")
+    ngx_http_pay_refusal(502, "CHANNEL_UNRESOLVED", "Channel has no address"),
+    ngx_http_pay_refusal(503, "CHANNEL_OUT", "Channel is out of order"),
+    ngx_http_pay_refusal(503, "CHANNEL_RATE", "Calls come faster than its rate")
 };
 
 
@@ -81,7 +83,10 @@ ngx_http_pay_egress_refuse(ngx_http_request_t *r,
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
 
-    if (reason == NGX_HTTP_PAY_REFUSED_BUSY) {
+    if (reason == NGX_HTTP_PAY_REFUSED_BUSY
+        || reason == NGX_HTTP_PAY_REFUSED_OUT
+        || reason == NGX_HTTP_PAY_REFUSED_RATE)
+    {
         ngx_str_set(&name, "Retry-After");
         ngx_str_set(&value, "1");
 
@@ -115,6 +120,38 @@ ngx_http_pay_egress_refuse(ngx_http_request_t *r,
     ngx_http_finalize_request(r, rc);
 
     return NGX_DONE;
+}
+
+
+/*
+ * What was not the channel's doing says nothing about it: a call that came too
+ * late, one that had too little time left to connect, one that nginx gave up.
+ */
+
+void
+ngx_http_pay_egress_judge(ngx_http_pay_egress_ctx_t *ctx, ngx_uint_t failed)
+{
+    struct breaker_call  call;
+
+    if (ctx->judged) {
+        return;
+    }
+
+    ctx->judged = 1;
+
+    if (ctx->status == 0
+        && (!failed || ctx->late || (ctx->hurried && !ctx->passed)))
+    {
+        return;
+    }
+
+    call.api = ctx->kind;
+    call.connected = ctx->passed;
+    call.served = ctx->status && ctx->status < 500;
+    call.took_ms = (ngx_msec_int_t) (ngx_current_msec - ctx->begun);
+
+    ngx_http_pay_health_call(ctx->main->channels, ctx->channel, &call,
+                             ctx->request->connection->log);
 }
 
 

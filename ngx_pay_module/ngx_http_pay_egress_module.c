@@ -17,6 +17,8 @@ static ngx_int_t ngx_http_pay_egress_check(ngx_http_request_t *r,
     ngx_http_pay_egress_ctx_t *ctx);
 static ngx_int_t ngx_http_pay_egress_admit(ngx_http_request_t *r,
     ngx_http_pay_egress_ctx_t *ctx);
+static ngx_uint_t ngx_http_pay_egress_place(ngx_http_request_t *r,
+    ngx_http_pay_egress_ctx_t *ctx);
 static void ngx_http_pay_egress_cleanup(void *data);
 
 static void *ngx_http_pay_egress_create_main_conf(ngx_conf_t *cf);
@@ -219,6 +221,9 @@ ngx_http_pay_egress_check(ngx_http_request_t *r,
     }
 
     if (rc != NGX_OK) {
+        ctx->begun = ngx_current_msec;
+        ngx_http_pay_egress_judge(ctx, 1);
+
         return ngx_http_pay_egress_refuse(r, ctx,
                                           NGX_HTTP_PAY_REFUSED_UNRESOLVED);
     }
@@ -236,6 +241,7 @@ ngx_http_pay_egress_admit(ngx_http_request_t *r,
     ngx_http_pay_egress_ctx_t *ctx)
 {
     ngx_int_t                          rc;
+    ngx_uint_t                         reason;
     ngx_http_pay_channel_row_t        *row;
     ngx_http_pay_channel_main_conf_t  *cmcf;
 
@@ -261,18 +267,16 @@ ngx_http_pay_egress_admit(ngx_http_request_t *r,
         return ngx_http_pay_egress_refuse(r, ctx, NGX_HTTP_PAY_REFUSED_BUSY);
     }
 
-    /* the context's clean-up, which gives the place back, exists already */
+    reason = ngx_http_pay_egress_place(r, ctx);
 
-    if (ngx_http_pay_channel_acquire(cmcf, ctx->channel, ctx->kind)
-        != NGX_OK)
-    {
+    if (reason != NGX_HTTP_PAY_REFUSALS) {
         ngx_http_pay_attempts_forget(ctx->main->attempts, ctx->attempt);
 
-        return ngx_http_pay_egress_refuse(r, ctx, NGX_HTTP_PAY_REFUSED_BUSY);
+        return ngx_http_pay_egress_refuse(r, ctx, reason);
     }
 
-    ctx->held = 1;
     ctx->admitted = 1;
+    ctx->begun = ngx_current_msec;
 
     row = ngx_http_pay_channel_row(cmcf, ctx->channel);
     (void) ngx_atomic_fetch_add(&row->calls[ctx->kind], 1);
@@ -282,6 +286,41 @@ ngx_http_pay_egress_admit(ngx_http_request_t *r,
     }
 
     return NGX_DECLINED;
+}
+
+
+/* a healthy channel, a place in its cap, a place in its rate */
+
+static ngx_uint_t
+ngx_http_pay_egress_place(ngx_http_request_t *r,
+    ngx_http_pay_egress_ctx_t *ctx)
+{
+    ngx_http_pay_channel_main_conf_t  *cmcf;
+
+    cmcf = ctx->main->channels;
+
+    if (ctx->kind == NGX_HTTP_PAY_KIND_PAY
+        && !ngx_http_pay_health_admit(cmcf, ctx->channel, r->connection->log))
+    {
+        return NGX_HTTP_PAY_REFUSED_OUT;
+    }
+
+    /* the context's clean-up, which gives the place back, exists already */
+
+    if (ngx_http_pay_channel_acquire(cmcf, ctx->channel, ctx->kind)
+        != NGX_OK)
+    {
+        return NGX_HTTP_PAY_REFUSED_BUSY;
+    }
+
+    ctx->held = 1;
+
+    if (!ngx_http_pay_rate_take(cmcf, ctx->channel, ctx->kind)) {
+        ngx_http_pay_egress_release(ctx);
+        return NGX_HTTP_PAY_REFUSED_RATE;
+    }
+
+    return NGX_HTTP_PAY_REFUSALS;
 }
 
 

@@ -16,6 +16,7 @@ typedef struct {
     ngx_queue_t                queue;
     ngx_http_pay_peers_t      *peers;
     ngx_connection_t          *connection;
+    ngx_addr_t                *local;       /* of "bind", or NULL */
     socklen_t                  socklen;
     ngx_sockaddr_t             sockaddr;
 } ngx_http_pay_idle_t;
@@ -57,8 +58,7 @@ ngx_http_pay_idle_init(ngx_conf_t *cf, ngx_http_pay_peers_t *peers)
 
 
 ngx_connection_t *
-ngx_http_pay_idle_get(ngx_http_pay_peers_t *peers, struct sockaddr *sockaddr,
-    socklen_t socklen)
+ngx_http_pay_idle_get(ngx_http_pay_peers_t *peers, ngx_peer_connection_t *pc)
 {
     ngx_queue_t          *q, *next;
     ngx_connection_t     *c;
@@ -71,9 +71,11 @@ ngx_http_pay_idle_get(ngx_http_pay_peers_t *peers, struct sockaddr *sockaddr,
         next = ngx_queue_next(q);
         item = ngx_queue_data(q, ngx_http_pay_idle_t, queue);
 
-        if (ngx_memn2cmp((u_char *) &item->sockaddr, (u_char *) sockaddr,
-                         item->socklen, socklen)
-            != 0)
+        if (item->local != pc->local
+            || ngx_memn2cmp((u_char *) &item->sockaddr,
+                            (u_char *) pc->sockaddr,
+                            item->socklen, pc->socklen)
+               != 0)
         {
             continue;
         }
@@ -161,6 +163,7 @@ ngx_http_pay_idle_put(ngx_http_pay_peers_t *peers, ngx_peer_connection_t *pc)
     c->pool->log = ngx_cycle->log;
 
     item->connection = c;
+    item->local = pc->local;
     item->socklen = pc->socklen;
     ngx_memcpy(&item->sockaddr, pc->sockaddr, pc->socklen);
 

@@ -31,6 +31,7 @@ ngx_http_pay_problem_headers(ngx_http_request_t *r, enum problem_code code)
     case PROBLEM_RETRY_SAME_NUMBER:
     case PROBLEM_OVERLOADED:
     case PROBLEM_CHANNEL_BUSY:
+    case PROBLEM_CHANNEL_OUT:
         ngx_str_set(&name, "Retry-After");
         ngx_str_set(&value, "1");
         break;

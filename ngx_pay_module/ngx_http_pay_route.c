@@ -75,19 +75,24 @@ ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
     ngx_int_t method, int64_t amount, uint64_t hash,
     ngx_http_pay_route_t *route)
 {
-    u_char                      *states;
+    u_char                      *states, *shares;
     uint64_t                     x, weight;
-    ngx_uint_t                   i, n, draws;
+    ngx_uint_t                   i, n, draws, nback;
     ngx_http_pay_candidate_t    *c, *last;
     ngx_http_pay_channel_row_t  *row;
     ngx_http_pay_candidate_t    *fit[NGX_HTTP_PAY_CHANNELS_MAX];
+    ngx_http_pay_candidate_t    *back[NGX_HTTP_PAY_CHANNELS_MAX];
 
     if (method == NGX_ERROR || rmcf->ncandidates[method] == 0) {
         return;
     }
 
+    ngx_http_pay_health_refresh(rmcf->channels);
+
     states = rmcf->channels->sh->states;
+    shares = rmcf->channels->sh->shares;
     weight = 0;
+    nback = 0;
     n = 0;
 
     c = rmcf->candidates[method];
@@ -109,11 +114,28 @@ ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
             continue;
         }
 
+        route->fit++;
+
+        if (!ngx_http_pay_health_takes(shares[c->row], hash)) {
+            route->ill++;
+
+            if (shares[c->row]) {
+                back[nback++] = c;
+            }
+
+            continue;
+        }
+
         fit[n++] = c;
         weight += c->weight;
     }
 
-    route->fit = n;
+    /* nobody is quite well: who comes back takes more than his share */
+
+    for (i = 0; i < nback && route->ill == route->fit; i++) {
+        fit[n++] = back[i];
+        weight += back[i]->weight;
+    }
 
     for (draws = 0;
          n && route->n < NGX_HTTP_PAY_ROUTE_MAX
@@ -144,5 +166,9 @@ ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
         }
 
         route->chosen[route->n++] = c->channel;
+    }
+
+    if (route->n) {
+        ngx_http_pay_health_chosen(rmcf->channels, route->chosen[0]);
     }
 }

@@ -11,7 +11,7 @@
 #define _NGX_HTTP_PAY_ROUTE_H_INCLUDED_
 
 
-#include "ngx_http_pay_channel.h"
+#include "ngx_http_pay_health.h"
 
 
 #define NGX_HTTP_PAY_ROUTE_MAX    3     /* channels offered to the worker */
@@ -39,6 +39,7 @@ typedef struct {
     ngx_uint_t                         n;
     ngx_uint_t                         open;    /* take new payments */
     ngx_uint_t                         fit;     /* of them by amount */
+    ngx_uint_t                         ill;     /* of them not for this order */
     ngx_uint_t                         busy;    /* of them drawn and full */
 } ngx_http_pay_route_t;
 

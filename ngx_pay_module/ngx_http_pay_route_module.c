@@ -153,6 +153,12 @@ ngx_http_pay_route_handler(ngx_http_request_t *r)
                                          "amount", "/amount/total");
     }
 
+    if (route.busy == 0) {
+        return ngx_http_pay_route_refuse(r, ctx, PROBLEM_CHANNEL_OUT,
+                                         "every channel for this payment is "
+                                         "out of order", "/method");
+    }
+
     return ngx_http_pay_refuse(r, PROBLEM_CHANNEL_BUSY, NULL, NULL);
 }
 
@@ -195,11 +201,21 @@ ngx_http_pay_route_wish(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
                                          "amount", "/amount/total");
     }
 
+    ngx_http_pay_health_refresh(cmcf);
+
+    if (cmcf->sh->shares[ch->row] == 0) {
+        return ngx_http_pay_route_refuse(r, ctx, PROBLEM_CHANNEL_OUT,
+                                         "the wanted channel is out of order",
+                                         "/channel");
+    }
+
     row = ngx_http_pay_channel_row(cmcf, ch);
 
     if (ngx_http_pay_channel_full(row, ch)) {
         return ngx_http_pay_refuse(r, PROBLEM_CHANNEL_BUSY, NULL, NULL);
     }
+
+    ngx_http_pay_health_chosen(cmcf, ch);
 
     route->chosen[0] = ch;
     route->n = 1;
@@ -271,15 +287,15 @@ ngx_http_pay_route_result(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
 
     ctx->channels.len = p - ctx->channels.data;
 
-    p = ngx_pnalloc(r->pool, sizeof("by=weight open= fit= busy=")
-                             + 3 * NGX_INT_T_LEN);
+    p = ngx_pnalloc(r->pool, sizeof("by=weight open= fit= ill= busy=")
+                             + 4 * NGX_INT_T_LEN);
     if (p == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     ctx->route.data = p;
-    p = ngx_sprintf(p, "by=%s open=%ui fit=%ui busy=%ui", by, route->open,
-                    route->fit, route->busy);
+    p = ngx_sprintf(p, "by=%s open=%ui fit=%ui ill=%ui busy=%ui", by,
+                    route->open, route->fit, route->ill, route->busy);
     ctx->route.len = p - ctx->route.data;
     ngx_http_pay_forget_doc(ctx);
 

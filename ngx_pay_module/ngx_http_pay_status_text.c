@@ -2,7 +2,7 @@
  * What the status page says of the edge as a whole and of the channels.
  */
 
-#include "ngx_http_pay_status.h"
+#include "ngx_http_pay_health.h"
 
 
 static void ngx_http_pay_status_workers(ngx_http_pay_status_text_t *t);
@@ -203,6 +203,7 @@ ngx_http_pay_status_channels(ngx_http_request_t *r,
                                  offsetof(ngx_http_pay_channel_row_t, refused));
 
     ngx_http_pay_status_latency(t, cmcf);
+    ngx_http_pay_health_prometheus(t, cmcf);
 
     ngx_http_pay_status_head(t, "pay_egress_refused_total", "counter",
                              "Calls refused that concern no channel.");
@@ -390,6 +391,7 @@ ngx_http_pay_status_channel_json(ngx_http_pay_status_text_t *t,
                                     row->answers, 6);
     ngx_http_pay_status_counts_json(t, "refused", ngx_http_pay_refusal_names,
                                     row->refused, NGX_HTTP_PAY_REFUSALS);
+    ngx_http_pay_health_json(t, cmcf, ch);
 
     ngx_http_pay_status_printf(t, "}");
 }

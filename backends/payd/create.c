@@ -305,6 +305,8 @@ static struct problem refusal_of_edge(const struct http_req *req)
 
     if (slice_is(code, problem_name(PROBLEM_AMOUNT_OUT_OF_RANGE)))
         p.code = PROBLEM_AMOUNT_OUT_OF_RANGE;
+    else if (slice_is(code, problem_name(PROBLEM_CHANNEL_OUT)))
+        p.code = PROBLEM_CHANNEL_OUT;
     else if (!code.n) /* a channel that the edge knows and this process cannot use */
         p.detail = SLICE("no account is set up for the channel");
     return p;

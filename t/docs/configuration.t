@@ -93,7 +93,7 @@ def in_code() -> set[tuple[str, str]]:
 
 
 def parameters():
-    rows = {(title, r["parameter"]): r["default"] for title in PARTS
+    rows = {(title, r["parameter"]): r["default"] for title in PARTS if title.startswith("pay_")
             for r in table(PARTS[title], "parameter", "default", "meaning")}
     is_(sorted(rows), sorted(in_code()), "the parameters of nginx's directives are those of the parsers")
     for (directive, parameter), default in rows.items():
@@ -140,6 +140,15 @@ def channels():
         is_(rows[name]["default"], form.format(got), f"pay_channel {name}: default")
     cap, idle = (re.search(e, text)[1] for e in (r"ch->cap = (\d+);", r"ch->idle_timeout = (\d+);"))
     is_((cap, idle), ("100", "15000"), "pay_channel: concurrency 100, keepalive timeout 15s")
+    params = re.findall(r"\{ \"(\w+)\", NGX_HTTP_PAY_(\w+), \d+, \d+, (\d+), \"([^\"]+)\" \}",
+                        source("ngx_pay_module/ngx_http_pay_health_conf.c"))
+    told = [(r["parameter"], r["default"], r["range"]) for r in
+            table(PARTS["Health of a channel"], "parameter", "default", "range", "meaning")]
+    form = {"NUMBER": "{}".format, "PERCENT": "{}%".format, "TIME": lambda ms: f"{int(ms) // 1000}s"}
+    is_(told, [(name, form[kind](value), allowed) for name, kind, value, allowed in params], "breaker: its parameters")
+    share = re.search(r"\"share\", \w+, (\d+), (\d+), (\d+)", source("ngx_pay_module/ngx_http_pay_health_conf.c"))
+    is_((f"share={share[3]}%" in rows["sla"]["default"], f"{share[1]}% to {share[2]}%" in rows["sla"]["meaning"]),
+        (True, True), "sla: its share")
     limits = re.findall(r"#define AMOUNT_M\w+ (\d+)LL", source("core/api.h"))
     is_(rows["amount"]["default"].split(), limits, "pay_channel amount: the API's bounds")
 

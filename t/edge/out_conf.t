@@ -68,8 +68,33 @@ for directive, bad in {
         refused(f"{directive} {value}", block(**{directive: value}), LINES[directive], f'"{directive}"')
     refused(f"{directive} twice", block(more=[f"{directive} {GOOD[directive]};"]), len(GOOD) + 2, f'"{directive}"',
             "duplicate", "wechat")
-for value in ("failures=0 window=60s", "window=x", "tries=3"):
-    refused(f"breaker {value}", block(breaker=value), len(GOOD) + 2, '"breaker"')
+# health and rates: every bound, and what is allowed stands in the error
+for directive, bad in {
+    "breaker": {"1 to 10000": ["failures=0 window=60s", "failures=10001", "failures=x", "failures=-1", "failures="],
+                "1% to 100%": ["errors=0%", "errors=101%", "errors=50", "errors=%", "slow=0%", "slow=x%"],
+                "1ms to 300s": ["over=0s", "over=301s", "over=x"], "1 to 100000": ["calls=0", "calls=100001"],
+                "1s to 1h": ["window=999ms", "window=2h", "window=x"], "100ms to 1h": ["probe=99ms", "probe=2h", "step=99ms"],
+                "1 to 1000": ["probes=0", "probes=1001"],
+                "each once": ["tries=3", "failures=3 failures=4", "on", "off failures=3"]},
+    "sla": {"1ms to 300s": ["pay=0s", "pay=301s", "query=x"], "1% to 99%": ["pay=1s share=0%", "pay=1s share=100%"],
+            "each once": ["charge=1s", "pay=1s pay=2s", "pay=1s share=9% share=8%", "pay"]},
+    "rate": {"1/s to 1000000/s": ["pay=0/s", "pay=1000001/s", "pay=10", "pay=10/x", "pay=x/s", "all=/s"],
+             "burst=0 to burst=100000": ["pay=1/s burst=x", "pay=1/s burst=100001", "pay=1/s 10"],
+             "each in one directive": ["charge=1/s", "1/s"]},
+    "bind": {"an IPv4 or IPv6 address": ["bank.example", "300.0.0.1", "127.0.0.1:80"],
+             "addresses of one family": ["127.0.0.1 ::1"]},
+}.items():
+    for allowed, values in bad.items():
+        for value in values:
+            refused(f"{directive} {value}", block(**{directive: value}), len(GOOD) + 2, f'"{directive}"', allowed)
+    good = {"breaker": "off", "sla": "pay=1s query=500ms share=95%", "rate": "pay=10/s burst=0", "bind": "127.0.0.1"}[directive]
+    accepted(f"{directive} {good}", block(**{directive: good}))
+    refused(f"{directive} twice", block(**{directive: good}, more=[f"{directive} {good};"]), len(GOOD) + 3, f'"{directive}"')
+accepted("every parameter of breaker", block(breaker="failures=3 errors=1% slow=100% over=1s calls=1 window=1h probe=100ms "
+                                                     "probes=1 step=1h"))
+accepted("a rate for each kind", block(more=[f"rate {k}=5/m burst=3;" for k in
+                                             ("pay", "query", "close", "reverse", "refund", "other", "all")]))
+refused("bind and endpoint of different families", block(bind="::1"), 1, '"bind"', "families", "wechat")
 for value in ("x", "8 idle=3s", "8 timeout=x"):
     refused(f"keepalive {value}", block(keepalive=value), len(GOOD) + 2, '"keepalive"')
 for value in ("a:1", "a/b", '""'):

@@ -14,8 +14,8 @@ refused_port = free.getsockname()[1]
 free.close()
 
 with bank() as b, nginx(f"""
-    pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}
-    pay_channel gone {{ endpoint http://127.0.0.1:{refused_port}; {CHANNEL} }}
+    pay_channel bank {{ endpoint {b.url}; {CHANNEL} breaker off; }}
+    pay_channel gone {{ endpoint http://127.0.0.1:{refused_port}; {CHANNEL} breaker off; }}
     pay_channel tls {{ endpoint http://127.0.0.1:{b.port}; {CHANNEL} }}
 """, location="client_max_body_size 1k;") as n:
 

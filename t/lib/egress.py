@@ -339,6 +339,7 @@ class Bank:
         self.lock = threading.Lock()
         self.requests: list[Received] = []
         self.connections = 0
+        self.peers: list[str] = []      # addresses that connected, in order
         self.open = 0
         self.most = 0
         self.resumed = 0
@@ -360,9 +361,10 @@ class Bank:
     def accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                s, _ = self.socket.accept()
+                s, peer = self.socket.accept()
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.connections += 1
+                self.peers.append(peer[0])
                 threading.Thread(target=self.serve, args=(s, self.connections), daemon=True).start()
 
     def stop(self) -> None:

@@ -2,8 +2,6 @@
 
 #include "core_test.h"
 
-#include <cmocka.h>
-
 #define T0 100000000LL
 
 static const struct breaker_policy policy = {
@@ -561,5 +559,6 @@ int main(void)
         cmocka_unit_test(test_words),
     };
 
-    return cmocka_run_group_tests_name("core_breaker", tests, NULL, NULL);
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,6 @@
 
 #include "core_test.h"
 
-#include <cmocka.h>
-
 #define SEC 1000000000LL
 #define T0  (5000 * SEC)
 
@@ -106,5 +104,6 @@ int main(void)
         cmocka_unit_test(test_give_back),       cmocka_unit_test(test_clock_back),
     };
 
-    return cmocka_run_group_tests_name("core_gcra", tests, NULL, NULL);
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

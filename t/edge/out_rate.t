@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+"""R1.17: calls to a channel per second, per kind of call, counted by all nginx processes together; what is over
+the rate is not sent; one kind's burst takes nothing from another's budget."""
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+from egress import CHANNEL, attempts, bank, nginx, wait_until  # noqa: E402
+from tap import done, is_, ok  # noqa: E402
+
+OVER = (503, "CHANNEL_RATE", "no")
+OK = (200, None, "answered")
+
+
+def storm(n, calls, kind, threads=8):
+    """How often each answer came to calls from many threads."""
+    seen, lock = {}, threading.Lock()
+
+    def run():
+        for _ in range(calls // threads):
+            short = n.call(kind=kind).short
+            with lock:
+                seen[short] = seen.get(short, 0) + 1
+
+    all_ = [threading.Thread(target=run) for _ in range(threads)]
+    [t.start() for t in all_]
+    [t.join() for t in all_]
+    return seen
+
+
+# so slow that nothing is added while the test runs: the burst and one call
+with bank() as b, nginx(f"""
+    pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate pay=1/h burst=9; rate query=1/h burst=4; }}
+    pay_channel all {{ endpoint {b.url}; {CHANNEL} rate all=1/h burst=2; rate query=2/h burst=0; }}
+    pay_channel tiny {{ endpoint {b.url}; {CHANNEL} rate pay=1/h burst=5; concurrency 1; }}
+    pay_channel free {{ endpoint {b.url}; {CHANNEL} }}""", workers=2) as n:
+    is_(storm(n, 80, "query"), {OK: 5, OVER: 75}, "queries: the burst and one, over all processes")
+    is_(storm(n, 80, "pay"), {OK: 10, OVER: 70}, "queries have taken nothing from the payments")
+    is_(n.call(kind="refund").short, OK, "a kind without a rate is free")
+    is_(len(b.requests), 16, "what was over the rate did not reach the bank")
+    a = n.call()
+    is_((a.short, a.header("Retry-After"), a.header("Content-Type")), (OVER, "1", "application/problem+json"), "not sent")
+    c = n.channel()
+    is_((c["refused"]["CHANNEL_RATE"], c["in_flight"], c["in_pay"]), (146, 0, 0), "counted, and no place is kept")
+    is_(c["health"]["level"], "sla", "and it says nothing about the channel's health")
+    id_ = next(attempts)
+    is_((n.call(attempt=id_).short, n.call(attempt=id_, channel="free").short), (OVER, OK),
+        "what was over the rate may be sent later")
+    n.reload()
+    is_(n.call().short, OVER, "a reload gives no new burst")
+
+    kinds = ("query", "query", "refund", "pay", "refund")
+    is_([n.call(channel="all", kind=k).short for k in kinds], [OK, OVER, OK, OK, OVER], "all kinds together, and one of them")
+    is_({n.call(channel="free").short for _ in range(50)}, {OK}, "another channel has its own")
+
+    # a call that finds the channel full costs nothing of its rate
+    held = n.call_later("/hold", channel="tiny")
+    wait_until(lambda: n.channel("tiny")["in_flight"] == 1)
+    is_({n.call(channel="tiny").code for _ in range(20)}, {"CHANNEL_BUSY"}, "full")
+    b.gate.set()
+    is_([held.get().short, *(n.call(channel="tiny").short for _ in range(6))], [OK] * 6 + [OVER], "took nothing")
+
+# and with time there is room again
+with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate pay=20/s burst=0; }}") as n:
+    is_(n.call().short, OK, "the first one")
+    ok(wait_until(lambda: n.call().short == OK), "another one, in its time")
+
+done()
