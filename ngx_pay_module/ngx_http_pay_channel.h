@@ -3,10 +3,9 @@
  * knows about each of them.
  *
  * Configuration lives in the cycle; counters live in a row of the zone
- * "pay_channel" that is matched by name, so that they survive a reload.  A
- * channel's calls in flight are counted exactly: all changes happen under the
- * zone's mutex, together with the ledger entry of the process that made them,
- * so that the calls of a killed process can be given back.
+ * "pay_channel" that is matched by name, so that they survive a reload.  Calls
+ * in flight and runtime switches live in the ledger, in the row of the same
+ * index.
  */
 
 #ifndef _NGX_HTTP_PAY_CHANNEL_H_INCLUDED_
@@ -17,14 +16,15 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_pay_ledger.h"
+
 #include "core/breaker.h"
 #include "core/gcra.h"
 #include "core/terms.h"
 
 
-#define NGX_HTTP_PAY_CHANNELS_MAX   256     /* rows of the zone */
-#define NGX_HTTP_PAY_CHANNELS_HASH  512
-#define NGX_HTTP_PAY_NAME_MAX       32
+#define NGX_HTTP_PAY_CHANNELS_MAX   NGX_HTTP_PAY_LEDGER_ROWS
+#define NGX_HTTP_PAY_CHANNELS_HASH  (2 * NGX_HTTP_PAY_CHANNELS_MAX)
 
 
 /* what a channel is open for */
@@ -86,8 +86,7 @@
 /* one channel in the zone */
 
 typedef struct {
-    ngx_atomic_t                 in_flight; /* all kinds */
-    ngx_atomic_t                 in_pay;    /* kind pay only */
+    ngx_http_pay_count_t        *count;     /* in the ledger */
 
     ngx_atomic_t                 calls[NGX_HTTP_PAY_KINDS];
     ngx_atomic_t                 sent[NGX_HTTP_PAY_SENTS];
@@ -109,32 +108,11 @@ typedef struct {
 } ngx_http_pay_channel_row_t;
 
 
-/* calls of one process slot on one channel */
-
-typedef struct {
-    uint16_t                     all;
-    uint16_t                     pay;
-} ngx_http_pay_channel_entry_t;
-
-
-/* who switched a channel at run time, when, why */
-
-#define NGX_HTTP_PAY_REASON_MAX     200
-
-typedef struct {
-    time_t                       at;
-    uid_t                        uid;
-    ngx_uint_t                   len;
-    u_char                       reason[NGX_HTTP_PAY_REASON_MAX];
-} ngx_http_pay_switch_t;
-
-
 typedef struct {
     ngx_http_pay_channel_row_t   rows[NGX_HTTP_PAY_CHANNELS_MAX];
 
-    /* runtime switches: 0 or 1 + NGX_HTTP_PAY_STATE_..., dense for routing */
-    u_char                       states[NGX_HTTP_PAY_CHANNELS_MAX];
-    ngx_http_pay_switch_t        switches[NGX_HTTP_PAY_CHANNELS_MAX];
+    /* runtime switches, in the ledger: 0 or 1 + NGX_HTTP_PAY_STATE_... */
+    u_char                      *states;
 
     /* health, ngx_http_pay_health.h: percent of new payments, 0 or 1 */
     u_char                       shares[NGX_HTTP_PAY_CHANNELS_MAX];
@@ -145,11 +123,6 @@ typedef struct {
 
     /* refusals that concern no channel */
     ngx_atomic_t                 refused[NGX_HTTP_PAY_REFUSALS];
-
-    time_t                       reaped;
-    ngx_pid_t                    pids[NGX_MAX_PROCESSES];
-    ngx_http_pay_channel_entry_t ledger[NGX_MAX_PROCESSES]
-                                       [NGX_HTTP_PAY_CHANNELS_MAX];
 } ngx_http_pay_channel_sh_t;
 
 
@@ -203,6 +176,8 @@ typedef struct {
     ngx_shm_zone_t              *zone;      /* NULL without channels */
     ngx_http_pay_channel_sh_t   *sh;
     ngx_slab_pool_t             *shpool;
+    ngx_http_pay_ledger_t       *ledger;
+    ngx_str_t                    state_file; /* of switches; len 0: none */
 } ngx_http_pay_channel_main_conf_t;
 
 
@@ -242,12 +217,11 @@ ngx_http_pay_channel_t **ngx_http_pay_channel_place(
 
 /* has no room for a new payment */
 #define ngx_http_pay_channel_full(row, ch)                                    \
-    ((row)->in_pay >= (ch)->pay_cap || (row)->in_flight >= (ch)->cap)
+    ((row)->count->in_pay >= (ch)->pay_cap                                    \
+     || (row)->count->in_flight >= (ch)->cap)
 
 
 ngx_int_t ngx_http_pay_channel_zone_init(ngx_shm_zone_t *zone, void *data);
-void ngx_http_pay_channel_process_start(ngx_http_pay_channel_main_conf_t *cmcf);
-void ngx_http_pay_channel_process_end(ngx_http_pay_channel_main_conf_t *cmcf);
 
 /*
  * NGX_OK: the call is counted and must be released exactly once by the same

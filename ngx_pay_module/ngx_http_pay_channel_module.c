@@ -1,19 +1,19 @@
 /*
  * pay_channel blocks: the main configuration, the zone with one row per
- * channel, and the exact count of calls in flight.
+ * channel, and what calls in flight mean to a cap.
  */
 
+#include "ngx_http_pay_channel.h"
 #include "ngx_http_pay_health.h"
+#include "ngx_http_pay_switch.h"
 
 
+static ngx_int_t ngx_http_pay_channel_module_init(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_pay_channel_process_init(ngx_cycle_t *cycle);
 static void ngx_http_pay_channel_process_exit(ngx_cycle_t *cycle);
-static ngx_http_pay_channel_row_t *ngx_http_pay_channel_take_row(
+static ngx_int_t ngx_http_pay_channel_take_row(
     ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_main_conf_t *ocmcf, ngx_str_t *name);
-static void ngx_http_pay_channel_give_back(
-    ngx_http_pay_channel_main_conf_t *cmcf, ngx_uint_t slot);
-static void ngx_http_pay_channel_reap(ngx_http_pay_channel_main_conf_t *cmcf);
 
 static void *ngx_http_pay_channel_create_main_conf(ngx_conf_t *cf);
 
@@ -23,6 +23,13 @@ static ngx_command_t  ngx_http_pay_channel_commands[] = {
     { ngx_string("pay_channel"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
       ngx_http_pay_channel_block,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("pay_state_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_pay_state_file,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -52,7 +59,7 @@ ngx_module_t  ngx_http_pay_channel_module = {
     ngx_http_pay_channel_commands,         /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_pay_channel_module_init,      /* init module */
     ngx_http_pay_channel_process_init,     /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -93,41 +100,39 @@ ngx_int_t
 ngx_http_pay_channel_acquire(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_t *ch, ngx_uint_t kind)
 {
-    ngx_uint_t                     pay, full;
-    ngx_http_pay_channel_row_t    *row;
-    ngx_http_pay_channel_entry_t  *entry;
+    ngx_uint_t                    pay, full;
+    ngx_http_pay_count_t         *count;
+    ngx_http_pay_ledger_entry_t  *entry;
 
-    row = ngx_http_pay_channel_row(cmcf, ch);
     pay = (kind == NGX_HTTP_PAY_KIND_PAY);
+    count = &cmcf->ledger->counts[ch->row];
 
-    ngx_shmtx_lock(&cmcf->shpool->mutex);
+    ngx_http_pay_ledger_lock(cmcf->ledger);
 
-    full = row->in_flight >= ch->cap || (pay && row->in_pay >= ch->pay_cap);
-
-    if (full && cmcf->sh->reaped != ngx_time()) {
-
-        /* a slot's process may have been killed and not been replaced */
-
-        cmcf->sh->reaped = ngx_time();
-        ngx_http_pay_channel_reap(cmcf);
-
-        full = row->in_flight >= ch->cap
-               || (pay && row->in_pay >= ch->pay_cap);
-    }
+    entry = ngx_http_pay_ledger_entry(cmcf->ledger, ch->row);
+    full = count->in_flight >= ch->cap || (pay && count->in_pay >= ch->pay_cap);
 
     if (full) {
-        ngx_shmtx_unlock(&cmcf->shpool->mutex);
+
+        /* a process may have been killed and not been replaced */
+
+        ngx_http_pay_ledger_reap(cmcf->ledger);
+
+        full = count->in_flight >= ch->cap
+               || (pay && count->in_pay >= ch->pay_cap);
+    }
+
+    if (full || entry == NULL) {
+        ngx_http_pay_ledger_unlock(cmcf->ledger);
         return NGX_BUSY;
     }
 
-    entry = &cmcf->sh->ledger[ngx_process_slot][ch->row];
-
-    row->in_flight++;
-    row->in_pay += pay;
+    count->in_flight++;
+    count->in_pay += pay;
     entry->all++;
     entry->pay += pay;
 
-    ngx_shmtx_unlock(&cmcf->shpool->mutex);
+    ngx_http_pay_ledger_unlock(cmcf->ledger);
 
     return NGX_OK;
 }
@@ -137,109 +142,32 @@ void
 ngx_http_pay_channel_release(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_t *ch, ngx_uint_t kind)
 {
-    ngx_uint_t                     pay;
-    ngx_http_pay_channel_row_t    *row;
-    ngx_http_pay_channel_entry_t  *entry;
+    ngx_uint_t                    pay;
+    ngx_http_pay_count_t         *count;
+    ngx_http_pay_ledger_entry_t  *entry;
 
-    row = ngx_http_pay_channel_row(cmcf, ch);
     pay = (kind == NGX_HTTP_PAY_KIND_PAY);
+    count = &cmcf->ledger->counts[ch->row];
 
-    ngx_shmtx_lock(&cmcf->shpool->mutex);
+    ngx_http_pay_ledger_lock(cmcf->ledger);
 
-    entry = &cmcf->sh->ledger[ngx_process_slot][ch->row];
+    entry = ngx_http_pay_ledger_entry(cmcf->ledger, ch->row);
 
-    row->in_flight--;
-    row->in_pay -= pay;
-    entry->all--;
-    entry->pay -= pay;
-
-    ngx_shmtx_unlock(&cmcf->shpool->mutex);
-}
-
-
-/* with the zone locked: forget a slot's calls, its process is gone */
-
-static void
-ngx_http_pay_channel_give_back(ngx_http_pay_channel_main_conf_t *cmcf,
-    ngx_uint_t slot)
-{
-    ngx_uint_t                   i, s, all, pay;
-    ngx_http_pay_channel_sh_t   *sh;
-    ngx_http_pay_channel_row_t  *row;
-
-    sh = cmcf->sh;
-
-    sh->pids[slot] = 0;
-    ngx_memzero(sh->ledger[slot], sizeof(sh->ledger[slot]));
-
-    /*
-     * Summed anew instead of subtracted: a process killed between the
-     * increments of the row and of its ledger leaves them one apart.
-     */
-
-    for (i = 0; i < NGX_HTTP_PAY_CHANNELS_MAX; i++) {
-        row = &sh->rows[i];
-
-        if (row->len == 0) {
-            continue;
-        }
-
-        all = 0;
-        pay = 0;
-
-        for (s = 0; s < NGX_MAX_PROCESSES; s++) {
-            if (sh->pids[s]) {
-                all += sh->ledger[s][i].all;
-                pay += sh->ledger[s][i].pay;
-            }
-        }
-
-        row->in_flight = all;
-        row->in_pay = pay;
+    if (entry) {
+        count->in_flight--;
+        count->in_pay -= pay;
+        entry->all--;
+        entry->pay -= pay;
     }
+
+    ngx_http_pay_ledger_unlock(cmcf->ledger);
 }
 
 
-/* with the zone locked */
-
-static void
-ngx_http_pay_channel_reap(ngx_http_pay_channel_main_conf_t *cmcf)
+static ngx_int_t
+ngx_http_pay_channel_module_init(ngx_cycle_t *cycle)
 {
-    ngx_pid_t   pid;
-    ngx_uint_t  s;
-
-    for (s = 0; s < NGX_MAX_PROCESSES; s++) {
-        pid = cmcf->sh->pids[s];
-
-        if (pid && kill(pid, 0) == -1 && ngx_errno == ESRCH) {
-            ngx_http_pay_channel_give_back(cmcf, s);
-        }
-    }
-}
-
-
-void
-ngx_http_pay_channel_process_start(ngx_http_pay_channel_main_conf_t *cmcf)
-{
-    ngx_shmtx_lock(&cmcf->shpool->mutex);
-
-    /* whoever had the slot before is gone, perhaps killed */
-
-    ngx_http_pay_channel_give_back(cmcf, ngx_process_slot);
-    cmcf->sh->pids[ngx_process_slot] = ngx_pid;
-
-    ngx_shmtx_unlock(&cmcf->shpool->mutex);
-}
-
-
-void
-ngx_http_pay_channel_process_end(ngx_http_pay_channel_main_conf_t *cmcf)
-{
-    ngx_shmtx_lock(&cmcf->shpool->mutex);
-
-    ngx_http_pay_channel_give_back(cmcf, ngx_process_slot);
-
-    ngx_shmtx_unlock(&cmcf->shpool->mutex);
+    return ngx_http_pay_ledger_pass_on(cycle);
 }
 
 
@@ -251,8 +179,12 @@ ngx_http_pay_channel_process_init(ngx_cycle_t *cycle)
     cmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_pay_channel_module);
 
-    if (cmcf != NULL && cmcf->sh != NULL) {
-        ngx_http_pay_channel_process_start(cmcf);
+    if (cmcf != NULL && cmcf->ledger != NULL) {
+        ngx_http_pay_ledger_enter(cmcf->ledger);
+
+        if (ngx_worker == 0) {
+            ngx_http_pay_state_check(cmcf, cycle->log);
+        }
     }
 
     return NGX_OK;
@@ -267,8 +199,8 @@ ngx_http_pay_channel_process_exit(ngx_cycle_t *cycle)
     cmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_pay_channel_module);
 
-    if (cmcf != NULL && cmcf->sh != NULL) {
-        ngx_http_pay_channel_process_end(cmcf);
+    if (cmcf != NULL && cmcf->ledger != NULL) {
+        ngx_http_pay_ledger_leave(cmcf->ledger);
     }
 }
 
@@ -280,9 +212,9 @@ ngx_http_pay_channel_zone_init(ngx_shm_zone_t *zone, void *data)
 {
     ngx_http_pay_channel_main_conf_t  *ocmcf = data;
 
+    ngx_int_t                          n;
     ngx_uint_t                         i;
     ngx_http_pay_channel_t           **chp;
-    ngx_http_pay_channel_row_t        *row;
     ngx_http_pay_channel_main_conf_t  *cmcf;
 
     cmcf = zone->data;
@@ -304,21 +236,29 @@ ngx_http_pay_channel_zone_init(ngx_shm_zone_t *zone, void *data)
         cmcf->shpool->data = cmcf->sh;
     }
 
+    cmcf->ledger = ngx_http_pay_ledger_open(zone->shm.log);
+    if (cmcf->ledger == NULL) {
+        return NGX_ERROR;
+    }
+
+    cmcf->sh->states = cmcf->ledger->states;
+
     chp = cmcf->channels.elts;
 
     for (i = 0; i < cmcf->channels.nelts; i++) {
-        row = ngx_http_pay_channel_take_row(cmcf, ocmcf, &chp[i]->name);
+        n = ngx_http_pay_channel_take_row(cmcf, ocmcf, &chp[i]->name);
 
-        if (row == NULL) {
+        if (n == NGX_ERROR) {
             ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
                           "no row left for pay_channel \"%V\" in %s:%ui",
                           &chp[i]->name, chp[i]->file, chp[i]->line);
             return NGX_ERROR;
         }
 
-        chp[i]->row = row - cmcf->sh->rows;
+        chp[i]->row = n;
     }
 
+    ngx_http_pay_state_load(cmcf, zone->shm.log);
     ngx_http_pay_health_configured(cmcf);
 
     return NGX_OK;
@@ -327,61 +267,69 @@ ngx_http_pay_channel_zone_init(ngx_shm_zone_t *zone, void *data)
 
 /*
  * The row of that name, or a free one, or one of a channel that neither the
- * old nor the new configuration has and that nobody calls any more.
+ * old nor the new configuration has, that nobody calls any more and nobody
+ * switched.  A configuration that is not accepted in the end has taken rows
+ * for nothing; they are found again by name.
  */
 
-static ngx_http_pay_channel_row_t *
+static ngx_int_t
 ngx_http_pay_channel_take_row(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_main_conf_t *ocmcf, ngx_str_t *name)
 {
+    ngx_int_t                    n;
     ngx_str_t                    other;
     ngx_uint_t                   i;
-    ngx_http_pay_channel_row_t  *row, *unused, *gone;
+    ngx_http_pay_ledger_t       *l;
+    ngx_http_pay_channel_row_t  *row;
 
-    unused = NULL;
-    gone = NULL;
+    l = cmcf->ledger;
 
-    for (i = 0; i < NGX_HTTP_PAY_CHANNELS_MAX; i++) {
-        row = &cmcf->sh->rows[i];
+    ngx_http_pay_ledger_lock(l);
 
-        if (row->len == 0) {
-            if (unused == NULL) {
-                unused = row;
-            }
+    n = ngx_http_pay_ledger_find(l, name->data, name->len);
 
-            continue;
-        }
+    if (n == NGX_ERROR) {
+        n = ngx_http_pay_ledger_add(l, name->data, name->len);
+    }
 
-        if (row->len == name->len
-            && ngx_memcmp(row->name, name->data, name->len) == 0)
-        {
-            return row;
-        }
+    for (i = 0;
+         n == NGX_ERROR && i < NGX_HTTP_PAY_CHANNELS_MAX
+         && ngx_http_pay_ledger_alone(l);
+         i++)
+    {
+        other.len = l->rows[i].len;
+        other.data = l->rows[i].name;
 
-        other.len = row->len;
-        other.data = row->name;
-
-        if (gone == NULL
-            && row->in_flight == 0
+        if (l->counts[i].in_flight == 0 && l->states[i] == 0
             && ngx_http_pay_channel_find(cmcf, &other) == NULL
             && (ocmcf == NULL
                 || ngx_http_pay_channel_find(ocmcf, &other) == NULL))
         {
-            gone = row;
+            l->rows[i].len = 0;
+            n = ngx_http_pay_ledger_add(l, name->data, name->len);
         }
     }
 
-    row = unused ? unused : gone;
+    ngx_http_pay_ledger_unlock(l);
 
-    if (row) {
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    row = &cmcf->sh->rows[n];
+
+    if (row->len != name->len
+        || ngx_memcmp(row->name, name->data, name->len) != 0)
+    {
         ngx_memzero(row, sizeof(ngx_http_pay_channel_row_t));
-        cmcf->sh->states[row - cmcf->sh->rows] = 0;
         ngx_http_pay_health_new(cmcf, row);
         row->len = name->len;
         ngx_memcpy(row->name, name->data, name->len);
     }
 
-    return row;
+    row->count = &l->counts[n];
+
+    return n;
 }
 
 

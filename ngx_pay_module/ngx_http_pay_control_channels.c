@@ -8,14 +8,7 @@
 #include "core/clock.h"
 
 
-static struct slice
-ngx_http_pay_control_name(ngx_str_t *names, ngx_uint_t i)
-{
-    return ngx_pay_slice(names[i]);
-}
-
-
-/* the switch of a channel, read at one moment */
+/* what is known of a row: one moment's */
 
 static ngx_uint_t
 ngx_http_pay_control_switch(ngx_http_pay_control_call_t *call, ngx_uint_t row,
@@ -23,75 +16,108 @@ ngx_http_pay_control_switch(ngx_http_pay_control_call_t *call, ngx_uint_t row,
 {
     ngx_uint_t  state;
 
-    ngx_shmtx_lock(&call->channels->shpool->mutex);
+    ngx_http_pay_ledger_lock(call->channels->ledger);
 
-    state = call->channels->sh->states[row];
-    *sw = call->channels->sh->switches[row];
+    state = call->channels->ledger->states[row];
+    *sw = call->channels->ledger->rows[row].sw;
 
-    ngx_shmtx_unlock(&call->channels->shpool->mutex);
+    ngx_http_pay_ledger_unlock(call->channels->ledger);
 
     return state;
 }
 
 
+/* ch is NULL when the channel's block is away */
+
 static void
-ngx_http_pay_control_write(ngx_http_pay_control_call_t *call,
+ngx_http_pay_control_write(ngx_http_pay_control_call_t *call, ngx_uint_t i,
     ngx_http_pay_channel_t *ch)
 {
-    char                         at[RFC3339_LEN + 1];
-    ngx_uint_t                   state;
-    struct slice                 name;
-    struct json_writer          *w;
-    ngx_http_pay_switch_t        sw;
-    ngx_http_pay_channel_row_t  *row;
+    char                        at[RFC3339_LEN + 1];
+    ngx_uint_t                  state;
+    struct slice                name;
+    struct json_writer         *w;
+    ngx_http_pay_switch_t       sw;
+    ngx_http_pay_ledger_row_t  *row;
 
     w = &call->w;
-    row = ngx_http_pay_channel_row(call->channels, ch);
-    state = ngx_http_pay_control_switch(call, ch->row, &sw);
-    name = ngx_http_pay_control_name(ngx_http_pay_state_names,
-                                     state ? state - 1 : ch->state);
+    row = &call->channels->ledger->rows[i];
+    state = ngx_http_pay_control_switch(call, i, &sw);
 
     json_begin_object(w);
-    json_member_str(w, "name", ngx_pay_slice(ch->name));
-    json_member_str(w, "state", name);
-    json_member_str(w, "configured",
-                    ngx_http_pay_control_name(ngx_http_pay_state_names,
-                                              ch->state));
+    json_member_str(w, "name", slice_n(row->name, row->len));
+
+    if (ch) {
+        name = ngx_pay_slice(ngx_http_pay_state_names[state ? state - 1
+                                                            : ch->state]);
+        json_member_str(w, "state", name);
+        json_member_str(w, "configured",
+                        ngx_pay_slice(ngx_http_pay_state_names[ch->state]));
+    }
 
     if (state) {
         time_format_rfc3339(at, (pay_time_t) sw.at * USEC_PER_SEC);
 
         json_key(w, "switch");
         json_begin_object(w);
-        json_member_str(w, "state", name);
+        json_member_str(w, "state",
+                        ngx_pay_slice(ngx_http_pay_state_names[state - 1]));
         json_member_str(w, "at", slice_of(at));
-        json_member_int64(w, "uid", (int64_t) sw.uid);
+
+        if (sw.uid != NGX_HTTP_PAY_UID_NOBODY) {
+            json_member_int64(w, "uid", (int64_t) sw.uid);
+        }
+
         json_member_str_opt(w, "reason", slice_n(sw.reason, sw.len));
         json_end_object(w);
     }
 
-    json_member_int64(w, "in_flight", (int64_t) row->in_flight);
-    json_member_int64(w, "in_pay", (int64_t) row->in_pay);
-    json_member_int64(w, "cap", (int64_t) ch->cap);
-    json_member_int64(w, "pay_cap", (int64_t) ch->pay_cap);
+    json_member_int64(w, "in_flight",
+                      (int64_t) call->channels->ledger->counts[i].in_flight);
+    json_member_int64(w, "in_pay",
+                      (int64_t) call->channels->ledger->counts[i].in_pay);
+
+    if (ch) {
+        json_member_int64(w, "cap", (int64_t) ch->cap);
+        json_member_int64(w, "pay_cap", (int64_t) ch->pay_cap);
+    }
+
+    json_key(w, "kept");
+    json_put_bool(w, !call->channels->ledger->unkept);
     json_end_object(w);
 }
 
 
+/* those of the configuration, and those that are switched without being in it */
+
 ngx_int_t
 ngx_http_pay_control_channels(ngx_http_pay_control_call_t *call)
 {
+    ngx_str_t                 name;
     ngx_uint_t                i;
-    ngx_http_pay_channel_t  **chp;
+    ngx_http_pay_ledger_t    *l;
+    ngx_http_pay_channel_t  **chp, *ch;
 
+    l = call->channels->ledger;
     chp = call->channels->channels.elts;
 
     json_begin_object(&call->w);
     json_key(&call->w, "channels");
     json_begin_array(&call->w);
 
-    for (i = 0; i < call->channels->channels.nelts; i++) {
-        ngx_http_pay_control_write(call, chp[i]);
+    for (i = 0; l && i < call->channels->channels.nelts; i++) {
+        ngx_http_pay_control_write(call, chp[i]->row, chp[i]);
+    }
+
+    for (i = 0; l && i < NGX_HTTP_PAY_LEDGER_ROWS; i++) {
+        name.len = l->rows[i].len;
+        name.data = l->rows[i].name;
+
+        ch = name.len ? ngx_http_pay_channel_find(call->channels, &name) : NULL;
+
+        if (name.len && ch == NULL && l->states[i]) {
+            ngx_http_pay_control_write(call, i, NULL);
+        }
     }
 
     json_end_array(&call->w);
@@ -101,20 +127,57 @@ ngx_http_pay_control_channels(ngx_http_pay_control_call_t *call)
 }
 
 
-ngx_int_t
-ngx_http_pay_control_channel(ngx_http_pay_control_call_t *call)
+/* the row that the path names; NGX_ERROR: none, and refused */
+
+static ngx_int_t
+ngx_http_pay_control_row(ngx_http_pay_control_call_t *call,
+    ngx_http_pay_channel_t **ch)
 {
-    ngx_http_pay_channel_t  *ch;
+    ngx_int_t               n;
+    ngx_http_pay_ledger_t  *l;
 
-    ch = ngx_http_pay_channel_find(call->channels, &call->name);
+    l = call->channels->ledger;
+    *ch = ngx_http_pay_channel_find(call->channels, &call->name);
 
-    if (ch == NULL) {
-        return ngx_http_pay_control_refuse(call,
+    if (*ch) {
+        return (*ch)->row;
+    }
+
+    n = NGX_ERROR;
+
+    if (l) {
+        ngx_http_pay_ledger_lock(l);
+
+        n = ngx_http_pay_ledger_find(l, call->name.data, call->name.len);
+
+        if (n != NGX_ERROR && l->states[n] == 0) {
+            n = NGX_ERROR;
+        }
+
+        ngx_http_pay_ledger_unlock(l);
+    }
+
+    if (n == NGX_ERROR) {
+        (void) ngx_http_pay_control_refuse(call,
                                           NGX_HTTP_PAY_CONTROL_CHANNEL_UNKNOWN,
                                           NULL, NULL);
     }
 
-    ngx_http_pay_control_write(call, ch);
+    return n;
+}
+
+
+ngx_int_t
+ngx_http_pay_control_channel(ngx_http_pay_control_call_t *call)
+{
+    ngx_int_t                n;
+    ngx_http_pay_channel_t  *ch;
+
+    n = ngx_http_pay_control_row(call, &ch);
+
+    if (n != NGX_ERROR) {
+        ngx_http_pay_control_write(call, n, ch);
+    }
 
     return NGX_OK;
 }
@@ -144,7 +207,6 @@ ngx_http_pay_control_state(ngx_http_pay_control_call_t *call,
     ngx_uint_t *state, struct slice *reason)
 {
     ngx_int_t           n;
-    ngx_str_t           name;
     const struct json  *v, *s;
 
     s = NULL;
@@ -182,17 +244,10 @@ ngx_http_pay_control_state(ngx_http_pay_control_call_t *call,
         return NGX_DECLINED;
     }
 
-    if (s->type == JSON_STRING && slice_is(s->text, NGX_HTTP_PAY_SWITCH_CONFIG))
-    {
-        *state = 0;
-        return NGX_OK;
-    }
+    n = s->type == JSON_STRING ? ngx_http_pay_switch_state(s->text)
+                               : NGX_ERROR;
 
-    name = ngx_pay_str(s->text);
-    n = ngx_http_pay_name_index(ngx_http_pay_state_names, NGX_HTTP_PAY_STATES,
-                                &name);
-
-    if (s->type != JSON_STRING || n == NGX_ERROR) {
+    if (n == NGX_ERROR) {
         (void) ngx_http_pay_control_refuse(call,
                                            NGX_HTTP_PAY_CONTROL_FIELD_INVALID,
                                            "one of on, off, drain, block, "
@@ -200,7 +255,7 @@ ngx_http_pay_control_state(ngx_http_pay_control_call_t *call,
         return NGX_DECLINED;
     }
 
-    *state = 1 + n;
+    *state = n;
 
     return NGX_OK;
 }
@@ -209,25 +264,25 @@ ngx_http_pay_control_state(ngx_http_pay_control_call_t *call,
 ngx_int_t
 ngx_http_pay_control_set_state(ngx_http_pay_control_call_t *call)
 {
+    ngx_int_t                n;
     ngx_uint_t               state;
     struct slice             reason;
     ngx_http_pay_channel_t  *ch;
 
-    ch = ngx_http_pay_channel_find(call->channels, &call->name);
+    n = ngx_http_pay_control_row(call, &ch);
 
-    if (ch == NULL) {
-        return ngx_http_pay_control_refuse(call,
-                                          NGX_HTTP_PAY_CONTROL_CHANNEL_UNKNOWN,
-                                          NULL, NULL);
-    }
-
-    if (ngx_http_pay_control_state(call, &state, &reason) != NGX_OK) {
+    if (n == NGX_ERROR
+        || ngx_http_pay_control_state(call, &state, &reason) != NGX_OK)
+    {
         return NGX_OK;
     }
 
-    ngx_http_pay_switch_set(call->channels, ch->row, state, call->uid, reason);
+    /* "kept" in the answer tells what became of the file */
 
-    ngx_http_pay_control_write(call, ch);
+    (void) ngx_http_pay_switch_set(call->channels, n, state, call->uid,
+                                   reason);
+
+    ngx_http_pay_control_write(call, n, ch);
 
     return NGX_OK;
 }

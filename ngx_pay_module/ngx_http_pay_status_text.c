@@ -246,8 +246,8 @@ ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
             row = ngx_http_pay_channel_row(cmcf, ch);
 
             value = k == 0 ? ngx_http_pay_channel_state(cmcf, ch)
-                    : k == 1 ? row->in_flight
-                    : k == 2 ? row->in_pay
+                    : k == 1 ? row->count->in_flight
+                    : k == 2 ? row->count->in_pay
                     : k == 3 ? ch->cap : ch->pay_cap;
 
             ngx_http_pay_status_printf(t, "%s{channel=\"%V\"} %uA\n",
@@ -380,7 +380,7 @@ ngx_http_pay_status_channel_json(ngx_http_pay_status_text_t *t,
                                "\"latency_ms\":%uA",
                                &ch->name, &ngx_http_pay_state_names[state],
                                &ngx_http_pay_state_names[ch->state],
-                               row->in_flight, row->in_pay, ch->cap,
+                               row->count->in_flight, row->count->in_pay, ch->cap,
                                ch->pay_cap, row->latency);
 
     ngx_http_pay_status_counts_json(t, "calls", ngx_http_pay_kind_names,

@@ -2,6 +2,7 @@
 """R1.7: channels are switched at run time over the control socket: at once in every process, by those who may,
 beside what the configuration says. Calls that rescue payments go on; calls in flight are untouched."""
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
@@ -20,7 +21,8 @@ def workers_say(n, kind, want, calls=12):
 
 
 def states(n):
-    return {c["name"]: (c["state"], c["configured"]) for c in n.control("GET", "/channels").json["channels"]}
+    """Of the channels that have a block."""
+    return {c["name"]: (c["state"], c["configured"]) for c in n.control("GET", "/channels").json["channels"] if "state" in c}
 
 
 # what each state lets through, in three processes
@@ -98,6 +100,106 @@ with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}") a
     else:
         skip("who may", "not root")
 
+# over restarts
+def lines(n):
+    return (n.folder / "state").read_text().splitlines()
+
+
+BLOCKS = """pay_channel bank {{ endpoint {0}; {1} }} pay_channel shut {{ endpoint {0}; {1} state off; }}
+            pay_channel third {{ endpoint {0}; {1} }}"""
+STATE = "pay_state_file state;"
+LOST = "the switches in .* cannot be read"
+
+with bank() as b, nginx(BLOCKS.format(b.url, CHANNEL), http=STATE, detached=True, workers=2,
+                        alerts=("exited on signal 9", "cannot be read", "socket")) as n:
+    text = BLOCKS.format(b.url, CHANNEL)
+    is_((n.folder / "state").exists(), False, "no file before the first switch")
+    is_(n.switch("off", reason="bank says so").json["kept"], True, "the file is written")
+    is_(n.switch("on", "shut").json["kept"], True, "twice")
+    is_(len(lines(n)), 4, "a line each, a first and a last one")
+    like(lines(n)[1], rf"^bank off \d+ {os.getuid()} bank says so$", "who, when and why")
+    before = {c["name"]: c.get("switch") for c in n.control("GET", "/channels").json["channels"]}
+
+    # a new binary: both act on a switch at once, whoever took it
+    old = n.upgrade()
+    is_(states(n), {"bank": ("off", "on"), "shut": ("on", "off"), "third": ("on", "on")}, "a new binary knows the switches")
+    for state, want in (("block", OFF), ("on", OK), ("off", OFF)):
+        n.switch(state)
+        workers_say(n, "pay", want, calls=24)
+    n.switch("off", reason="bank says so")
+    before = {c["name"]: c.get("switch") for c in n.control("GET", "/channels").json["channels"]}
+    old.send_signal(3)
+    old.wait()
+    is_(states(n)["bank"], ("off", "on"), "and when the old one has gone")
+
+    # kill -9 of everything
+    n.kill()
+    n.start()
+    is_({c["name"]: c.get("switch") for c in n.control("GET", "/channels").json["channels"]}, before,
+        "a restart finds them, with who, when and why")
+    is_(n.call().short, OFF, "and they act")
+
+    # a block that is away for a while
+    n.reload(f"pay_channel third {{ endpoint {b.url}; {CHANNEL} }}")
+    away = {c["name"]: c for c in n.control("GET", "/channels").json["channels"]}
+    is_((away["bank"]["switch"]["state"], "state" in away["bank"]), ("off", False), "a switch of a block that is away is shown")
+    n.switch("off", "third")
+    n.kill()
+    n.start()
+    n.reload(text)
+    is_(states(n), {"bank": ("off", "on"), "shut": ("on", "off"), "third": ("off", "on")}, "and waits for it")
+    n.reload(f"pay_channel third {{ endpoint {b.url}; {CHANNEL} }}")
+    is_(n.switch("config").status, 200, "it can be taken away")
+    is_(n.switch("config").status, 404, "then it is unknown")
+    n.reload(text)
+    is_(states(n)["bank"], ("on", "on"), "and the block comes back as configured")
+    n.switch("off")
+
+    # damage: nothing opens because of it
+    good = (n.folder / "state").read_text()
+    closed = {"bank": ("off", "on"), "shut": ("off", "off"), "third": ("off", "on")}
+    for name, damaged, want in (
+            ("cut off", good[:-12], closed),
+            ("without a line", re.sub("third .*\n", "", good), {**closed, "third": ("drain", "on")}),
+            ("another word", good.replace("third off", "third on"), {**closed, "third": ("drain", "on")}),
+            ("an unknown state", good.replace("third off", "third of"), {**closed, "third": ("drain", "on")}),
+            ("another name", good.replace("third off", "thirt off"), {**closed, "third": ("drain", "on")}),
+            ("a later version", good.replace("switches 1", "switches 2"), closed),
+            ("empty", "", {"bank": ("drain", "on"), "shut": ("off", "off"), "third": ("drain", "on")}),
+            ("garbage", "\0\xff" * 99, {"bank": ("drain", "on"), "shut": ("off", "off"), "third": ("drain", "on")}),
+            ("too long", good * 5000, None)):
+        n.kill()
+        (n.folder / "state").write_text(damaged)
+        seen = len(n.log.read_text())
+        n.start()
+        like(n.log.read_text()[seen:], rf"\[alert\].*{LOST}.*take no new payments until", f"{name}: an alert says what is safe")
+        if want:
+            is_(states(n), want, f"{name}: nothing is open because of it")
+            is_((n.call(channel="third").short, n.call(channel="third", kind="query").short), (OFF, OK), "queries go on")
+    c = next(c for c in n.control("GET", "/channels").json["channels"] if c["name"] == "third")
+    is_(c["kept"], False, "what is in force is not what the file says")
+    n.kill()
+    (n.folder / "state").write_text("x")
+    n.start()
+    like(n.control("GET", "/channels/third").json["switch"].get("reason"), "damaged", "the channel shows why")
+    is_("uid" in n.control("GET", "/channels/third").json["switch"], False, "and that it was nobody")
+    is_(n.switch("config", "third").json["kept"], True, "the next switch writes the file anew")
+    is_(n.call(channel="third").short, OK, "and opens what it names")
+    n.kill()
+    n.start()
+    is_(states(n), {"bank": ("drain", "on"), "shut": ("off", "off"), "third": ("on", "on")}, "the others stay closed")
+
+    # nowhere to write
+    (n.folder / "state.new").mkdir()
+    a = n.switch("off", "third")
+    is_((a.status, a.json["state"], a.json["kept"]), (200, "off", False), "in force at once, but not kept")
+    like(n.log.read_text(), r"\[crit\].*a restart forgets what was switched", "the log says so")
+    (n.folder / "state.new").rmdir()
+    is_(n.switch("drain").json["kept"], True, "the next one keeps both")
+    n.kill()
+    n.start()
+    is_((states(n)["third"], states(n)["bank"]), (("off", "on"), ("drain", "on")), "both are there")
+
 # where it may stand
 TCP = "server { listen 127.0.0.1:1; location / { pay_control on; } }"
 for http, reason in ((TCP, 'unix sockets and nothing else in .*nginx.conf:'),
@@ -106,7 +208,9 @@ for http, reason in ((TCP, 'unix sockets and nothing else in .*nginx.conf:'),
                      ("pay_control on;", "not allowed here"),
                      ("pay_control_users no-such-user;", 'no user "no-such-user" on this machine in .*:'),
                      ("pay_control_users root; pay_control_users root;", "duplicate"),
-                     ("pay_control_users;", "number of arguments")):
+                     ("pay_control_users;", "number of arguments"),
+                     ("pay_state_file x/;", '"x/" is no name of a file in .*:'),
+                     ("pay_state_file a; pay_state_file b;", "duplicate")):
     n = Nginx("", http=http)
     like(n.test(), r"\[emerg\].*" + reason, f"{http[:60]}")
 is_(Nginx("", http=TCP.replace("on;", "off;")).test(), "", "off may stand anywhere")

@@ -50,17 +50,43 @@ def wait_until(condition: Callable[[], Any], seconds: float = 5) -> Any:
 
 # ---- nginx ----
 
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Detached:
+    """A daemon, that looks like a Popen: nginx ignores USR2 while its starter lives."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def send_signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float = 10) -> None:
+        if not wait_until(lambda: not alive(self.pid), timeout):
+            raise subprocess.TimeoutExpired("nginx", timeout)
+
+
 class Nginx:
     """A real nginx in a private folder; {channels} is the text of the pay_channel blocks."""
 
     def __init__(self, channels: str, *, location: str = "", http: str = "", workers: int = 1,
-                 egress: str = LOCATION, main: str = "", control: str = "") -> None:
+                 egress: str = LOCATION, main: str = "", control: str = "", detached: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ngx_pay-t."))
         self.egress = str(self.folder / "egress.sock")
         self.status_socket = str(self.folder / "status.sock")
         self.control_socket = str(self.folder / "control.sock")
         self.log = self.folder / "error.log"
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen | Detached | None = None
+        self.detached = detached
         self.options = dict(location=location, http=http, workers=workers, egress=egress, main=main,
                             control=control)
         self.write(channels)
@@ -74,7 +100,7 @@ class Nginx:
                         ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         (self.folder / "nginx.conf").write_text(f"""
 {load} {user} {o['main']}
-daemon off; worker_processes {o['workers']}; pid {self.folder}/nginx.pid;
+daemon {'on' if self.detached else 'off'}; worker_processes {o['workers']}; pid {self.folder}/nginx.pid;
 error_log {self.log} info;
 events {{ worker_connections 1024; }}
 http {{
@@ -108,6 +134,10 @@ http {{
     def start(self) -> "Nginx":
         out = open(self.folder / "stderr", "wb")
         self.process = subprocess.Popen(self.command(), stderr=out, stdout=out)
+        if self.detached:
+            self.process.wait()
+            wait_until(lambda: (self.folder / "nginx.pid").exists() and (self.folder / "nginx.pid").read_text())
+            self.process = Detached(int((self.folder / "nginx.pid").read_text()))
         if not wait_until(lambda: self.listening(self.status_socket), 10):
             raise RuntimeError("nginx does not start: " + (self.folder / "stderr").read_text()
                                + self.log.read_text()[-2000:])
@@ -118,12 +148,14 @@ http {{
         with socket.socket(socket.AF_UNIX) as s:
             return s.connect_ex(path) == 0
 
-    def workers(self) -> list[int]:
-        """Worker processes that are not about to stop."""
+    def children(self, words: str = "worker process", without: str = "?") -> list[int]:
         out = subprocess.run(["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="],
                              capture_output=True, text=True).stdout
-        return [int(line.split()[0]) for line in out.splitlines()
-                if "worker process" in line and "shutting down" not in line]
+        return [int(line.split()[0]) for line in out.splitlines() if words in line and without not in line]
+
+    def workers(self) -> list[int]:
+        """Worker processes that are not about to stop."""
+        return self.children(without="shutting down")
 
     def reload(self, channels: str | None = None, **options: Any) -> None:
         if channels is not None:
@@ -133,6 +165,27 @@ http {{
         if not wait_until(lambda: (now := self.workers()) and not old & set(now)
                           and len(now) == self.options["workers"]):
             raise RuntimeError("reload failed: " + self.log.read_text()[-2000:])
+
+    def upgrade(self) -> "Detached":
+        """USR2: starts another binary beside this one; returns the old master, which goes on. Needs detached."""
+        old = self.process
+        old.send_signal(signal.SIGUSR2)
+        pid = self.folder / "nginx.pid"
+        if not wait_until(lambda: pid.exists() and pid.read_text().strip() not in ("", str(old.pid)), 10):
+            raise RuntimeError("no new binary: " + self.log.read_text()[-2000:])
+        self.process = Detached(int(pid.read_text()))
+        wait_until(lambda: len(self.workers()) == self.options["workers"])
+        return old
+
+    def kill(self) -> None:
+        """kill -9 of all its processes, and what a restart has to remove."""
+        pids = [self.process.pid, *self.children()]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        wait_until(lambda: not any(alive(pid) for pid in pids))
+        for path in (self.egress, self.status_socket, self.control_socket, str(self.folder / "nginx.pid")):
+            Path(path).unlink()
 
     def stop(self) -> None:
         if self.process:
