@@ -16,6 +16,8 @@ static void ngx_http_pay_status_latency(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf);
 static void ngx_http_pay_status_channel_json(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch);
+static void ngx_http_pay_status_switch_json(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch);
 static void ngx_http_pay_status_counts_json(ngx_http_pay_status_text_t *t,
     const char *name, ngx_str_t *keys, ngx_atomic_t *values, ngx_uint_t n);
 
@@ -230,6 +232,7 @@ ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
 
     static const char *names[][2] = {
         { "pay_channel_state", "0 on, 1 off, 2 drain, 3 block." },
+        { "pay_channel_switched", "1 while switched at run time." },
         { "pay_channel_in_flight", "Calls at the channel now." },
         { "pay_channel_in_pay", "New payments at the channel now." },
         { "pay_channel_cap", "Calls the channel may have at once." },
@@ -246,9 +249,10 @@ ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
             row = ngx_http_pay_channel_row(cmcf, ch);
 
             value = k == 0 ? ngx_http_pay_channel_state(cmcf, ch)
-                    : k == 1 ? row->count->in_flight
-                    : k == 2 ? row->count->in_pay
-                    : k == 3 ? ch->cap : ch->pay_cap;
+                    : k == 1 ? (cmcf->sh->states[ch->row] != 0)
+                    : k == 2 ? row->count->in_flight
+                    : k == 3 ? row->count->in_pay
+                    : k == 4 ? ch->cap : ch->pay_cap;
 
             ngx_http_pay_status_printf(t, "%s{channel=\"%V\"} %uA\n",
                                        names[k][0], &ch->name, value);
@@ -380,8 +384,10 @@ ngx_http_pay_status_channel_json(ngx_http_pay_status_text_t *t,
                                "\"latency_ms\":%uA",
                                &ch->name, &ngx_http_pay_state_names[state],
                                &ngx_http_pay_state_names[ch->state],
-                               row->count->in_flight, row->count->in_pay, ch->cap,
-                               ch->pay_cap, row->latency);
+                               row->count->in_flight, row->count->in_pay,
+                               ch->cap, ch->pay_cap, row->latency);
+
+    ngx_http_pay_status_switch_json(t, cmcf, ch);
 
     ngx_http_pay_status_counts_json(t, "calls", ngx_http_pay_kind_names,
                                     row->calls, NGX_HTTP_PAY_KINDS);
@@ -394,6 +400,47 @@ ngx_http_pay_status_channel_json(ngx_http_pay_status_text_t *t,
     ngx_http_pay_health_json(t, cmcf, ch);
 
     ngx_http_pay_status_printf(t, "}");
+}
+
+
+/* who switched it at run time, when and why; nothing if nobody did */
+
+static void
+ngx_http_pay_status_switch_json(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch)
+{
+    u_char                 *p, reason[6 * NGX_HTTP_PAY_REASON_MAX];
+    size_t                  len, n;
+    ngx_uint_t              switched;
+    ngx_http_pay_switch_t   sw;
+
+    ngx_http_pay_ledger_lock(cmcf->ledger);
+
+    switched = cmcf->ledger->states[ch->row];
+    sw = cmcf->ledger->rows[ch->row].sw;
+
+    ngx_http_pay_ledger_unlock(cmcf->ledger);
+
+    if (!switched) {
+        return;
+    }
+
+    len = (u_char *) ngx_escape_json(reason, sw.reason, sw.len) - reason;
+
+    ngx_http_pay_status_printf(t, ",\"switch\":{\"at\":%T,", sw.at);
+
+    if (sw.uid != NGX_HTTP_PAY_UID_NOBODY) {
+        ngx_http_pay_status_printf(t, "\"uid\":%uD,", (uint32_t) sw.uid);
+    }
+
+    ngx_http_pay_status_printf(t, "\"reason\":\"");
+
+    for (p = reason; p < reason + len; p += n) {
+        n = ngx_min((size_t) (reason + len - p), NGX_HTTP_PAY_STATUS_LINE / 2);
+        ngx_http_pay_status_printf(t, "%*s", n, p);
+    }
+
+    ngx_http_pay_status_printf(t, "\"}");
 }
 
 

@@ -40,7 +40,9 @@ with bank() as b, nginx(f"""pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}
         workers_say(n, "pay", pay)
         is_({n.call(kind=k).short for k in RESCUE}, {rescue}, f"{state}: {', '.join(RESCUE)}")
         c = n.channel()
-        is_((c["state"], c["configured"]), (state, "on"), "the status page shows both")
+        is_((c["state"], c["configured"], c["switch"]["uid"], c["switch"]["reason"]),
+            (state, "on", os.getuid(), f"try {state}"), "the status page shows both, who and why")
+        like(n.metrics(), r'pay_channel_switched\{channel="bank"\} 1\n', "and the metrics that it is switched")
     n.switch("block")
     b.gate.set()
     is_(held.get().short, OK, "the payment under way was untouched")
@@ -84,6 +86,10 @@ with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}") a
     is_(n.channel()["state"], "on", "none of that switched anything")
     big = n.control("PUT", path, {"reason": "原因" * 33, "state": "off"})
     is_((big.status, big.json["switch"]["reason"]), (200, "原因" * 33), "200 bytes of reason")
+    odd = '"\\</>\u2028' * 20
+    n.switch("off", reason=odd)
+    is_((n.channel()["switch"]["reason"], n.control("GET", "/channels/bank").json["switch"]["reason"]), (odd, odd),
+        "any text comes back as it was")
     ok("pay_channel \"bank\" switched off" in n.log.read_text(), "the log tells who switched")
     n.switch("config")
 

@@ -138,7 +138,7 @@ http {{
             self.process.wait()
             wait_until(lambda: (self.folder / "nginx.pid").exists() and (self.folder / "nginx.pid").read_text())
             self.process = Detached(int((self.folder / "nginx.pid").read_text()))
-        if not wait_until(lambda: self.listening(self.status_socket), 10):
+        if not wait_until(lambda: self.listening(self.control_socket), 10):
             raise RuntimeError("nginx does not start: " + (self.folder / "stderr").read_text()
                                + self.log.read_text()[-2000:])
         return self
