@@ -11,6 +11,7 @@
 #include "crypto_sha256.h"
 
 #include <openssl/crypto.h>
+#include <openssl/md5.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 
@@ -72,6 +73,30 @@ int sha256_parts(const struct slice *parts, size_t count, uint8_t out[SHA256_LEN
 int sha256(struct slice in, uint8_t out[SHA256_LEN])
 {
     return sha256_parts(&in, 1, out);
+}
+
+int sha512_parts(const struct slice *parts, size_t count, uint8_t out[SHA512_LEN])
+{
+    SHA512_CTX ctx;
+
+    if (SHA512_Init(&ctx) != 1)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (parts[i].n && SHA512_Update(&ctx, parts[i].p, parts[i].n) != 1)
+            return -1;
+    return SHA512_Final(out, &ctx) == 1 ? 0 : -1;
+}
+
+int md5_parts(const struct slice *parts, size_t count, uint8_t out[MD5_LEN])
+{
+    MD5_CTX ctx;
+
+    if (MD5_Init(&ctx) != 1)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (parts[i].n && MD5_Update(&ctx, parts[i].p, parts[i].n) != 1)
+            return -1;
+    return MD5_Final(out, &ctx) == 1 ? 0 : -1;
 }
 
 /* ------------------------------------------------------------------ HMAC (RFC 2104) */

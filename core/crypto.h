@@ -8,7 +8,9 @@
 #include "arena.h"
 #include "buf.h"
 
+#define MD5_LEN        16
 #define SHA256_LEN     32
+#define SHA512_LEN     64
 #define AES256_KEY_LEN 32
 
 /* A secret has its own type so that no printf or log call takes it by accident. */
@@ -20,6 +22,9 @@ int secret_set(struct secret *s, struct slice from);
 void secret_release(struct secret *s);
 
 int sha256(struct slice in, uint8_t out[SHA256_LEN]);
+/* Over the concatenation of parts[0..count). MD5 only for merchants' keys that ask for it. */
+int sha512_parts(const struct slice *parts, size_t count, uint8_t out[SHA512_LEN]);
+int md5_parts(const struct slice *parts, size_t count, uint8_t out[MD5_LEN]);
 int random_bytes(void *p, size_t n);
 /* n random characters of 0-9A-Z a-z (nonces). */
 void random_token(char *out, size_t n);
@@ -37,14 +42,28 @@ int hmac_sign(const struct hmac_key *k, const struct slice *parts, size_t count,
 int hmac_verify(const struct hmac_key *k, const struct slice *parts, size_t count,
                 struct slice mac);
 
-/* Public-key keys (RSA now; ed25519, ECDSA, SM2 later). Signatures: RSA PKCS#1 v1.5 SHA-256. */
+/* Public-key signatures. A key is bound to one of these when it is loaded, so that nothing in a
+ * message can choose another: RSA PKCS#1 v1.5 with SHA-256; RSA-PSS with SHA-512, MGF1-SHA-512 and
+ * 64 bytes of salt; ECDSA over P-256 with SHA-256, as r || s in 64 bytes (RFC 9421, 3.3.4); Ed25519
+ * (RFC 8032). */
+enum pkey_alg { PKEY_RSA_SHA256, PKEY_RSA_PSS_SHA512, PKEY_ECDSA_P256_SHA256, PKEY_ED25519 };
 struct pkey;
-/* PEM of a private key, public key (SPKI) or X.509 certificate. RSA must have 2048..8192 bits. */
+/* PEM of a private key, public key (SPKI) or X.509 certificate; the public one may also be DER
+ * (SPKI). NULL unless it is a key of `alg`; RSA must have 2048..8192 bits. */
+struct pkey *pkey_private(struct slice pem, enum pkey_alg alg);
+struct pkey *pkey_public(struct slice pem_or_der, enum pkey_alg alg);
+/* The same for PKEY_RSA_SHA256. */
 struct pkey *pkey_private_from_pem(struct slice pem);
 struct pkey *pkey_public_from_pem(struct slice pem);
 void pkey_destroy(struct pkey *k); /* pkey_free is glibc's: memory protection keys */
 size_t pkey_signature_len(const struct pkey *k);
+/* The public half as DER (SPKI): 294 bytes for RSA-2048. */
+int pkey_public_der(const struct pkey *k, struct buf *out);
 /* Thread-safe on the same key: each call uses its own context. sig has *n bytes of room. */
+int pkey_sign(const struct pkey *k, const struct slice *parts, size_t count, uint8_t *sig,
+              size_t *n);
+int pkey_verify(const struct pkey *k, const struct slice *parts, size_t count, struct slice sig);
+/* The same, -1 for a key of another algorithm than PKEY_RSA_SHA256. */
 int pkey_sign_sha256(const struct pkey *k, const struct slice *parts, size_t count, uint8_t *sig,
                      size_t *n);
 int pkey_verify_sha256(const struct pkey *k, const struct slice *parts, size_t count,

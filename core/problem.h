@@ -9,7 +9,7 @@
 
 /* X(code, HTTP status, title). The code is what programs act on. */
 #define PROBLEM_TABLE(X)                                                                           \
-    X(AUTHORIZATION_INVALID, 401, "Authorization header missing or malformed")                     \
+    X(AUTHORIZATION_INVALID, 401, "Signature missing or malformed")                                \
     X(SIGN_ERROR, 401, "Signature does not verify")                                                \
     X(KEY_UNKNOWN, 401, "Key serial number unknown")                                               \
     X(KEY_DISABLED, 401, "Key, app or merchant disabled or key outside its validity")              \

@@ -1,6 +1,8 @@
+/*
+ * Names of schemes, and the header scheme. Keys, signing and verifying: scheme_key.c.
+ */
 #include "scheme.h"
 
-#define SIGNATURE_MAX      1024u /* bytes: RSA of 8192 bits */
 #define SIGNATURE_TEXT_MAX ((SIGNATURE_MAX + 2) / 3 * 4)
 
 /* ------------------------------------------------------------------ names */
@@ -9,11 +11,16 @@ static const struct {
     enum scheme scheme;
     const char *name;
     const char *prefix;
-    enum key_alg alg;
+    enum key_scheme key_scheme;
+    enum key_alg alg; /* KEY_ALG_NONE: any that the key's scheme allows */
 } schemes[] = {
-    {SCHEME_WECHATPAY2_RSA, "WECHATPAY2-SHA256-RSA2048", "Wechatpay-", KEY_RSA_SHA256},
-    {SCHEME_PAY_RSA, "PAY-SHA256-RSA2048", "Pay-", KEY_RSA_SHA256},
-    {SCHEME_PAY_HMAC, "PAY-HMAC-SHA256", "Pay-", KEY_HMAC_SHA256},
+    {SCHEME_WECHATPAY2_RSA, "WECHATPAY2-SHA256-RSA2048", "Wechatpay-", KEY_SCHEME_HEADER,
+     KEY_RSA_SHA256},
+    {SCHEME_PAY_RSA, "PAY-SHA256-RSA2048", "Pay-", KEY_SCHEME_HEADER, KEY_RSA_SHA256},
+    {SCHEME_PAY_HMAC, "PAY-HMAC-SHA256", "Pay-", KEY_SCHEME_HEADER, KEY_HMAC_SHA256},
+    {SCHEME_PAY_ED25519, "PAY-ED25519", "Pay-", KEY_SCHEME_HEADER, KEY_ED25519},
+    {SCHEME_SORTED, "sorted", "Pay-", KEY_SCHEME_SORTED, KEY_ALG_NONE},
+    {SCHEME_RFC9421, "rfc9421", "Pay-", KEY_SCHEME_RFC9421, KEY_ALG_NONE},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -34,24 +41,13 @@ const char *scheme_header_prefix(enum scheme s)
     return "Pay-";
 }
 
-bool scheme_fits(enum scheme s, enum key_alg alg)
+bool scheme_fits(enum scheme s, enum key_scheme key_scheme, enum key_alg alg)
 {
     for (size_t i = 0; i < COUNT(schemes); i++)
         if (schemes[i].scheme == s)
-            return schemes[i].alg == alg;
+            return schemes[i].key_scheme == key_scheme && key_scheme_allows(key_scheme, alg) &&
+                   (schemes[i].alg == KEY_ALG_NONE || schemes[i].alg == alg);
     return false;
-}
-
-const char *key_alg_name(enum key_alg alg)
-{
-    return alg == KEY_RSA_SHA256 ? "rsa-sha256" : alg == KEY_HMAC_SHA256 ? "hmac-sha256" : "none";
-}
-
-enum key_alg key_alg_parse(struct slice s)
-{
-    if (slice_is(s, "rsa-sha256"))
-        return KEY_RSA_SHA256;
-    return slice_is(s, "hmac-sha256") ? KEY_HMAC_SHA256 : KEY_ALG_NONE;
 }
 
 /* ------------------------------------------------------------------ the Authorization header */
@@ -155,7 +151,7 @@ int authorization_parse(struct slice header, struct authorization *out, const ch
 
     *reason = "unknown schema";
     for (size_t i = 0; i < COUNT(schemes); i++)
-        if (slice_is(name, schemes[i].name))
+        if (schemes[i].key_scheme == KEY_SCHEME_HEADER && slice_is(name, schemes[i].name))
             a.scheme = schemes[i].scheme;
     if (a.scheme == SCHEME_NONE)
         return -1;
@@ -204,70 +200,4 @@ size_t scheme_answer_parts(struct slice timestamp, struct slice nonce, struct sl
     const struct slice line[] = {timestamp, nonce, body};
 
     return lines(line, COUNT(line), parts);
-}
-
-/* ------------------------------------------------------------------ keys, signing, verifying */
-
-int verify_key_load(struct verify_key *k, enum key_alg alg, struct slice material)
-{
-    *k = (struct verify_key){.alg = alg};
-    switch (alg) {
-    case KEY_HMAC_SHA256:
-        k->hmac = hmac_key_new(material);
-        break;
-    case KEY_RSA_SHA256:
-        k->pkey = slice_contains(material, SLICE("PRIVATE KEY-----"))
-                      ? pkey_private_from_pem(material)
-                      : pkey_public_from_pem(material);
-        break;
-    case KEY_ALG_NONE:
-        break;
-    }
-    if (k->hmac || k->pkey)
-        return 0;
-    k->alg = KEY_ALG_NONE;
-    return -1;
-}
-
-void verify_key_release(struct verify_key *k)
-{
-    hmac_key_free(k->hmac);
-    pkey_destroy(k->pkey);
-    *k = (struct verify_key){KEY_ALG_NONE, NULL, NULL};
-}
-
-int scheme_verify(const struct verify_key *k, const struct slice *parts, size_t count,
-                  struct slice signature_base64)
-{
-    struct buf raw;
-    int rc = -1;
-
-    buf_init(&raw, SIGNATURE_MAX);
-    if (base64_decode(&raw, signature_base64) == 0) {
-        if (k->alg == KEY_HMAC_SHA256 && k->hmac)
-            rc = hmac_verify(k->hmac, parts, count, buf_slice(&raw));
-        else if (k->alg == KEY_RSA_SHA256 && k->pkey)
-            rc = pkey_verify_sha256(k->pkey, parts, count, buf_slice(&raw));
-    }
-    buf_release(&raw);
-    return rc;
-}
-
-int scheme_sign(const struct verify_key *k, const struct slice *parts, size_t count,
-                struct buf *out)
-{
-    uint8_t sig[SIGNATURE_MAX];
-    size_t n = sizeof(sig);
-    int rc = -1;
-
-    if (k->alg == KEY_HMAC_SHA256 && k->hmac) {
-        rc = hmac_sign(k->hmac, parts, count, sig);
-        n = SHA256_LEN;
-    } else if (k->alg == KEY_RSA_SHA256 && k->pkey) {
-        rc = pkey_sign_sha256(k->pkey, parts, count, sig, &n);
-    }
-    if (rc < 0)
-        return -1;
-    base64_encode(out, slice_n(sig, n));
-    return buf_ok(out) ? 0 : -1;
 }

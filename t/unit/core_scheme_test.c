@@ -170,16 +170,74 @@ static void test_names(void **state)
     assert_non_null(scheme_name(SCHEME_NONE));
 }
 
-/* The algorithm is the key's: a schema of the other kind must never be taken. */
+/* Scheme and algorithm are the key's: one scheme's message with another's key is never taken, nor
+ * one algorithm's schema with another's. The whole matrix; what is not listed is refused. */
 static void test_fits(void **state)
 {
+    static const struct {
+        enum scheme scheme;
+        enum key_scheme key_scheme;
+        enum key_alg alg;
+    } allowed[] = {
+        {SCHEME_WECHATPAY2_RSA, KEY_SCHEME_HEADER, KEY_RSA_SHA256},
+        {SCHEME_PAY_RSA, KEY_SCHEME_HEADER, KEY_RSA_SHA256},
+        {SCHEME_PAY_HMAC, KEY_SCHEME_HEADER, KEY_HMAC_SHA256},
+        {SCHEME_PAY_ED25519, KEY_SCHEME_HEADER, KEY_ED25519},
+        {SCHEME_SORTED, KEY_SCHEME_SORTED, KEY_MD5},
+        {SCHEME_SORTED, KEY_SCHEME_SORTED, KEY_HMAC_SHA256},
+        {SCHEME_SORTED, KEY_SCHEME_SORTED, KEY_RSA_SHA256},
+        {SCHEME_RFC9421, KEY_SCHEME_RFC9421, KEY_RSA_SHA256},
+        {SCHEME_RFC9421, KEY_SCHEME_RFC9421, KEY_HMAC_SHA256},
+        {SCHEME_RFC9421, KEY_SCHEME_RFC9421, KEY_ED25519},
+        {SCHEME_RFC9421, KEY_SCHEME_RFC9421, KEY_ECDSA_P256_SHA256},
+        {SCHEME_RFC9421, KEY_SCHEME_RFC9421, KEY_RSA_PSS_SHA512},
+    };
     (void)state;
-    for (enum scheme s = SCHEME_NONE; s <= SCHEME_PAY_HMAC; s++) {
-        assert_int_equal(scheme_fits(s, KEY_RSA_SHA256),
-                         s == SCHEME_WECHATPAY2_RSA || s == SCHEME_PAY_RSA);
-        assert_int_equal(scheme_fits(s, KEY_HMAC_SHA256), s == SCHEME_PAY_HMAC);
-        assert_false(scheme_fits(s, KEY_ALG_NONE));
-    }
+
+    for (enum scheme s = SCHEME_NONE; s <= SCHEME_RFC9421; s++)
+        for (enum key_scheme k = KEY_SCHEME_NONE; k <= KEY_SCHEME_RFC9421; k++)
+            for (enum key_alg alg = KEY_ALG_NONE; alg <= KEY_MD5; alg++) {
+                bool want = false;
+
+                for (size_t i = 0; i < COUNT(allowed); i++)
+                    want |= allowed[i].scheme == s && allowed[i].key_scheme == k &&
+                            allowed[i].alg == alg;
+                assert_int_equal(scheme_fits(s, k, alg), want);
+            }
+}
+
+static void test_key_names(void **state)
+{
+    (void)state;
+    for (enum key_alg alg = KEY_RSA_SHA256; alg <= KEY_MD5; alg++)
+        assert_int_equal(key_alg_parse(slice_of(key_alg_name(alg))), alg);
+    for (enum key_scheme k = KEY_SCHEME_HEADER; k <= KEY_SCHEME_RFC9421; k++)
+        assert_int_equal(key_scheme_parse(slice_of(key_scheme_name(k))), k);
+    assert_int_equal(key_scheme_parse(SLICE("none")), KEY_SCHEME_NONE);
+    assert_int_equal(key_scheme_parse(SLICE_NULL), KEY_SCHEME_NONE);
+    assert_false(key_scheme_allows((enum key_scheme)99, KEY_MD5));
+    assert_false(key_scheme_allows(KEY_SCHEME_SORTED, (enum key_alg)99));
+}
+
+/* HMAC with the public key as its secret, and any key as one of another algorithm. */
+static void test_material_of_another_kind(void **state)
+{
+    struct slice pem = read_file("t/vectors/merchant.pub.pem");
+    struct slice cert = read_file("t/vectors/merchant.crt.pem");
+    struct verify_key k;
+    (void)state;
+
+    assert_int_equal(verify_key_load(&k, KEY_HMAC_SHA256, pem), -1);
+    assert_int_equal(verify_key_load(&k, KEY_HMAC_SHA256, cert), -1);
+    assert_int_equal(verify_key_load(&k, KEY_MD5, pem), -1);
+    assert_int_equal(verify_key_load(&k, KEY_ED25519, pem), -1);
+    assert_int_equal(verify_key_load(&k, KEY_ECDSA_P256_SHA256, pem), -1);
+    assert_int_equal(verify_key_load(&k, KEY_RSA_SHA256, SLICE("0123456789abcdef")), -1);
+    assert_int_equal(k.alg, KEY_ALG_NONE);
+    assert_int_equal(verify_key_load(&k, KEY_RSA_PSS_SHA512, pem), 0);
+    verify_key_release(&k);
+    free((char *)pem.p);
+    free((char *)cert.p);
 }
 
 /* ------------------------------------------------------------------ WeChat's vectors */
@@ -391,6 +449,8 @@ int main(void)
         cmocka_unit_test(test_long_signature),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_fits),
+        cmocka_unit_test(test_key_names),
+        cmocka_unit_test(test_material_of_another_kind),
         cmocka_unit_test(test_wechat_requests),
         cmocka_unit_test(test_wechat_answers),
         cmocka_unit_test(test_wechat_notification),

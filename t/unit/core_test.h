@@ -30,7 +30,7 @@ static inline void assert_slice(struct slice got, const char *want)
 static inline struct slice read_file(const char *path)
 {
     FILE *f = fopen(path, "rb");
-    size_t cap = 65536;
+    size_t cap = 1 << 20;
     char *p = malloc(cap);
     size_t n;
 
