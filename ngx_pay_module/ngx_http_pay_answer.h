@@ -12,8 +12,6 @@
 
 #define NGX_HTTP_PAY_ANSWER_CAP    (256 * 1024)
 #define NGX_HTTP_PAY_ANSWER_QUEUE  1024
-#define NGX_HTTP_PAY_SIGNATURE     1024     /* base64, RSA up to 4096 bits */
-
 /* free in connection->buffered, as the image filter takes it */
 #define NGX_HTTP_PAY_BUFFERED      0x08
 
@@ -21,8 +19,13 @@
 /* set by pay_platform_key */
 
 typedef struct {
-    ngx_str_t               serial;
+    ngx_str_t               serial;     /* empty: there is none */
     struct verify_key       key;        /* private */
+} ngx_http_pay_platform_key_t;
+
+
+typedef struct {
+    ngx_http_pay_platform_key_t  keys[KEY_MD5 + 1]; /* by enum key_alg */
     ngx_uint_t              queue;      /* RSA requests in progress at once */
     void                   *pool;       /* of one thread */
 } ngx_http_pay_platform_t;
@@ -36,7 +39,7 @@ typedef struct {
 typedef struct {
     ngx_http_request_t     *request;
     ngx_http_pay_ctx_t     *ctx;
-    ngx_http_pay_platform_t *platform;
+    const struct verify_key *key;       /* the answer's */
 
     enum {
         ngx_http_pay_answer_hold = 0,   /* collecting */
@@ -50,18 +53,34 @@ typedef struct {
 
     ngx_str_t               timestamp;
     ngx_str_t               nonce;
-    ngx_str_t               signature;  /* empty: it could not be made */
+    ngx_str_t               serial;     /* of the key */
+    ngx_str_t               message;    /* what is signed, but for the body */
+    ngx_str_t               input;      /* RFC 9421: Signature-Input */
+    ngx_str_t               digest;     /* and Content-Digest */
 
+    size_t                  length;     /* of the signature; 0: not made */
     unsigned                replaced:1; /* body is a problem's, input is not */
     unsigned                to_sign:1;
-    u_char                  text[NGX_TIME_T_LEN + NGX_PAY_TOKEN_LEN
-                                 + NGX_HTTP_PAY_SIGNATURE];
+    u_char                  text[NGX_TIME_T_LEN + NGX_PAY_TOKEN_LEN];
+    u_char                  signature[SIGNATURE_MAX];
 } ngx_http_pay_answer_t;
+
+
+/* too long for the loop: a thread signs */
+
+static ngx_inline ngx_uint_t
+ngx_http_pay_answer_is_slow(enum key_alg alg)
+{
+    return alg == KEY_RSA_SHA256 || alg == KEY_RSA_PSS_SHA512;
+}
 
 
 /* NGX_OK: signature made.  NGX_AGAIN: r->write_event_handler will be called. */
 ngx_int_t ngx_http_pay_answer_make(ngx_http_pay_answer_t *a);
 ngx_int_t ngx_http_pay_answer_headers(ngx_http_pay_answer_t *a);
+
+/* the text of schemes that do not sign the body itself, into a->message */
+ngx_int_t ngx_http_pay_answer_message(ngx_http_pay_answer_t *a);
 
 ngx_http_pay_platform_t *ngx_http_pay_answer_platform(void);
 char *ngx_http_pay_answer_set_key(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -6,57 +6,14 @@
 
 
 static void
-ngx_http_pay_answer_release_key(void *data)
+ngx_http_pay_answer_free(void *data)
 {
-    verify_key_release(data);
-}
+    ngx_uint_t                i;
+    ngx_http_pay_platform_t  *platform = data;
 
-
-static ngx_int_t
-ngx_http_pay_answer_load(ngx_conf_t *cf, ngx_str_t *file,
-    struct verify_key *key)
-{
-    int                  rc;
-    u_char               pem[16384];
-    ssize_t              n;
-    ngx_fd_t             fd;
-    ngx_pool_cleanup_t  *cln;
-
-    if (ngx_conf_full_name(cf->cycle, file, 1) != NGX_OK) {
-        return NGX_ERROR;
+    for (i = 0; i <= KEY_MD5; i++) {
+        verify_key_release(&platform->keys[i].key);
     }
-
-    fd = ngx_open_file(file->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", file);
-        return NGX_ERROR;
-    }
-
-    n = ngx_read_fd(fd, pem, sizeof(pem));
-    (void) ngx_close_file(fd);
-
-    rc = n > 0 ? verify_key_load(key, KEY_RSA_SHA256, slice_n(pem, n)) : -1;
-    wipe(pem, sizeof(pem));
-
-    if (rc != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "no private RSA key of 2048 bits or more in \"%V\"",
-                           file);
-        return NGX_ERROR;
-    }
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        verify_key_release(key);
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_http_pay_answer_release_key;
-    cln->data = key;
-
-    return NGX_OK;
 }
 
 
@@ -65,16 +22,96 @@ ngx_http_pay_answer_load(ngx_conf_t *cf, ngx_str_t *file,
 static ngx_int_t
 ngx_http_pay_answer_try(struct verify_key *key)
 {
-    int           rc;
-    struct buf    out;
+    size_t        n;
+    uint8_t       sig[SIGNATURE_MAX];
     struct slice  part;
 
     part = SLICE("pay");
-    buf_init(&out, NGX_HTTP_PAY_SIGNATURE);
-    rc = scheme_sign(key, &part, 1, &out);
-    buf_release(&out);
 
-    return rc == 0 ? NGX_OK : NGX_ERROR;
+    return key_sign(key, &part, 1, sig, &n) == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
+/* an RSA key signs in two algorithms, the others in one */
+
+static char *
+ngx_http_pay_answer_take(ngx_conf_t *cf, ngx_http_pay_platform_t *platform,
+    ngx_str_t *serial, ngx_str_t *file, struct slice pem)
+{
+    ngx_uint_t         i, found;
+    struct verify_key  key;
+
+    found = 0;
+
+    for (i = KEY_RSA_SHA256; i <= KEY_MD5; i++) {
+
+        if (key_alg_is_shared((enum key_alg) i)
+            || verify_key_load(&key, (enum key_alg) i, pem) != 0)
+        {
+            continue;
+        }
+
+        found = 1;
+
+        if (ngx_http_pay_answer_try(&key) != NGX_OK) {
+            verify_key_release(&key);
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the key in \"%V\" cannot sign", file);
+            return NGX_CONF_ERROR;
+        }
+
+        if (platform->keys[i].serial.len) {
+            verify_key_release(&key);
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "a second key for %s in \"%V\"",
+                               key_alg_name((enum key_alg) i), file);
+            return NGX_CONF_ERROR;
+        }
+
+        platform->keys[i].key = key;
+        platform->keys[i].serial = *serial;
+    }
+
+    if (!found) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no private RSA key of 2048 bits or more, nor one "
+                           "of Ed25519 or P-256 in \"%V\"", file);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_pay_answer_load(ngx_conf_t *cf, ngx_http_pay_platform_t *platform,
+    ngx_str_t *serial, ngx_str_t *file)
+{
+    char     *rv;
+    u_char    pem[16384];
+    ssize_t   n;
+    ngx_fd_t  fd;
+
+    if (ngx_conf_full_name(cf->cycle, file, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    fd = ngx_open_file(file->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" failed", file);
+        return NGX_CONF_ERROR;
+    }
+
+    n = ngx_read_fd(fd, pem, sizeof(pem));
+    (void) ngx_close_file(fd);
+
+    rv = ngx_http_pay_answer_take(cf, platform, serial, file,
+                                  slice_n(pem, n > 0 ? n : 0));
+    wipe(pem, sizeof(pem));
+
+    return rv;
 }
 
 
@@ -141,37 +178,58 @@ ngx_http_pay_answer_pool(ngx_conf_t *cf)
 #endif
 
 
+static ngx_http_pay_platform_t *
+ngx_http_pay_answer_create(ngx_conf_t *cf)
+{
+    ngx_pool_cleanup_t       *cln;
+    ngx_http_pay_platform_t  *platform;
+
+    cln = ngx_pool_cleanup_add(cf->pool, sizeof(ngx_http_pay_platform_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    platform = cln->data;
+    ngx_memzero(platform, sizeof(ngx_http_pay_platform_t));
+    cln->handler = ngx_http_pay_answer_free;
+
+    platform->queue = NGX_HTTP_PAY_ANSWER_QUEUE;
+    platform->pool = ngx_http_pay_answer_pool(cf);
+
+#if (NGX_THREADS)
+    if (platform->pool == NULL) {
+        return NULL;
+    }
+#endif
+
+    return platform;
+}
+
+
 char *
 ngx_http_pay_answer_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_pay_answer_main_conf_t  *amcf = conf;
 
+    char                     *rv;
     ngx_int_t                 n;
     ngx_str_t                *value;
     ngx_http_pay_platform_t  *platform;
 
-    if (amcf->platform) {
-        return "is duplicate";
+    if (amcf->platform == NULL) {
+        amcf->platform = ngx_http_pay_answer_create(cf);
+
+        if (amcf->platform == NULL) {
+            return NGX_CONF_ERROR;
+        }
     }
 
+    platform = amcf->platform;
     value = cf->args->elts;
 
-    platform = ngx_pcalloc(cf->pool, sizeof(ngx_http_pay_platform_t));
-    if (platform == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    platform->serial = value[1];
-    platform->queue = NGX_HTTP_PAY_ANSWER_QUEUE;
-
-    if (ngx_http_pay_answer_load(cf, &value[2], &platform->key) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_pay_answer_try(&platform->key) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the key in \"%V\" cannot sign", &value[2]);
-        return NGX_CONF_ERROR;
+    rv = ngx_http_pay_answer_load(cf, platform, &value[1], &value[2]);
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
     if (cf->args->nelts == 4) {
@@ -184,18 +242,15 @@ ngx_http_pay_answer_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
+        if (platform->keys[KEY_RSA_SHA256].serial.data != value[1].data) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"queue\" is for an RSA key, \"%V\" is none",
+                               &value[2]);
+            return NGX_CONF_ERROR;
+        }
+
         platform->queue = n;
     }
-
-    platform->pool = ngx_http_pay_answer_pool(cf);
-
-#if (NGX_THREADS)
-    if (platform->pool == NULL) {
-        return NGX_CONF_ERROR;
-    }
-#endif
-
-    amcf->platform = platform;
 
     return NGX_CONF_OK;
 }

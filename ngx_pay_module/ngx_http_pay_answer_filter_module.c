@@ -79,6 +79,18 @@ ngx_http_pay_answer_platform(void)
 ngx_int_t
 ngx_http_pay_answer_reserve(ngx_http_pay_ctx_t *ctx)
 {
+    if (key_alg_is_shared(ctx->alg)) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_pay_platform->keys[ctx->alg].serial.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (!ngx_http_pay_answer_is_slow(ctx->alg)) {
+        return NGX_OK;
+    }
+
     if (ngx_http_pay_reserved >= ngx_http_pay_platform->queue) {
         ngx_http_pay_count(sign_full);
         return NGX_BUSY;

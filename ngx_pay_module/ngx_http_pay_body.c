@@ -55,7 +55,8 @@ ngx_http_pay_body_read(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
 /* one slice: usually the buffer it was read into, without a copy */
 
 ngx_int_t
-ngx_http_pay_body_gather(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+ngx_http_pay_body_gather(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
+    size_t max)
 {
     off_t         size;
     u_char       *p;
@@ -78,7 +79,7 @@ ngx_http_pay_body_gather(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
         size += ngx_buf_size(cl->buf);
     }
 
-    if (size > (off_t) ctx->match.api->max_body) {
+    if (size > (off_t) max) {
         return NGX_DECLINED;
     }
 

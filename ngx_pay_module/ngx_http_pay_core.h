@@ -45,6 +45,7 @@ ngx_pay_str(struct slice s)
 typedef struct ngx_pay_key_s        ngx_pay_key_t;
 typedef struct ngx_pay_redis_op_s   ngx_pay_redis_op_t;
 typedef struct ngx_pay_key_wait_s   ngx_pay_key_wait_t;
+typedef struct ngx_http_pay_claim_s  ngx_http_pay_claim_t;
 
 
 typedef struct {
@@ -73,7 +74,8 @@ typedef struct {
 
     /* private to the sign, guard and answer modules from here on */
 
-    struct authorization        auth;
+    ngx_http_pay_claim_t       *claim;
+    struct authorization        auth;       /* filled in by every scheme */
     ngx_pay_key_t              *key;        /* counted reference */
     ngx_pay_key_wait_t         *wait;       /* pending key look-up */
     ngx_pay_redis_op_t         *op;         /* pending Redis command */
@@ -147,6 +149,7 @@ typedef struct {
 
     ngx_atomic_t                sign_hmac;
     ngx_atomic_t                sign_rsa;
+    ngx_atomic_t                sign_ec;    /* ed25519, ECDSA */
     ngx_atomic_t                sign_full;  /* no place in the RSA queue */
 
     /* gauges of the process in this slot, 0 when it is gone */

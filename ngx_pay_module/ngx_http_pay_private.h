@@ -63,9 +63,9 @@ ngx_http_pay_where_t *ngx_http_pay_sign_at(ngx_conf_t *cf);
 /* NGX_OK: ctx->body_read.  NGX_DONE: the phases go on when it has come. */
 ngx_int_t ngx_http_pay_body_read(ngx_http_request_t *r,
     ngx_http_pay_ctx_t *ctx);
-/* fills ctx->body; NGX_DECLINED: longer than the API's body may be */
+/* fills ctx->body; NGX_DECLINED: longer than max */
 ngx_int_t ngx_http_pay_body_gather(ngx_http_request_t *r,
-    ngx_http_pay_ctx_t *ctx);
+    ngx_http_pay_ctx_t *ctx, size_t max);
 
 /* timestamp window of this location in seconds */
 time_t ngx_http_pay_guard_window(ngx_http_request_t *r);
@@ -74,7 +74,10 @@ time_t ngx_http_pay_guard_window(ngx_http_request_t *r);
 void ngx_http_pay_counts_init(ngx_slab_pool_t *shpool, ngx_http_pay_shm_t *shm,
     ngx_uint_t slot);
 
-/* a place in the queue of RSA signatures: NGX_OK, or NGX_BUSY when full */
+/*
+ * That the answer to ctx->alg can be signed: NGX_OK, for RSA with a place in
+ * the thread's queue; NGX_BUSY when that is full, NGX_DECLINED without a key.
+ */
 ngx_int_t ngx_http_pay_answer_reserve(ngx_http_pay_ctx_t *ctx);
 void ngx_http_pay_answer_release(ngx_http_pay_ctx_t *ctx);
 

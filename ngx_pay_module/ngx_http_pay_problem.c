@@ -14,7 +14,7 @@ ngx_http_pay_problem_headers(ngx_http_request_t *r, enum problem_code code)
     ngx_str_t  name, value;
 
     static ngx_str_t  schemas = ngx_string("WECHATPAY2-SHA256-RSA2048, "
-        "PAY-SHA256-RSA2048, PAY-HMAC-SHA256");
+        "PAY-SHA256-RSA2048, PAY-HMAC-SHA256, PAY-ED25519, Signature");
 
     switch (code) {
 

@@ -53,6 +53,7 @@ ngx_http_pay_status_metric_t  ngx_http_pay_status_metrics[] = {
     ngx_http_pay_metric(undone, "Counts taken back after a refusal.", 0),
     ngx_http_pay_metric(sign_hmac, "Answers signed with HMAC.", 0),
     ngx_http_pay_metric(sign_rsa, "Answers signed with RSA.", 0),
+    ngx_http_pay_metric(sign_ec, "Answers signed with Ed25519 or ECDSA.", 0),
     ngx_http_pay_metric(sign_full, "Requests without a place to sign.", 0),
     ngx_http_pay_metric(redis_inflight, "Redis commands in flight.", 1),
     ngx_http_pay_metric(sign_inflight, "RSA signatures in flight.", 1),

@@ -3,10 +3,11 @@
  *
  * The steps go from cheap to expensive, and nothing is read, asked or written
  * for a request that an earlier one has refused.  A request may wait twice
- * here, for its key and for its body; ctx->state says where it goes on.
+ * here, for its key and for its body; ctx->state says where it goes on.  The
+ * body comes after the key, but for parameters that stand in it.
  */
 
-#include "ngx_http_pay_private.h"
+#include "ngx_http_pay_claim.h"
 #include "ngx_pay_keys.h"
 
 #include "core/ids.h"
@@ -22,11 +23,18 @@ enum {
 };
 
 
+#define NGX_HTTP_PAY_SORTED_ROOM  4096
+
+
 static ngx_int_t ngx_http_pay_sign_head(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+static ngx_int_t ngx_http_pay_sign_fresh(ngx_http_request_t *r,
     ngx_http_pay_ctx_t *ctx);
 static ngx_int_t ngx_http_pay_sign_find_key(ngx_http_request_t *r,
     ngx_http_pay_ctx_t *ctx);
 static ngx_int_t ngx_http_pay_sign_check_key(ngx_http_request_t *r,
+    ngx_http_pay_ctx_t *ctx);
+static ngx_int_t ngx_http_pay_sign_body(ngx_http_request_t *r,
     ngx_http_pay_ctx_t *ctx);
 static ngx_int_t ngx_http_pay_sign_verify(ngx_http_request_t *r,
     ngx_http_pay_ctx_t *ctx);
@@ -77,7 +85,7 @@ ngx_http_pay_sign_request(ngx_http_request_t *r)
                 break;
             }
 
-            rc = ngx_http_pay_sign_verify(r, ctx);
+            rc = ngx_http_pay_sign_body(r, ctx);
             break;
 
         case NGX_HTTP_PAY_KEY_WAIT:
@@ -102,35 +110,6 @@ ngx_http_pay_sign_request(ngx_http_request_t *r)
 }
 
 
-/* the one Authorization header; two would be read differently by others */
-
-static ngx_table_elt_t *
-ngx_http_pay_sign_authorization(ngx_http_request_t *r)
-{
-    ngx_uint_t        i, found;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    found = 0;
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == sizeof("Authorization") - 1
-                && ngx_strncmp(h[i].lowcase_key, "authorization",
-                               sizeof("Authorization") - 1)
-                   == 0)
-            {
-                found++;
-            }
-        }
-    }
-
-    return found == 1 ? r->headers_in.authorization : NULL;
-}
-
-
 static ngx_int_t
 ngx_http_pay_sign_refuse_match(ngx_http_request_t *r, struct problem *problem)
 {
@@ -152,51 +131,85 @@ ngx_http_pay_sign_refuse_match(ngx_http_request_t *r, struct problem *problem)
 }
 
 
+/* parameters of the scheme come on top of what the API allows */
+
+static size_t
+ngx_http_pay_sign_max_body(ngx_http_pay_ctx_t *ctx)
+{
+    return ctx->match.api->max_body
+           + (ctx->claim->in_body ? NGX_HTTP_PAY_SORTED_ROOM : 0);
+}
+
+
 /* what the request line and the headers tell */
 
 static ngx_int_t
 ngx_http_pay_sign_head(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
 {
-    const char       *reason;
-    struct problem    problem;
-    ngx_table_elt_t  *h;
-    time_t            skew;
+    ngx_int_t        rc;
+    const char      *reason;
+    struct problem   problem;
 
     ctx->state = NGX_HTTP_PAY_DONE;
 
+    rc = ngx_http_pay_claim_find(r, ctx, &reason);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     if (api_match(&ctx->arena, ngx_pay_slice(r->method_name),
-                  ngx_pay_slice(r->unparsed_uri), &ctx->match, &problem)
+                  ngx_pay_slice(ctx->claim->target), &ctx->match, &problem)
         != 0)
     {
         return ngx_http_pay_sign_refuse_match(r, &problem);
     }
 
-    if (r->headers_in.content_length_n > (off_t) ctx->match.api->max_body) {
+    if (r->headers_in.content_length_n
+        > (off_t) ngx_http_pay_sign_max_body(ctx))
+    {
         return ngx_http_pay_refuse(r, PROBLEM_BODY_TOO_LARGE, NULL, NULL);
     }
 
-    h = ngx_http_pay_sign_authorization(r);
-
-    if (h == NULL) {
-        return ngx_http_pay_refuse(r, PROBLEM_AUTHORIZATION_INVALID,
-                                   "exactly one header is needed", NULL);
+    if (rc == NGX_OK) {
+        rc = ngx_http_pay_claim_read(r, ctx, &reason);
     }
 
-    if (authorization_parse(ngx_pay_slice(h->value), &ctx->auth, &reason) != 0)
-    {
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
         return ngx_http_pay_refuse(r, PROBLEM_AUTHORIZATION_INVALID, reason,
                                    NULL);
     }
 
-    skew = ngx_http_pay_guard_window(r);
+    if (ctx->claim->read) {
+        return ngx_http_pay_sign_fresh(r, ctx);
+    }
 
-    if (ctx->auth.timestamp_s < ngx_time() - skew
-        || ctx->auth.timestamp_s > ngx_time() + skew)
+    ctx->state = NGX_HTTP_PAY_BODY;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_pay_sign_fresh(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+{
+    time_t   skew, now;
+    int64_t  expires;
+
+    now = ngx_time();
+    skew = ngx_http_pay_guard_window(r);
+    expires = ctx->claim->httpsig ? ctx->claim->httpsig->expires : 0;
+
+    if (ctx->auth.timestamp_s < now - skew || ctx->auth.timestamp_s > now + skew
+        || (expires && expires < now))
     {
         return ngx_http_pay_refuse(r, PROBLEM_TIMESTAMP_STALE, NULL, NULL);
     }
 
-    ctx->scheme = ctx->auth.scheme;
     ctx->state = NGX_HTTP_PAY_KEY;
 
     return NGX_OK;
@@ -288,6 +301,7 @@ ngx_http_pay_sign_find_key(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
 static ngx_int_t
 ngx_http_pay_sign_check_key(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
 {
+    const char     *reason;
     ngx_pay_key_t  *key = ctx->key;
 
     ctx->state = NGX_HTTP_PAY_DONE;
@@ -306,12 +320,17 @@ ngx_http_pay_sign_check_key(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
         return ngx_http_pay_refuse(r, PROBLEM_KEY_DISABLED, NULL, NULL);
     }
 
-    if (!scheme_fits(ctx->scheme, key->verify.alg)) {
-        return ngx_http_pay_refuse(r, PROBLEM_SIGN_ERROR,
-                                   "the schema is not the key's", NULL);
+    reason = ngx_http_pay_claim_mismatch(ctx);
+
+    if (reason) {
+        return ngx_http_pay_refuse(r, PROBLEM_SIGN_ERROR, reason, NULL);
     }
 
-    if (!slice_eq(ctx->auth.mchid, ngx_pay_slice(key->mchid))) {
+    /* the other schemes' identity is the key's alone */
+
+    if (ctx->claim->authorization
+        && !slice_eq(ctx->auth.mchid, ngx_pay_slice(key->mchid)))
+    {
         return ngx_http_pay_refuse(r, PROBLEM_IDENTITY_MISMATCH, NULL, NULL);
     }
 
@@ -327,10 +346,19 @@ ngx_http_pay_sign_check_key(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
      * was carried out must not lose its answer to a full queue.
      */
 
-    if (ctx->alg == KEY_RSA_SHA256
-        && ngx_http_pay_answer_reserve(ctx) != NGX_OK)
-    {
+    switch (ngx_http_pay_answer_reserve(ctx)) {
+
+    case NGX_BUSY:
         return ngx_http_pay_refuse(r, PROBLEM_OVERLOADED, NULL, NULL);
+
+    case NGX_DECLINED:
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "pay: no \"pay_platform_key\" for the %s of key \"%V\"",
+                      key_alg_name(ctx->alg), &key->serial);
+
+        return ngx_http_pay_refuse(r, PROBLEM_KEY_DISABLED,
+                                "answers cannot be signed in this algorithm",
+                                NULL);
     }
 
     ctx->state = NGX_HTTP_PAY_BODY;
@@ -340,36 +368,64 @@ ngx_http_pay_sign_check_key(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
 
 
 static ngx_int_t
-ngx_http_pay_sign_verify(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+ngx_http_pay_sign_body(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
 {
-    size_t        n;
-    ngx_int_t     rc;
-    struct slice  parts[SCHEME_PARTS];
+    ngx_int_t       rc;
+    struct problem  problem;
+
+    if (ctx->claim->read && ctx->claim->in_body) {
+        /* its key has been found since */
+        return ngx_http_pay_sign_verify(r, ctx);
+    }
 
     ctx->state = NGX_HTTP_PAY_DONE;
 
-    rc = ngx_http_pay_body_gather(r, ctx);
+    rc = ngx_http_pay_body_gather(r, ctx, ngx_http_pay_sign_max_body(ctx));
 
     if (rc == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (rc == NGX_DECLINED || ctx->body.n > ctx->match.api->max_body) {
+    if (rc == NGX_DECLINED || ctx->body.n > ngx_http_pay_sign_max_body(ctx)) {
         return ngx_http_pay_refuse(r, PROBLEM_BODY_TOO_LARGE, NULL, NULL);
     }
 
-    n = scheme_request_parts(ngx_pay_slice(r->method_name),
-                             ngx_pay_slice(r->unparsed_uri),
-                             ctx->auth.timestamp, ctx->auth.nonce_str,
-                             ctx->body, parts);
+    if (ctx->claim->read) {
+        return ngx_http_pay_sign_verify(r, ctx);
+    }
 
-    if (scheme_verify(&ctx->key->verify, parts, n, ctx->auth.signature) != 0) {
+    rc = ngx_http_pay_claim_read_body(r, ctx, &problem);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_pay_refuse_with(r, &problem);
+    }
+
+    return ngx_http_pay_sign_fresh(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_pay_sign_verify(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
+{
+    const char  *reason;
+
+    ctx->state = NGX_HTTP_PAY_DONE;
+
+    if (ngx_http_pay_claim_verify(r, ctx, &reason) != 0) {
         ngx_http_pay_answer_release(ctx);
-        return ngx_http_pay_refuse(r, PROBLEM_SIGN_ERROR, NULL, NULL);
+        return ngx_http_pay_refuse(r, PROBLEM_SIGN_ERROR, reason, NULL);
     }
 
     ctx->verified = 1;
     ngx_http_pay_count(verified);
+
+    if (ngx_http_pay_claim_pass(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     return ngx_http_pay_sign_content(r, ctx);
 }

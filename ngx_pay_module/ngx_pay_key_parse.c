@@ -35,11 +35,28 @@ ngx_pay_key_number(const struct json *doc, const char *name, int64_t min,
 static int
 ngx_pay_key_load(ngx_pay_key_t *key, const struct json *doc)
 {
-    int           rc;
-    struct buf    material;
-    enum key_alg  alg;
+    int                 rc;
+    struct buf          material;
+    enum key_alg        alg;
+    const struct json  *md5;
 
     alg = key_alg_parse(json_str(doc, "alg"));
+    key->scheme = json_get(doc, "scheme")
+                  ? key_scheme_parse(json_str(doc, "scheme"))
+                  : KEY_SCHEME_HEADER;
+
+    if (!key_scheme_allows(key->scheme, alg)) {
+        return -1;
+    }
+
+    /* only when the operator has switched it on for this key */
+
+    md5 = json_get(doc, "md5");
+
+    if (alg == KEY_MD5 && (md5 == NULL || md5->type != JSON_TRUE)) {
+        return -1;
+    }
+
     buf_init(&material, NGX_PAY_LINE_MAX);
 
     rc = base64_decode(&material, json_str(doc, "key"));

@@ -28,6 +28,7 @@ struct ngx_pay_key_s {
     ngx_str_t               mchid;
     ngx_str_t               app;
     struct verify_key       verify;
+    enum key_scheme         scheme;     /* the one it may be used in */
     int64_t                 valid_from; /* seconds since 1970 */
     int64_t                 valid_to;
     ngx_uint_t              base_slot;

@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from edge import PLATFORM, Edge, Key  # noqa: E402
+from schemes import Pair  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 from cryptography.hazmat.primitives import serialization  # noqa: E402
 
@@ -100,6 +101,13 @@ for new, reason in ((f"pay_platform_key X {e.folder}/none;", "none"), (f"pay_pla
                     (f"pay_platform_key X {e.folder}/platform.pem queue=0;", "queue=0"),
                     (f"pay_platform_key X {e.folder}/platform.pem more=1;", "more=1")):
     replaced(key, new, reason)
+for alg in ("ed25519", "ecdsa-p256-sha256"):
+    (e.folder / f"{alg}.pem").write_bytes(Pair(alg).private)
+    replaced(key, f"pay_platform_key X {e.folder}/{alg}.pem queue=5;", '"queue" is for an RSA key')
+    is_(e.test(good.replace(key, f"{key} pay_platform_key X {e.folder}/{alg}.pem;")), "", f"an {alg} key besides")
+    is_(e.test(good.replace(key, f"pay_platform_key X {e.folder}/{alg}.pem;")), "", f"an {alg} key alone")
+replaced(key, f"{key} pay_platform_key X {e.folder}/platform.pem;", "a second key for rsa-sha256")
+replaced(key, f"pay_platform_key X {e.folder}/ed25519.pem; pay_platform_key Y {e.folder}/ed25519.pem;", "a second key for ed25519")
 ok("PRIVATE" not in e.log.read_text() if e.log.exists() else True, "no key in the log")
 shutil.rmtree(e.folder)
 
