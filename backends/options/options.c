@@ -17,6 +17,7 @@ static const struct conf_directive top_table[] = {
      "PostgreSQL, as libpq's connection string; connections for commits and for reads (2 each)."},
     {"egress", 1, 1, CONF_NEED, "unix:PATH", "",
      "nginx's egress socket: the only way to channels."},
+    {"control", 1, 1, 0, "unix:PATH", "", "nginx's control socket: payctl channel ..."},
     {"channels", 1, 1, CONF_NEED, "GLOB", "",
      "The pay_channel files, the same that nginx includes."},
     {"adapters", 1, 1, CONF_NEED, "FOLDER", "", "Where adapter NAME.conf files live."},
@@ -327,6 +328,8 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
         return read_database(o, n, err);
     if (slice_is(n->name, "egress"))
         return get_socket(o, n, &o->egress, err);
+    if (slice_is(n->name, "control"))
+        return get_socket(o, n, &o->control, err);
     if (slice_is(n->name, "channels"))
         return get_path(o, n, n->args[0], &o->channels, err);
     if (slice_is(n->name, "adapters"))

@@ -49,6 +49,7 @@ struct options {
     const char *database; /* conninfo */
     int64_t writers, readers;
     const char *egress;
+    const char *control;  /* NULL when absent */
     const char *channels; /* glob */
     const char *adapters; /* folder */
     const char *master_key_file;

@@ -14,6 +14,7 @@ struct ctl {
     struct options options;
     struct admin *admin; /* opened by ctl_admin */
     const char *conf;
+    const char *control; /* socket of --control, else the configuration's */
     bool json;
 };
 
@@ -28,6 +29,7 @@ struct command {
 extern const struct command registry_commands[]; /* merchants, apps, keys, accounts */
 extern const struct command order_commands[];    /* orders, trace, callbacks, cases */
 extern const struct command migrate_commands[];
+extern const struct command channel_commands[]; /* nginx's control socket */
 
 /* Value of `--name VALUE` among argv (removed from it), NULL if absent. */
 const char *ctl_option(int *argc, char **argv, const char *name);

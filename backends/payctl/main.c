@@ -12,13 +12,15 @@
 #define PAY_VERSION "0.1.0"
 #endif
 
-static const struct command *const tables[] = {migrate_commands, registry_commands, order_commands};
+static const struct command *const tables[] = {migrate_commands, registry_commands, order_commands,
+                                               channel_commands};
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static void usage(FILE *to)
 {
     fputs("usage: payctl -c FILE [--json] COMMAND ...\n\n"
           "  -c, --conf FILE   payd.conf\n"
+          "      --control SOCKET  nginx's control socket; channel commands need no FILE then\n"
           "      --json        machine-readable output\n"
           "  -h, --help        this text\n"
           "  -V, --version     version\n\n"
@@ -170,11 +172,12 @@ int main(int argc, char **argv)
     c.conf = ctl_option(&argc, argv, "-c");
     if (!c.conf)
         c.conf = ctl_option(&argc, argv, "--conf");
-    if (!c.conf || argc == 0) {
+    c.control = ctl_option(&argc, argv, "--control");
+    if (argc == 0 || (!c.conf && !(c.control && strcmp(argv[0], "channel") == 0))) {
         usage(stderr);
         return CTL_USAGE;
     }
-    if (options_load(&c.options, c.conf, &err) != 0) {
+    if (c.conf && options_load(&c.options, c.conf, &err) != 0) {
         fprintf(stderr, "payctl: %s\n", err.text);
         options_free(&c.options);
         return CTL_USAGE;

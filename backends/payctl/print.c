@@ -56,6 +56,22 @@ void print_table(const struct admin_rows *r)
     }
 }
 
+void print_cells(const char *const *cells, int rows, int columns)
+{
+    for (int r = 0; r < rows; r++) {
+        for (int c = 0; c < columns; c++) {
+            int w = 0;
+
+            for (int i = 0; i < rows; i++) {
+                int v = width(cells[i * columns + c]);
+                w = v > w ? v : w;
+            }
+            print_cell(cells[r * columns + c], c + 1 < columns ? w + 2 : 0);
+        }
+        putchar('\n');
+    }
+}
+
 void print_record(const struct admin_rows *r, int row)
 {
     for (int c = 0; c < admin_rows_columns(r); c++) {

@@ -8,6 +8,9 @@
 #include "core/json.h"
 
 void print_table(const struct admin_rows *r);
+/* The same for text that comes from elsewhere: cells[row * columns + column], the first row names
+ * the columns; NULL prints as nothing. */
+void print_cells(const char *const *cells, int rows, int columns);
 /* One row as lines; NULLs are left out. */
 void print_record(const struct admin_rows *r, int row);
 /* Array of objects, or the one object when single. */
