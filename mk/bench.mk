@@ -1,5 +1,5 @@
 # What the benchmarks run beside the programs themselves.
-BENCH_TOOLS := $(BUILD)/bench/load $(BUILD)/bench/upstream $(BUILD)/bench/primitives
+BENCH_TOOLS := $(addprefix $(BUILD)/bench/,load upstream primitives route)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIBS)
 	@echo '  LINK  $@'
