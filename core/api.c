@@ -18,7 +18,7 @@ static const struct api_field payment_fields[] = {
     {"product", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-.", NULL, "product code, for statistics"},
     {"store_id", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-.", NULL, "the merchant's store"},
     {"attach", FIELD_STRING, false, 0, 128, NULL, NULL, "handed back in callbacks"},
-    {"channel", FIELD_STRING, false, 1, 32, "0-9a-z_", NULL, "wish for a channel"},
+    {"channel", FIELD_STRING, false, 1, 32, "0-9a-z_-", NULL, "wish for a channel"},
     {"mchid", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-", NULL, "must be the key's merchant"},
     {"appid", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-", NULL, "must be the key's app"},
     {0},

@@ -232,6 +232,13 @@ static void enter(struct podium *p, unsigned channel, int64_t cost, uint64_t key
     p->channel[i] = (uint8_t)channel;
 }
 
+/* A channel that comes back takes a part of the orders, always the same ones. */
+static bool is_well(const struct route_live *live, unsigned i, uint64_t u)
+{
+    return !live->share || live->share[i] >= ROUTE_SHARE_ALL ||
+           (u >> 1 & 0xffff) * ROUTE_SHARE_ALL >> 16 < live->share[i];
+}
+
 /* The best of channels that are equal but for weight and, if asked, cost. */
 static void draw(const struct route_table *t, const struct route_ask *ask,
                  const struct route_live *live, const struct match_set *equals,
@@ -251,8 +258,7 @@ static void draw(const struct route_table *t, const struct route_ask *ask,
         key = neg_log2(t->log, u) * t->runners[i].reciprocal;
         if (p.n == p.places && !is_better(&p, p.n - 1, cost, key))
             continue;
-        if (live->share && live->share[i] < ROUTE_SHARE_ALL &&
-            (u >> 1 & 0xffff) * ROUTE_SHARE_ALL >> 16 >= live->share[i]) {
+        if (!is_well(live, i, u)) {
             choice->ill++;
             continue;
         }
@@ -285,14 +291,48 @@ static void draw_by_priority(const struct route_table *t, const struct route_ask
     }
 }
 
+static void draw_by_preference(const struct route_table *t, const struct route_ask *ask,
+                               const struct route_live *live, const struct ruling *ruling,
+                               struct route_choice *choice)
+{
+    struct match_set left, rest = ruling->candidates;
+
+    for (unsigned i = 0; i < ruling->nprefers && choice->n < ROUTE_CHOSEN; i++) {
+        left = rest;
+        match_set_and(&left, &t->actions[ruling->prefers[i]].prefer);
+        if (match_set_empty(&left))
+            continue;
+        match_set_minus(&rest, &left);
+        draw_by_priority(t, ask, live, &left, choice);
+    }
+    draw_by_priority(t, ask, live, &rest, choice);
+}
+
+/* Nobody is quite well: who comes back takes more than his share. */
+static void draw_from_ill(const struct route_table *t, const struct route_ask *ask,
+                          const struct route_live *live, struct ruling *ruling,
+                          struct route_choice *choice)
+{
+    struct route_live anyhow = *live;
+    const unsigned ill = choice->ill;
+
+    anyhow.share = NULL;
+    match_set_each(i, &ruling->candidates)
+    {
+        if (!live->share[i])
+            match_set_drop(&ruling->candidates, i);
+    }
+    draw_by_preference(t, ask, &anyhow, ruling, choice);
+    choice->ill = ill;
+}
+
 void route_choose(const struct route_table *t, const struct route_ask *ask,
                   const struct route_live *live, struct route_choice *choice)
 {
     struct ruling ruling;
-    struct match_set left, amount;
+    struct match_set amount;
 
     *choice = (struct route_choice){.by = ROUTE_BY_NOTHING};
-    ruling.nprefers = 0;
     ruling.candidates = live->open;
     if (ask->facts.numbers[MATCH_METHOD] < METHODS)
         match_set_and(&ruling.candidates, &t->methods[ask->facts.numbers[MATCH_METHOD]]);
@@ -310,13 +350,7 @@ void route_choose(const struct route_table *t, const struct route_ask *ask,
     match_set_and(&ruling.candidates, &amount);
     choice->fit = match_set_count(&ruling.candidates);
 
-    for (unsigned i = 0; i < ruling.nprefers && choice->n < ROUTE_CHOSEN; i++) {
-        left = ruling.candidates;
-        match_set_and(&left, &t->actions[ruling.prefers[i]].prefer);
-        if (match_set_empty(&left))
-            continue;
-        match_set_minus(&ruling.candidates, &left);
-        draw_by_priority(t, ask, live, &left, choice);
-    }
-    draw_by_priority(t, ask, live, &ruling.candidates, choice);
+    draw_by_preference(t, ask, live, &ruling, choice);
+    if (choice->n == 0 && choice->ill && !choice->busy)
+        draw_from_ill(t, ask, live, &ruling, choice);
 }

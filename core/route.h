@@ -66,7 +66,8 @@ uint32_t route_given(const struct route_table *t);
 /* What is true now. */
 struct route_live {
     struct match_set open; /* channels that take new payments */
-    /* how many of 100 orders a channel takes while it comes back; NULL: all of them */
+    /* how many of 100 orders a channel takes while it comes back, 0 while it is out; a channel
+     * above 0 takes more where every candidate is below 100 and none is full. NULL: all 100 */
     const uint8_t *share;
     bool (*full)(const void *arg, unsigned channel); /* asked only of those about to be chosen */
     const void *arg;
@@ -86,7 +87,7 @@ struct route_choice {
     unsigned open;    /* serve the method and are open */
     unsigned allowed; /* by the rules */
     unsigned fit;     /* take the amount */
-    unsigned ill;     /* of those met: not healthy enough for this order */
+    unsigned ill;     /* of those met: not well enough for this order */
     unsigned busy;    /* of those met: full */
     enum route_by by;
     struct match_set rules; /* that held */

@@ -20,6 +20,7 @@
 
 #include "core/breaker.h"
 #include "core/gcra.h"
+#include "core/route.h"
 #include "core/terms.h"
 
 
@@ -143,6 +144,8 @@ typedef struct {
     int64_t                      amount_min;
     int64_t                      amount_max;
     ngx_uint_t                   weight;
+    ngx_uint_t                   priority;  /* lower goes first */
+    struct route_fee             fee;
 
     ngx_uint_t                   cap;       /* calls at once */
     ngx_uint_t                   pay_cap;   /* of them new payments */
@@ -160,6 +163,7 @@ typedef struct {
     ngx_uint_t                   nbinds;
 
     ngx_uint_t                   row;       /* index in the zone */
+    ngx_uint_t                   place;     /* in main conf's channels */
     ngx_http_pay_peers_t        *peers;     /* the balancer's, per worker */
 
     unsigned                     tls:1;

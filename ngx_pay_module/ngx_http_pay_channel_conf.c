@@ -59,6 +59,8 @@ static ngx_http_pay_directive_t  ngx_http_pay_channel_directives[] = {
       ngx_http_pay_channel_amount },
     { ngx_string("weight"), 1, 1, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_weight },
+    { ngx_string("priority"), 1, 1, NGX_HTTP_PAY_CHANNEL_ONCE,
+      ngx_http_pay_channel_priority },
     { ngx_string("concurrency"), 1, 2, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_concurrency },
     { ngx_string("timeout"), 1, 3,
@@ -66,7 +68,7 @@ static ngx_http_pay_directive_t  ngx_http_pay_channel_directives[] = {
       ngx_http_pay_channel_timeout },
     { ngx_string("keepalive"), 1, 2, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_keepalive },
-    { ngx_string("fee"), 1, 8, NGX_HTTP_PAY_CHANNEL_ONCE,
+    { ngx_string("fee"), 1, 4, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_fee },
     { ngx_string("breaker"), 1, 9, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_breaker },
@@ -113,6 +115,8 @@ ngx_http_pay_channel_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ch->amount_min = AMOUNT_MIN;
     ch->amount_max = AMOUNT_MAX;
     ch->weight = 1;
+    ch->priority = 10;
+    ch->place = cmcf->channels.nelts;
     ch->cap = 100;
     ch->pay_cap = 80;
     ch->keepalive = NGX_CONF_UNSET_UINT;

@@ -27,6 +27,8 @@ char *ngx_http_pay_channel_amount(ngx_conf_t *cf,
     ngx_http_pay_channel_t *ch);
 char *ngx_http_pay_channel_weight(ngx_conf_t *cf,
     ngx_http_pay_channel_t *ch);
+char *ngx_http_pay_channel_priority(ngx_conf_t *cf,
+    ngx_http_pay_channel_t *ch);
 char *ngx_http_pay_channel_concurrency(ngx_conf_t *cf,
     ngx_http_pay_channel_t *ch);
 char *ngx_http_pay_channel_timeout(ngx_conf_t *cf,

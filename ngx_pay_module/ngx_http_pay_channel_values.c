@@ -232,6 +232,26 @@ ngx_http_pay_channel_weight(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
 }
 
 
+char *
+ngx_http_pay_channel_priority(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
+{
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n < 1 || n > 1000) {
+        return ngx_http_pay_channel_invalid(cf, &value[1]);
+    }
+
+    ch->priority = n;
+
+    return NGX_CONF_OK;
+}
+
+
 /* concurrency COUNT [reserve=PERCENT%] */
 
 char *
@@ -358,25 +378,61 @@ ngx_http_pay_channel_keepalive(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
 }
 
 
-/* payd's; here only the obvious: a percentage stands first */
+/* fee PERCENT% [fixed=AMOUNT] [min=AMOUNT] [max=AMOUNT] */
 
 char *
 ngx_http_pay_channel_fee(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
 {
-    ngx_int_t   n;
-    ngx_str_t  *value, *v;
+    off_t        n;
+    int64_t     *field;
+    ngx_str_t   *value, *v, s;
+    ngx_uint_t   i;
 
     value = cf->args->elts;
     v = &value[1];
 
-    n = NGX_ERROR;
+    ch->fee.known = 1;
+    ch->fee.max = INT64_MAX;
+    ch->fee.rate = NGX_ERROR;
+
+    /* four decimals of a percentage are millionths */
 
     if (v->len > 1 && v->data[v->len - 1] == '%') {
-        n = ngx_atofp(v->data, v->len - 1, 4);
+        ch->fee.rate = ngx_atofp(v->data, v->len - 1, 4);
     }
 
-    if (n == NGX_ERROR || n > 1000000) {
+    if (ch->fee.rate == NGX_ERROR || ch->fee.rate > 1000000) {
         return ngx_http_pay_channel_invalid(cf, v);
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_http_pay_key_value(&value[i], "fixed", &s)) {
+            field = &ch->fee.fixed;
+
+        } else if (ngx_http_pay_key_value(&value[i], "min", &s)) {
+            field = &ch->fee.min;
+
+        } else if (ngx_http_pay_key_value(&value[i], "max", &s)) {
+            field = &ch->fee.max;
+
+        } else {
+            return ngx_http_pay_channel_invalid(cf, &value[i]);
+        }
+
+        n = ngx_atoof(s.data, s.len);
+
+        if (n == NGX_ERROR || n > AMOUNT_MAX) {
+            return ngx_http_pay_channel_invalid(cf, &value[i]);
+        }
+
+        *field = n;
+    }
+
+    if (ch->fee.min > ch->fee.max) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"min\" of \"fee\" is above "
+                           "\"max\" in pay_channel \"%V\"", &ch->name);
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;

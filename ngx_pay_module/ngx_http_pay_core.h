@@ -71,6 +71,11 @@ typedef struct {
     ngx_str_t                   channels;
     ngx_str_t                   route;
     ngx_str_t                   refuse;   /* "CODE POINTER": no channel */
+    ngx_uint_t                  channel;  /* 1 + place of the first, or 0 */
+
+    /* set by the pool module */
+    void                       *pool;
+    ngx_msec_t                  pooled;   /* since when */
 
     /* private to the sign, guard and answer modules from here on */
 
@@ -101,6 +106,7 @@ typedef struct {
     unsigned                    answered:1; /* Redis has, or failed */
     unsigned                    reserved:1; /* a place to sign with RSA */
     unsigned                    fallback:1; /* guarded without Redis */
+    unsigned                    pool_held:1; /* counted as in flight */
 } ngx_http_pay_ctx_t;
 
 

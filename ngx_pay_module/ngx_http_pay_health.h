@@ -8,8 +8,8 @@
  * a healthy channel, 0 for one that is out.  How a choice asks:
  *
  *     ngx_http_pay_health_refresh(cmcf);      once, before: time goes on
- *     ngx_http_pay_health_takes(share, hash)  each candidate, or its
- *                                             sh->shares[row] as it is
+ *     sh->shares[row]                         of each candidate, see
+ *                                             core/route.h
  *     ngx_http_pay_health_chosen(cmcf, ch);   for the first of the chosen
  *
  * A channel that is probed has a share of 100 as long as it has offers left;
@@ -78,15 +78,6 @@ ngx_http_pay_health_refresh(ngx_http_pay_channel_main_conf_t *cmcf)
     if (cmcf->sh->nill) {
         ngx_http_pay_health_pass_time(cmcf);
     }
-}
-
-
-static ngx_inline ngx_uint_t
-ngx_http_pay_health_takes(ngx_uint_t share, uint64_t hash)
-{
-    return share >= NGX_HTTP_PAY_SHARE_ALL
-           || (hash * 0xd6e8feb86659fd93ULL >> 32) % NGX_HTTP_PAY_SHARE_ALL
-              < share;
 }
 
 

@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_pay_private.h"
+#include "ngx_http_pay_pool.h"
 #include "ngx_pay_keys.h"
 
 
@@ -187,6 +188,7 @@ ngx_http_pay_cleanup_ctx(void *data)
     ngx_http_pay_ctx_t  *ctx = data;
 
     ngx_http_pay_answer_release(ctx);
+    ngx_http_pay_pool_release(ctx);
 
     if (ctx->key) {
         ngx_pay_key_unref(ctx->key);

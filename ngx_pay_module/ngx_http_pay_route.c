@@ -5,170 +5,232 @@
 #include "ngx_http_pay_route.h"
 
 
-#define NGX_HTTP_PAY_ROUTE_DRAWS  8     /* by weight, then what has room */
+static ngx_int_t
+ngx_http_pay_route_compare(const void *one, const void *two)
+{
+    ngx_http_pay_channel_t  *a = *(ngx_http_pay_channel_t **) one;
+    ngx_http_pay_channel_t  *b = *(ngx_http_pay_channel_t **) two;
+
+    return a->priority < b->priority ? -1 : a->priority > b->priority;
+}
 
 
-ngx_int_t
+static void
+ngx_http_pay_route_sort(ngx_http_pay_route_main_conf_t *rmcf,
+    struct route_channel *channels)
+{
+    ngx_uint_t               i;
+    ngx_http_pay_channel_t  *ch;
+
+    rmcf->n = rmcf->channels->channels.nelts;
+
+    ngx_memcpy(rmcf->sorted, rmcf->channels->channels.elts,
+               rmcf->n * sizeof(ngx_http_pay_channel_t *));
+
+    /* stable: equals stay in the order of the file */
+
+    ngx_sort(rmcf->sorted, rmcf->n, sizeof(ngx_http_pay_channel_t *),
+             ngx_http_pay_route_compare);
+
+    for (i = 0; i < rmcf->n; i++) {
+        ch = rmcf->sorted[i];
+
+        rmcf->at[ch->place] = i;
+        rmcf->on[i] = ch->state == NGX_HTTP_PAY_STATE_ON;
+
+        channels[i].name = ngx_pay_slice(ch->name);
+        channels[i].methods = ch->methods;
+        channels[i].min = ch->amount_min;
+        channels[i].max = ch->amount_max;
+        channels[i].priority = ch->priority;
+        channels[i].weight = ch->weight;
+        channels[i].fee = ch->fee;
+    }
+}
+
+
+static char *
+ngx_http_pay_route_set(ngx_conf_t *cf, ngx_http_pay_route_main_conf_t *rmcf,
+    ngx_http_pay_channels_t *list, struct match_set *set)
+{
+    ngx_str_t               *name;
+    ngx_uint_t               i;
+    ngx_http_pay_channel_t  *ch;
+
+    name = list->names.elts;
+
+    for (i = 0; i < list->names.nelts; i++) {
+        ch = ngx_http_pay_when_channel(cf, rmcf->channels, &name[i],
+                                       &list->where);
+        if (ch == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        match_set_add(set, (unsigned) ngx_http_pay_route_number(rmcf, ch));
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_pay_route_rule(ngx_conf_t *cf, ngx_http_pay_route_main_conf_t *rmcf,
+    ngx_http_pay_rule_t *rule, struct route_rule *out)
+{
+    ngx_uint_t            i;
+    struct match_line    *lines;
+    ngx_http_pay_when_t  *when;
+
+    if (ngx_http_pay_route_set(cf, rmcf, &rule->only, &out->only)
+        != NGX_CONF_OK
+        || ngx_http_pay_route_set(cf, rmcf, &rule->exclude, &out->exclude)
+           != NGX_CONF_OK
+        || ngx_http_pay_route_set(cf, rmcf, &rule->prefer, &out->prefer)
+           != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    lines = ngx_pcalloc(cf->temp_pool,
+                        rule->whens.nelts * sizeof(struct match_line));
+    if (lines == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    when = rule->whens.elts;
+
+    for (i = 0; i < rule->whens.nelts; i++) {
+        lines[i] = when[i].line;
+    }
+
+    out->lines = lines;
+    out->nlines = rule->whens.nelts;
+    out->has_only = rule->only.where.line != 0;
+    out->by = rule->by;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_pay_route_prepare(ngx_conf_t *cf,
     ngx_http_pay_route_main_conf_t *rmcf)
 {
-    ngx_uint_t                         i, m, n;
-    ngx_http_pay_channel_t           **chp;
-    ngx_http_pay_candidate_t          *c;
-    ngx_http_pay_channel_main_conf_t  *cmcf;
+    ngx_uint_t             i, lines;
+    struct arena          *arena;
+    struct route_rule     *rules;
+    ngx_http_pay_rule_t   *rule;
+    struct route_channel   channels[NGX_HTTP_PAY_CHANNELS_MAX];
 
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_pay_channel_module);
-    rmcf->channels = cmcf;
+    rmcf->channels = ngx_http_conf_get_module_main_conf(cf,
+                                                  ngx_http_pay_channel_module);
+    ngx_http_pay_route_sort(rmcf, channels);
 
-    chp = cmcf->channels.elts;
+    rules = ngx_pcalloc(cf->temp_pool, (rmcf->rules.nelts + 1)
+                                       * sizeof(struct route_rule));
+    arena = ngx_http_pay_when_arena(cf);
 
-    for (m = 0; m < NGX_HTTP_PAY_METHODS_MAX; m++) {
-        n = 0;
+    if (rules == NULL || arena == NULL) {
+        return NGX_CONF_ERROR;
+    }
 
-        for (i = 0; i < cmcf->channels.nelts; i++) {
-            n += (chp[i]->methods >> m) & 1;
+    rule = rmcf->rules.elts;
+    lines = 0;
+
+    for (i = 0; i < rmcf->rules.nelts; i++) {
+        if (ngx_http_pay_route_rule(cf, rmcf, &rule[i], &rules[i])
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
         }
 
-        if (n == 0) {
-            continue;
-        }
+        lines += rules[i].nlines;
 
-        c = ngx_pcalloc(cf->pool, n * sizeof(ngx_http_pay_candidate_t));
-        if (c == NULL) {
-            return NGX_ERROR;
-        }
-
-        rmcf->candidates[m] = c;
-        rmcf->ncandidates[m] = n;
-
-        for (i = 0; i < cmcf->channels.nelts; i++) {
-            if (chp[i]->methods & 1u << m) {
-                c->min = chp[i]->amount_min;
-                c->max = chp[i]->amount_max;
-                c->weight = chp[i]->weight;
-                c->state = chp[i]->state;
-                c->channel = chp[i];
-                c++;
-            }
+        if (lines > NGX_HTTP_PAY_WHENS) {
+            return ngx_http_pay_conf_error(cf, &rule[i].where,
+                                           "more than 256 \"when\" in all "
+                                           "pay_rule blocks");
         }
     }
 
-    return NGX_OK;
+    rmcf->table = route_compile(arena, channels, rmcf->n, rules,
+                                rmcf->rules.nelts);
+    if (rmcf->table == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "no memory for the pay_rule blocks");
+        return NGX_CONF_ERROR;
+    }
+
+    rmcf->given = route_given(rmcf->table);
+
+    return NGX_CONF_OK;
 }
 
 
 void
 ngx_http_pay_route_bind(ngx_http_pay_route_main_conf_t *rmcf)
 {
-    ngx_uint_t  i, m;
+    ngx_uint_t  i;
 
-    for (m = 0; m < NGX_HTTP_PAY_METHODS_MAX; m++) {
-        for (i = 0; i < rmcf->ncandidates[m]; i++) {
-            rmcf->candidates[m][i].row = rmcf->candidates[m][i].channel->row;
-        }
+    for (i = 0; i < rmcf->n; i++) {
+        rmcf->rows[i] = rmcf->sorted[i]->row;
     }
+}
+
+
+static bool
+ngx_http_pay_route_full(const void *arg, unsigned i)
+{
+    const ngx_http_pay_route_main_conf_t  *rmcf = arg;
+
+    ngx_http_pay_channel_row_t  *row;
+
+    row = &rmcf->channels->sh->rows[rmcf->rows[i]];
+
+    return ngx_http_pay_channel_full(row, rmcf->sorted[i]);
 }
 
 
 void
 ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
-    ngx_int_t method, int64_t amount, uint64_t hash,
-    ngx_http_pay_route_t *route)
+    const struct route_ask *ask, struct route_choice *choice)
 {
-    u_char                      *states, *shares;
-    uint64_t                     x, weight;
-    ngx_uint_t                   i, n, draws, nback;
-    ngx_http_pay_candidate_t    *c, *last;
-    ngx_http_pay_channel_row_t  *row;
-    ngx_http_pay_candidate_t    *fit[NGX_HTTP_PAY_CHANNELS_MAX];
-    ngx_http_pay_candidate_t    *back[NGX_HTTP_PAY_CHANNELS_MAX];
+    ngx_uint_t                  i, row;
+    uint8_t                     share[NGX_HTTP_PAY_CHANNELS_MAX];
+    struct route_live           live;
+    ngx_http_pay_channel_sh_t  *sh;
 
-    if (method == NGX_ERROR || rmcf->ncandidates[method] == 0) {
-        return;
+    ngx_memzero(&live, sizeof(struct route_live));
+    live.full = ngx_http_pay_route_full;
+    live.arg = rmcf;
+
+    sh = rmcf->channels->sh;
+
+    if (sh) {
+        ngx_http_pay_health_refresh(rmcf->channels);
+
+        live.share = sh->nill ? share : NULL;
     }
 
-    ngx_http_pay_health_refresh(rmcf->channels);
-
-    states = rmcf->channels->sh->states;
-    shares = rmcf->channels->sh->shares;
-    weight = 0;
-    nback = 0;
-    n = 0;
-
-    c = rmcf->candidates[method];
-    last = c + rmcf->ncandidates[method];
-
-    for ( /* void */ ; c < last; c++) {
+    for (i = 0; i < rmcf->n; i++) {
+        row = rmcf->rows[i];
 
         /* the runtime switch, if one is set, counts */
 
-        if (states[c->row] ? states[c->row] != 1 + NGX_HTTP_PAY_STATE_ON
-                           : c->state != NGX_HTTP_PAY_STATE_ON)
+        if (sh->states[row] ? sh->states[row] != 1 + NGX_HTTP_PAY_STATE_ON
+                            : !rmcf->on[i])
         {
             continue;
         }
 
-        route->open++;
-
-        if (amount < c->min || amount > c->max) {
-            continue;
-        }
-
-        route->fit++;
-
-        if (!ngx_http_pay_health_takes(shares[c->row], hash)) {
-            route->ill++;
-
-            if (shares[c->row]) {
-                back[nback++] = c;
-            }
-
-            continue;
-        }
-
-        fit[n++] = c;
-        weight += c->weight;
+        match_set_add(&live.open, (unsigned) i);
+        share[i] = sh->shares[row];
     }
 
-    /* nobody is quite well: who comes back takes more than his share */
+    route_choose(rmcf->table, ask, &live, choice);
 
-    for (i = 0; i < nback && route->ill == route->fit; i++) {
-        fit[n++] = back[i];
-        weight += back[i]->weight;
-    }
-
-    for (draws = 0;
-         n && route->n < NGX_HTTP_PAY_ROUTE_MAX
-         && (draws < NGX_HTTP_PAY_ROUTE_DRAWS || route->n == 0);
-         draws++)
-    {
-        i = n - 1;
-
-        if (draws < NGX_HTTP_PAY_ROUTE_DRAWS) {
-
-            x = hash % weight;
-            hash = (hash ^ (hash >> 29)) * 0xbf58476d1ce4e5b9ULL;
-
-            for (i = 0; x >= fit[i]->weight; i++) {
-                x -= fit[i]->weight;
-            }
-        }
-
-        c = fit[i];
-        fit[i] = fit[--n];
-        weight -= c->weight;
-
-        row = &rmcf->channels->sh->rows[c->row];
-
-        if (ngx_http_pay_channel_full(row, c->channel)) {
-            route->busy++;
-            continue;
-        }
-
-        route->chosen[route->n++] = c->channel;
-    }
-
-    if (route->n) {
-        ngx_http_pay_health_chosen(rmcf->channels, route->chosen[0]);
+    if (choice->n) {
+        ngx_http_pay_health_chosen(rmcf->channels,
+                                   rmcf->sorted[choice->chosen[0]]);
     }
 }

@@ -1,10 +1,6 @@
 /*
- * The choice of channels for a new payment.
- *
- * It is by weight and stable per order: a repeated request gets the same order
- * of channels as long as the configuration and the switches stay.  Candidates
- * stand per method in flat arrays made at configuration time; only those that
- * were drawn are asked in the zone whether they have room.
+ * The choice of channels for a new payment: pay_rule blocks and the channels'
+ * own facts, compiled into core/route's tables at configuration time.
  */
 
 #ifndef _NGX_HTTP_PAY_ROUTE_H_INCLUDED_
@@ -12,46 +8,68 @@
 
 
 #include "ngx_http_pay_health.h"
+#include "ngx_http_pay_when.h"
 
-
-#define NGX_HTTP_PAY_ROUTE_MAX    3     /* channels offered to the worker */
+#include "core/payer_app.h"
+#include "core/route.h"
 
 
 typedef struct {
-    int64_t                            min;
-    int64_t                            max;
-    uint32_t                           weight;
-    uint16_t                           row;
-    uint16_t                           state;   /* as configured */
-    ngx_http_pay_channel_t            *channel;
-} ngx_http_pay_candidate_t;
+    ngx_array_t                        names;   /* ngx_str_t, of channels */
+    ngx_http_pay_where_t               where;   /* line 0: not there */
+} ngx_http_pay_channels_t;
+
+
+/* one pay_rule block */
+
+typedef struct {
+    ngx_str_t                          name;
+    ngx_array_t                        whens;   /* ngx_http_pay_when_t */
+    ngx_http_pay_channels_t            only;
+    ngx_http_pay_channels_t            exclude;
+    ngx_http_pay_channels_t            prefer;
+    enum route_by                      by;
+    ngx_http_pay_where_t               where;
+} ngx_http_pay_rule_t;
 
 
 typedef struct {
     ngx_http_pay_channel_main_conf_t  *channels;
-    ngx_http_pay_candidate_t          *candidates[NGX_HTTP_PAY_METHODS_MAX];
-    ngx_uint_t                         ncandidates[NGX_HTTP_PAY_METHODS_MAX];
+    ngx_array_t                        rules;   /* ngx_http_pay_rule_t */
+    struct route_table                *table;
+    uint32_t                           given;   /* facts that rules ask for */
+
+    /* by priority, as the table numbers them */
+    ngx_uint_t                         n;
+    ngx_http_pay_channel_t            *sorted[NGX_HTTP_PAY_CHANNELS_MAX];
+    uint8_t                            at[NGX_HTTP_PAY_CHANNELS_MAX];
+    uint16_t                           rows[NGX_HTTP_PAY_CHANNELS_MAX];
+    u_char                             on[NGX_HTTP_PAY_CHANNELS_MAX];
 } ngx_http_pay_route_main_conf_t;
 
 
 typedef struct {
-    ngx_http_pay_channel_t            *chosen[NGX_HTTP_PAY_ROUTE_MAX];
-    ngx_uint_t                         n;
-    ngx_uint_t                         open;    /* take new payments */
-    ngx_uint_t                         fit;     /* of them by amount */
-    ngx_uint_t                         ill;     /* of them not for this order */
-    ngx_uint_t                         busy;    /* of them drawn and full */
-} ngx_http_pay_route_t;
+    ngx_flag_t                         enable;
+    enum route_by                      by;
+    ngx_http_pay_where_t               where;
+} ngx_http_pay_route_loc_conf_t;
 
 
-ngx_int_t ngx_http_pay_route_prepare(ngx_conf_t *cf,
+char *ngx_http_pay_rule_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* once all blocks are read */
+char *ngx_http_pay_route_prepare(ngx_conf_t *cf,
     ngx_http_pay_route_main_conf_t *rmcf);
+/* once the zone is there: each channel knows its row */
 void ngx_http_pay_route_bind(ngx_http_pay_route_main_conf_t *rmcf);
 
-/* fills *route, which is zeroed before; hash: of the order */
 void ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
-    ngx_int_t method, int64_t amount, uint64_t hash,
-    ngx_http_pay_route_t *route);
+    const struct route_ask *ask, struct route_choice *choice);
+ngx_int_t ngx_http_pay_route_handler(ngx_http_request_t *r);
+/* the payer's app, from what a request tells of him */
+enum payer_app ngx_http_pay_route_wallet(ngx_http_request_t *r);
+/* the table's number of a channel */
+#define ngx_http_pay_route_number(rmcf, ch)  ((int) (rmcf)->at[(ch)->place])
 
 
 extern ngx_module_t  ngx_http_pay_route_module;

@@ -72,6 +72,10 @@ void ngx_http_pay_status_channels(ngx_http_request_t *r,
     ngx_http_pay_status_text_t *t);
 void ngx_http_pay_status_channels_json(ngx_http_request_t *r,
     ngx_http_pay_status_text_t *t);
+void ngx_http_pay_status_pools(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t);
+void ngx_http_pay_status_pools_json(ngx_http_request_t *r,
+    ngx_http_pay_status_text_t *t);
 
 
 /* counts a finished request: log phase */

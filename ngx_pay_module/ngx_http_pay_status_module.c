@@ -39,6 +39,7 @@ static const ngx_http_pay_status_part_t  ngx_http_pay_status_parts[] = {
     { "zones", ngx_http_pay_status_zones, ngx_http_pay_status_zones_json },
     { "channels", ngx_http_pay_status_channels,
       ngx_http_pay_status_channels_json },
+    { "pools", ngx_http_pay_status_pools, ngx_http_pay_status_pools_json },
     { NULL, NULL, NULL }
 };
 

@@ -32,6 +32,7 @@ const struct conf_directive channel_block_table[] = {
     {"tls_name", 1, 1, 0, "NAME", "", "Read by nginx."},
     {"amount", 2, 2, 0, "MIN MAX", "", "Read by nginx."},
     {"weight", 1, 1, 0, "NUMBER", "", "Read by nginx."},
+    {"priority", 1, 1, 0, "NUMBER", "", "Read by nginx."},
     {"concurrency", 1, 2, 0, "NUMBER [reserve=PERCENT]", "", "Read by nginx."},
     {"keepalive", 1, 2, 0, "NUMBER [timeout=TIME]", "", "Read by nginx."},
     {"breaker", 1, 9, 0, "off | NAME=VALUE ...", "", "Read by nginx."},
@@ -39,7 +40,7 @@ const struct conf_directive channel_block_table[] = {
     {"rate", 1, 2, CONF_REPEAT, "KIND=NUMBER/s [burst=NUMBER]", "", "Read by nginx."},
     {"bind", 1, 4, 0, "ADDRESS ...", "", "Read by nginx."},
     {"timeout", 1, 3, 0, "connect=TIME send=TIME read=TIME", "", "Read by nginx."},
-    {"fee", 1, 8, 0, "PERCENT ...", "", "Read by nginx."},
+    {"fee", 1, 4, 0, "PERCENT [fixed=AMOUNT] [min=AMOUNT] [max=AMOUNT]", "", "Read by nginx."},
     {NULL, 0, 0, 0, NULL, NULL, NULL},
 };
 

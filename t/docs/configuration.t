@@ -36,10 +36,11 @@ OTHERS = {("pay_redis", "db"): "0", ("pay_redis", "password_file"): "none", ("pa
           ("pay_redis", "sentinel_password_file"): "none", ("pay_limit", "rate"): "required",
           ("pay_limit", "burst"): "0", ("pay_limit", "algorithm"): "gcra", ("pay_limit", "name"): "the key",
           ("pay_guard", "nonce"): "twice window",
-          ("pay_guard", "app"): "off", ("pay_guard", "burst"): "0", ("pay_guard", "fallback"): "open"}
+          ("pay_route", "by"): "weight", ("pay_guard", "app"): "off", ("pay_guard", "burst"): "0", ("pay_guard", "fallback"): "open"}
 CHANNEL_DEFAULTS = {
     "state": ("channel_names.c", r"state_names\[\] = \{\s*ngx_string\(\"(\w+)\"\)", "{}"),
     "weight": ("channel_conf.c", r"ch->weight = (\d+);", "{}"),
+    "priority": ("channel_conf.c", r"ch->priority = (\d+);", "{}"),
     "concurrency": ("channel_values.c", r"reserve = (\d+);", "100 reserve={}%"),
     "keepalive": ("channel_conf.c", r"ngx_min\(ch->cap, (\d+)\)", "{} timeout=15s"),
 }
@@ -89,6 +90,8 @@ def in_code() -> set[tuple[str, str]]:
               re.findall(r"arg->data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_sign_module.c"))}
     found |= {("pay_platform_key", p) for p in
               re.findall(r"\.data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_answer_conf.c"))}
+    found |= {("pay_route", p) for p in
+              re.findall(r"\"(\w+)=cost\"", source("ngx_pay_module/ngx_http_pay_route_module.c"))}
     return found
 
 
@@ -110,6 +113,27 @@ def variables():
                        sources("ngx_pay_module/*.c"))
     is_([n for n in names if f"${n}" not in TEXT], [], "the variables are mentioned")
     is_([v for v in re.findall(r"\$(pay_\w+)", TEXT) if v not in names], [], "and no others")
+
+
+# ---- pay_rule, pay_pool ----
+
+def blocks():
+    """What may stand in the blocks, and the conditions of both."""
+    for directive, what in (("rule", "in a rule"), ("pool", "in a pool")):
+        text = source(f"ngx_pay_module/ngx_http_pay_{directive}_conf.c")
+        commands = text.partition("_commands[] = {")[2].partition("ngx_null_string")[0]
+        rows = table(PARTS[f"pay_{directive}"], what, "syntax", "meaning")
+        is_(sorted(r[what] for r in rows), sorted(re.findall(r"ngx_string\(\"(\w+)\"\)", commands)),
+            f"pay_{directive}: what may stand in it")
+    when = source("ngx_pay_module/ngx_http_pay_when.c").partition("when_keys[] = {")[2].partition("ngx_null_string")[0]
+    bits = {name: kind for name, kind in re.findall(r"ngx_string\(\"(\w+)\"\), (?:MATCH_\w+_BIT\()?(MATCH_\w+)", when)}
+    rows = {r["key"]: r["for"] for r in table(PARTS["when"], "key", "for", "values")}
+    is_(sorted(rows), sorted(bits), "when: the keys")
+    for directive, word in (("rule", "rules"), ("pool", "pools")):
+        text = source(f"ngx_pay_module/ngx_http_pay_{directive}_conf.c")
+        allowed = text.partition("_KEYS ")[2].partition("\n\n")[0]
+        is_([k for k, where in rows.items() if word in where], [k for k in rows if re.search(rf"{bits[k]}\b", allowed)],
+            f"when: the keys of {word}")
 
 
 # ---- pay_channel ----
@@ -254,6 +278,7 @@ def main():
     nginx()
     parameters()
     variables()
+    blocks()
     channels()
     payd()
     payd_defaults()

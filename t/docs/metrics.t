@@ -52,7 +52,8 @@ is_(prometheus.flat(prometheus.parse(HEAD + 'a_total{b="\\"c"} 1\n' + HISTOGRAM
 # ---- the page of an edge that has everything
 H, R = Key("HMAC1", "hmac"), Key("RSA1", "rsa")
 HTTP = """limit_req_zone $remote_addr zone=odd"name:1m rate=1r/s;
-pay_channel bank { adapter test; methods native; endpoint http://127.0.0.1:1; timeout connect=1s send=1s read=1s; }"""
+pay_channel bank { adapter test; methods native; endpoint http://127.0.0.1:1; timeout connect=1s send=1s read=1s; }
+pay_pool orders { upstream pay_orders; in_flight 100; when all; }"""
 with edge(H, R, workers=2, http=HTTP, server="location /metrics { pay_status prometheus; }") as e:
     def page():
         return e.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").body.decode()
@@ -88,7 +89,7 @@ with edge(H, R, workers=2, http=HTTP, server="location /metrics { pay_status pro
     ok('pay_zone_bytes{zone="odd\\"name"}' in after, "zones of other directives, with odd names")
     asked = e.raw(b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     page_json = json.loads(asked.body)
-    is_(list(page_json), ["edge", "requests", "zones", "channels"], "the JSON has the same subjects")
+    is_(list(page_json), ["edge", "requests", "zones", "channels", "pools"], "the JSON has the same subjects")
     is_(page_json["requests"]["apis"]["POST /v1/payments"]["answers"], {"200": 1, "409": 1, "503": 1},
         "and the same counts")
     is_(page_json["requests"]["schemes"]["PAY-HMAC-SHA256"], {"genuine": 3, "not": 0}, "by scheme")

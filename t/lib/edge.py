@@ -269,7 +269,7 @@ class Edge:
 
     def __init__(self, *keys: Key, workers: int = 1, guard: str = "", http: str = "", location: str = "",
                  server: str = "", main: str = "", redis: str = "timeout=50ms", lookup: str = "",
-                 platform: str = "", zone: str = "8m") -> None:
+                 platform: str = "", zone: str = "8m", upstream: str = "pay_orders") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ngx_pay-t."))
         self.folder.chmod(0o711)
         self.socket = self.folder / "edge.sock"
@@ -278,7 +278,7 @@ class Edge:
         self.payd = FakePayd(self.folder, list(keys))
         self.process: subprocess.Popen | None = None
         self.options = dict(workers=workers, guard=guard, http=http, location=location, server=server,
-                            main=main, redis=redis, lookup=lookup, platform=platform, zone=zone)
+                            main=main, redis=redis, lookup=lookup, platform=platform, zone=zone, upstream=upstream)
         (self.folder / "platform.pem").write_bytes(PLATFORM.private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         self.write()
@@ -312,7 +312,7 @@ http {{
             pay_sign on;
             pay_guard window=300s nonce=600s {o['guard']};
             {o['location']}
-            proxy_pass http://pay_orders;
+            proxy_pass http://{o['upstream']};
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Pay-Mchid $pay_mchid;
