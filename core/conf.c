@@ -19,6 +19,7 @@ struct token {
     enum token_kind kind;
     struct slice text; /* WORD, without quotes and escapes */
     uint32_t line;     /* where it began */
+    uint32_t column;
     bool quoted;
 };
 
@@ -30,8 +31,9 @@ struct reader {
     char *p;
     char *end;
     uint32_t line;
-    uint32_t depth;  /* of includes */
-    uint32_t blocks; /* open, in this file */
+    const char *line_start; /* of the current line */
+    uint32_t depth;         /* of includes */
+    uint32_t blocks;        /* open, in this file */
     bool allow_include;
     struct conf_node **tail; /* where the next node is linked */
 };
@@ -39,39 +41,78 @@ struct reader {
 /* ------------------------------------------------------------------ errors */
 
 static int __attribute__((format(printf, 4, 0)))
-fail_args(struct conf_error *err, const char *file, uint32_t line, const char *fmt, va_list args)
+fail_args(struct conf_error *err, const char *file, struct conf_place at, const char *fmt,
+          va_list args)
 {
     int n = 0;
 
     if (!err)
         return -1;
     err->text[0] = '\0';
-    if (file && line)
-        n = snprintf(err->text, sizeof(err->text), "%s:%u: ", file, line);
+    if (file && at.line)
+        n = snprintf(err->text, sizeof(err->text), "%s:%u: ", file, at.line);
     else if (file)
         n = snprintf(err->text, sizeof(err->text), "%s: ", file);
-    if (n >= 0 && (size_t)n < sizeof(err->text))
-        vsnprintf(err->text + n, sizeof(err->text) - (size_t)n, fmt, args);
+    if (n < 0 || (size_t)n >= sizeof(err->text))
+        n = 0;
+    err->place = file ? at : (struct conf_place){0, 0};
+    err->file_n = file && n ? (uint16_t)strlen(file) : 0;
+    err->reason = (uint16_t)n;
+    vsnprintf(err->text + n, sizeof(err->text) - (size_t)n, fmt, args);
     return -1;
+}
+
+/* Does the text quote the word? */
+static bool quotes(const char *text, struct slice word)
+{
+    for (const char *p = strchr(text, '"'); p; p = strchr(p + 1, '"'))
+        if (slice_starts(slice_of(p + 1), word) && p[1 + word.n] == '"')
+            return true;
+    return false;
 }
 
 int conf_fail(struct conf_error *err, const struct conf_node *at, const char *fmt, ...)
 {
+    struct conf_place place = {at ? at->line : 0, at ? at->column : 0};
     va_list args;
 
     va_start(args, fmt);
-    fail_args(err, at ? at->file : NULL, at ? at->line : 0, fmt, args);
+    fail_args(err, at ? at->file : NULL, place, fmt, args);
     va_end(args);
+    for (uint32_t i = 0; err && at && at->places && i < at->nargs; i++) {
+        if (at->args[i].n && quotes(err->text + err->reason, at->args[i])) {
+            err->place = at->places[i];
+            break;
+        }
+    }
     return -1;
+}
+
+void conf_error_place(struct conf_error *err)
+{
+    char reason[sizeof(err->text)];
+    size_t n = err->file_n;
+
+    if (!err->place.line || !n)
+        return;
+    memcpy(reason, err->text + err->reason, sizeof(reason) - err->reason);
+    n += (size_t)snprintf(err->text + n, sizeof(err->text) - n, ":%u:%u: ", err->place.line,
+                          err->place.column ? err->place.column : 1);
+    if (n < sizeof(err->text))
+        snprintf(err->text + n, sizeof(err->text) - n, "%s", reason);
+    err->place.line = 0;
 }
 
 static int __attribute__((format(printf, 3, 4)))
 fail_at(const struct reader *r, uint32_t line, const char *fmt, ...)
 {
+    struct conf_place at = {line, 1};
     va_list args;
 
+    if (line == r->line && r->line_start)
+        at.column = (uint32_t)(r->p - r->line_start) + 1;
     va_start(args, fmt);
-    fail_args(r->err, r->file, line, fmt, args);
+    fail_args(r->err, r->file, at, fmt, args);
     va_end(args);
     return -1;
 }
@@ -88,13 +129,20 @@ static bool is_space(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* r->p stands on the newline. */
+static void next_line(struct reader *r)
+{
+    r->line++;
+    r->line_start = r->p + 1;
+}
+
 static void skip_blank(struct reader *r)
 {
     bool comment = false;
 
     for (; r->p < r->end; r->p++) {
         if (*r->p == '\n') {
-            r->line++;
+            next_line(r);
             comment = false;
         } else if (*r->p == '#') {
             comment = true;
@@ -107,18 +155,20 @@ static void skip_blank(struct reader *r)
 /* One character, or one escape as nginx reads it, from r->p to *to; both move on. */
 static void copy_char(struct reader *r, char **to)
 {
-    char c = *r->p++;
+    char c = *r->p;
     char e;
 
     if (c == '\n')
-        r->line++;
+        next_line(r);
+    r->p++;
     if (c != '\\' || r->p == r->end) {
         *(*to)++ = c;
         return;
     }
-    e = *r->p++;
+    e = *r->p;
     if (e == '\n')
-        r->line++;
+        next_line(r);
+    r->p++;
     if (e == '"' || e == '\'' || e == '\\') {
         *(*to)++ = e;
     } else if (e == 't' || e == 'r' || e == 'n') {
@@ -170,7 +220,8 @@ static int read_word(struct reader *r, struct token *t)
 static int next_token(struct reader *r, struct token *t)
 {
     skip_blank(r);
-    *t = (struct token){.kind = TOKEN_END, .line = r->line};
+    *t = (struct token){
+        .kind = TOKEN_END, .line = r->line, .column = (uint32_t)(r->p - r->line_start) + 1};
     if (r->p == r->end)
         return 0;
     switch (*r->p) {
@@ -250,9 +301,11 @@ static int parse_bytes(struct reader *r, char *p, size_t n)
     r->p = p;
     r->end = p + n;
     r->line = 1;
+    r->line_start = p;
     if (nul) {
-        for (; p < nul; p++)
-            r->line += *p == '\n';
+        for (; r->p < nul; r->p++)
+            if (*r->p == '\n')
+                next_line(r);
         return fail_at(r, r->line, "NUL byte");
     }
     return parse_block(r, 0);
@@ -366,18 +419,23 @@ static struct conf_node *add_node(struct reader *r, const struct token *name,
                                   const struct token *args, uint32_t nargs)
 {
     struct conf_node *node = arena_new(r->arena, struct conf_node);
+    struct conf_place *places = arena_array(r->arena, struct conf_place, nargs);
 
-    if (!node)
+    if (!node || !places)
         return NULL;
     node->args = arena_array(r->arena, struct slice, nargs);
     if (!node->args)
         return NULL;
-    for (uint32_t i = 0; i < nargs; i++)
+    for (uint32_t i = 0; i < nargs; i++) {
         node->args[i] = args[i].text;
+        places[i] = (struct conf_place){args[i].line, args[i].column};
+    }
+    node->places = places;
     node->nargs = nargs;
     node->name = name->text;
     node->file = r->file;
     node->line = name->line;
+    node->column = name->column;
     *r->tail = node;
     r->tail = &node->next;
     return node;

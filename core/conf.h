@@ -10,19 +10,28 @@
 
 #define CONF_MAX_ARGS 64
 
+/* Where a word begins; both count from 1. */
+struct conf_place {
+    uint32_t line, column;
+};
+
 struct conf_node {
     struct slice name;
-    struct slice *args; /* without the name */
+    struct slice *args;              /* without the name */
+    const struct conf_place *places; /* of the arguments */
     uint32_t nargs;
     bool block;              /* had { } */
     struct conf_node *child; /* first of the block, NULL when empty */
     struct conf_node *next;
     const char *file;
-    uint32_t line;
+    uint32_t line, column;
 };
 
 struct conf_error {
-    char text[512]; /* "FILE:LINE: reason" */
+    char text[512];          /* "FILE:LINE: reason" */
+    struct conf_place place; /* line 0: of no file */
+    uint16_t file_n;         /* length of FILE in text */
+    uint16_t reason;         /* where the reason begins in text */
 };
 
 /* Parses file and its includes (depth <= 8). *out is the first top-level node. 0 or -1 + err. */
@@ -34,9 +43,13 @@ int conf_parse_text(struct arena *a, const char *name, struct slice text, struct
 
 /* First node of that name among siblings `first`, NULL if none. */
 const struct conf_node *conf_find(const struct conf_node *first, const char *name);
-/* "FILE:LINE: " + message into err; returns -1 for `return conf_fail(...)`. */
+/* "FILE:LINE: " + message into err; returns -1 for `return conf_fail(...)`. The place is that of
+ * the argument which the message quotes ("..."), else of the directive. */
 int conf_fail(struct conf_error *err, const struct conf_node *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Makes the text "FILE:LINE:COLUMN: reason"; once. Without a place it stays as it is. */
+void conf_error_place(struct conf_error *err);
 
 /* Values. 0 or -1. Durations: 50ms 5s 2m 3h 7d (a bare number is refused) -> milliseconds.
  * Sizes: 512 64k 8m 1g -> bytes. */
@@ -66,5 +79,14 @@ struct conf_directive {
  * `first` for the top level. */
 int conf_check(const struct conf_node *block, const struct conf_node *first,
                const struct conf_directive *table, struct conf_error *err);
+
+/*
+ * The same to the end: `found` is called with every problem. Badly written directives are taken out
+ * of the list, so that what is left can be read. Returns the number of problems; *missing = how
+ * many of them are needed directives that are not there (any more).
+ */
+uint32_t conf_check_all(struct conf_node *block, struct conf_node **first,
+                        const struct conf_directive *table, uint32_t *missing,
+                        void (*found)(void *arg, const struct conf_error *err), void *arg);
 
 #endif

@@ -99,6 +99,15 @@ static int check_node(const struct conf_node *first, const struct conf_node *nod
     return 0;
 }
 
+static int fail_missing(const struct conf_node *block, const struct conf_node *first,
+                        const struct conf_directive *d, struct conf_error *err)
+{
+    if (!block)
+        return conf_fail(err, first, "\"%s\" is missing", d->name);
+    return conf_fail(err, block, "\"%s\" is missing in block \"%.*s\"", d->name,
+                     SLICE_FMT(block->name));
+}
+
 int conf_check(const struct conf_node *block, const struct conf_node *first,
                const struct conf_directive *table, struct conf_error *err)
 {
@@ -107,13 +116,44 @@ int conf_check(const struct conf_node *block, const struct conf_node *first,
     for (const struct conf_node *node = first; node; node = node->next)
         if (check_node(first, node, table, err) < 0)
             return -1;
-    for (const struct conf_directive *d = table; d->name; d++) {
-        if (!(d->flags & CONF_NEED) || conf_find(first, d->name))
-            continue;
-        if (!block)
-            return conf_fail(err, first, "\"%s\" is missing", d->name);
-        return conf_fail(err, block, "\"%s\" is missing in block \"%.*s\"", d->name,
-                         SLICE_FMT(block->name));
-    }
+    for (const struct conf_directive *d = table; d->name; d++)
+        if ((d->flags & CONF_NEED) && !conf_find(first, d->name))
+            return fail_missing(block, first, d, err);
     return 0;
+}
+
+uint32_t conf_check_all(struct conf_node *block, struct conf_node **first,
+                        const struct conf_directive *table, uint32_t *missing,
+                        void (*found)(void *arg, const struct conf_error *err), void *arg)
+{
+    struct conf_node **link = block ? &block->child : first;
+    struct conf_node **head = link;
+    const struct conf_node *any = *head;
+    uint64_t bad = 0; /* bit per directive that stood there, badly written */
+    struct conf_error err;
+    uint32_t n = 0;
+
+    *missing = 0;
+    while (*link) {
+        if (check_node(*head, *link, table, &err) == 0) {
+            link = &(*link)->next;
+            continue;
+        }
+        found(arg, &err);
+        n++;
+        for (uint32_t i = 0; table[i].name; i++)
+            bad |= (uint64_t)slice_is((*link)->name, table[i].name) << i % 64;
+        *link = (*link)->next;
+    }
+    for (uint32_t i = 0; table[i].name; i++) {
+        if (!(table[i].flags & CONF_NEED) || conf_find(*head, table[i].name))
+            continue;
+        (*missing)++;
+        if (bad & (uint64_t)1 << i % 64)
+            continue;
+        fail_missing(block, any, &table[i], &err);
+        found(arg, &err);
+        n++;
+    }
+    return n;
 }

@@ -155,7 +155,7 @@ static int dispatch(struct ctl *c, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct ctl c = {.json = false};
-    struct conf_error err = {""};
+    struct conf_error err = {.text = ""};
     int status;
 
     argc--;

@@ -8,7 +8,7 @@
 
 static int apply(struct ctl *c, struct admin *a, const char *path)
 {
-    struct conf_error err = {""};
+    struct conf_error err = {.text = ""};
     char reason[ADMIN_ERROR_LEN];
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     struct slice sql = options_read_file(&c->options.arena, path, &err);

@@ -103,7 +103,7 @@ static int app_list(struct ctl *c, int argc, char **argv)
 static const char *seal_hex(struct ctl *c, struct arena *a, struct slice context,
                             struct slice plain)
 {
-    struct conf_error err = {""};
+    struct conf_error err = {.text = ""};
     uint8_t master[32];
     struct buf sealed, hex;
     const char *out = NULL;
@@ -156,7 +156,7 @@ static int key_add_rsa(struct ctl *c, int argc, char **argv)
     const char *file = ctl_option(&argc, argv, "--public-key");
     const char *serial = ctl_option(&argc, argv, "--serial");
     const char *days = ctl_option(&argc, argv, "--days");
-    struct conf_error err = {""};
+    struct conf_error err = {.text = ""};
     char made[65] = "";
     struct slice pem;
 
@@ -193,7 +193,7 @@ static int key_add_hmac(struct ctl *c, int argc, char **argv)
     const char *serial = ctl_option(&argc, argv, "--serial");
     const char *days = ctl_option(&argc, argv, "--days");
     bool generate = ctl_flag(&argc, argv, "--generate");
-    struct conf_error err = {""};
+    struct conf_error err = {.text = ""};
     char made[SERIAL_RANDOM + 1] = "", secret[SECRET_RANDOM];
     struct slice material;
 
@@ -242,7 +242,7 @@ static int check_account(struct ctl *c, const char *channel, const char *account
     struct channel_set *set = NULL;
     struct channel_account *opened = NULL;
     const struct channel *ch;
-    struct conf_error err = {""};
+    struct conf_error err = {.text = ""};
     int status = CTL_DONE;
 
     if (channel_set_load(c->options.channels, c->options.adapters, &set, &err) != 0)
@@ -263,7 +263,7 @@ static int account_add(struct ctl *c, int argc, char **argv)
     const char *secrets_file = ctl_option(&argc, argv, "--secrets");
     const char *mchid = ctl_option(&argc, argv, "--merchant");
     struct arena *a = &c->options.arena;
-    struct conf_error err = {""};
+    struct conf_error err = {.text = ""};
     struct slice config, secrets;
     const char *sealed;
 

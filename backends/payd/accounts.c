@@ -75,7 +75,7 @@ static int open_account(struct worker *w, struct snapshot *s, const struct store
     const struct channel *c = channel_find(w->channels, row->channel);
     struct slice context = arena_printf(&s->arena, "channel_account:%.*s:%.*s",
                                         SLICE_FMT(row->channel), SLICE_FMT(row->account));
-    struct conf_error err = {""};
+    struct conf_error err = {.text = ""};
     struct buf plain;
     int rc = -1;
 

@@ -241,7 +241,7 @@ static void print_directives(void)
 static int run(const char *file, const char *name, bool test)
 {
     static struct daemon d;
-    struct conf_error err = {""};
+    struct conf_error err = {.text = ""};
 
     if (daemon_init(&d, file, name, test, &err) != 0) {
         fprintf(stderr, "payd: %s\n", err.text);
