@@ -184,6 +184,49 @@ void time_format_day(char out[9], pay_time_t t)
              (unsigned)c.day % 100);
 }
 
+void time_format_wall(char out[TIME_WALL_LEN + 1], pay_time_t t, bool marks)
+{
+    int64_t s = china_seconds(t);
+    struct civil c = civil_from_days(s / SEC_PER_DAY);
+    unsigned in_day = (unsigned)(s % SEC_PER_DAY);
+
+    snprintf(out, TIME_WALL_LEN + 1,
+             marks ? "%04u-%02u-%02u %02u:%02u:%02u" : "%04u%02u%02u%02u%02u%02u",
+             (unsigned)c.year % 10000, (unsigned)c.month % 100, (unsigned)c.day % 100,
+             in_day / 3600 % 24, in_day / 60 % 60, in_day % 60);
+}
+
+/* Two digits within 0..max behind `mark` (0: none). -1 on anything else. */
+static int take_pair(struct slice *s, char mark, int min, int max)
+{
+    if (mark && !take_char(s, mark))
+        return -1;
+    return take_number(s, 2, min, max);
+}
+
+int time_parse_wall(struct slice s, bool marks, pay_time_t *out)
+{
+    struct civil c;
+    int hour, minute, second;
+    int64_t t;
+
+    c.year = take_number(&s, 4, 1970, 2099);
+    c.month = take_pair(&s, marks ? '-' : 0, 1, 12);
+    if (c.year < 0 || c.month < 0)
+        return -1;
+    c.day = take_pair(&s, marks ? '-' : 0, 1, days_in_month(c.year, c.month));
+    hour = take_pair(&s, marks ? ' ' : 0, 0, 23);
+    minute = take_pair(&s, marks ? ':' : 0, 0, 59);
+    second = take_pair(&s, marks ? ':' : 0, 0, 59);
+    if (c.day < 0 || hour < 0 || minute < 0 || second < 0 || s.n != 0)
+        return -1;
+    t = days_from_civil(c) * SEC_PER_DAY + hour * 3600 + minute * 60 + second - CHINA_OFFSET_S;
+    if (t <= 0)
+        return -1;
+    *out = t * USEC_PER_SEC;
+    return 0;
+}
+
 static int64_t read_us(clockid_t clock)
 {
     struct timespec ts = {0};

@@ -20,6 +20,11 @@ int time_parse_rfc3339(struct slice s, pay_time_t *out);
 void time_format_rfc3339(char out[RFC3339_LEN + 1], pay_time_t t);
 /* Day in China (+08:00), "20260901"; 8 characters. */
 void time_format_day(char out[9], pay_time_t t);
+/* China's wall clock without an offset, as channels write it: "20260901120000" (14 characters), or
+ * with `marks` "2026-09-01 12:00:00" (19 characters). Reading: 0 or -1; same range as RFC 3339. */
+#define TIME_WALL_LEN 19
+void time_format_wall(char out[TIME_WALL_LEN + 1], pay_time_t t, bool marks);
+int time_parse_wall(struct slice s, bool marks, pay_time_t *out);
 
 pay_time_t clock_read_wall(void); /* CLOCK_REALTIME */
 int64_t clock_read_boot_us(void); /* CLOCK_BOOTTIME, microseconds: send_before */

@@ -47,7 +47,13 @@ enum answer_class {
     X(NONE, 0, "none")                                                                             \
     X(PREPARE, 1, "prepare") /* makes an order there that a payer can pay: native, jsapi, h5 */    \
     X(QUERY, 2, "query")                                                                           \
-    X(CLOSE, 3, "close")
+    X(CLOSE, 3, "close")                                                                           \
+    X(CHARGE, 4, "charge")   /* takes the money at once: barcode */                                \
+    X(REVERSE, 5, "reverse") /* of a charge whose outcome is unknown or unwanted */                \
+    X(REFUND, 6, "refund")                                                                         \
+    X(REFUND_QUERY, 7, "refund_query")                                                             \
+    X(BILL, 8, "bill")         /* asks for a day's bill: the file, or where it lies */             \
+    X(DOWNLOAD, 9, "download") /* fetches it from there */
 enum call_kind {
 #define X(name, num, text) CALL_##name = num,
     CALL_KIND_TABLE(X)
