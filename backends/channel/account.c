@@ -13,10 +13,9 @@
 #define HMAC_KEY_MIN   32u
 
 static const char *const type_names[] = {
-    [SECRET_RSA_PRIVATE] = "rsa_private",
-    [SECRET_RSA_PUBLIC] = "rsa_public",
-    [SECRET_HMAC_SHA256] = "hmac_sha256",
-    [SECRET_AES256] = "aes256",
+    [SECRET_RSA_PRIVATE] = "rsa_private", [SECRET_RSA_PUBLIC] = "rsa_public",
+    [SECRET_HMAC_SHA256] = "hmac_sha256", [SECRET_AES256] = "aes256",
+    [SECRET_X509_ROOTS] = "x509_roots",
 };
 #define TYPE_COUNT (sizeof(type_names) / sizeof(*type_names))
 
@@ -47,13 +46,13 @@ fail_account(const struct channel_account *a, struct conf_error *err, const char
                      SLICE_FMT(a->channel->facts.name), text);
 }
 
-/* Account values go into headers and between quotes. */
+/* Account values go into headers and between quotes; names of people and firms are not ASCII. */
 static bool value_valid(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] > '~' || s.p[i] == '"' || s.p[i] == '\\')
+        if ((unsigned char)s.p[i] <= ' ' || s.p[i] == 0x7f || s.p[i] == '"' || s.p[i] == '\\')
             return false;
-    return s.n > 0 && s.n <= VALUE_MAX;
+    return s.n > 0 && s.n <= VALUE_MAX && utf8_valid(s);
 }
 
 static int set_values(struct channel_account *a, const struct json *config, struct conf_error *err)
@@ -77,19 +76,25 @@ static int set_values(struct channel_account *a, const struct json *config, stru
 
 static int load_key(struct account_key *k, enum secret_type type, struct slice text)
 {
+    bool is_private = slice_contains(text, SLICE("PRIVATE KEY-----"));
+
     switch (type) {
     case SECRET_RSA_PRIVATE:
-        if (!slice_contains(text, SLICE("PRIVATE KEY-----")))
-            return -1;
-        return verify_key_load(&k->key, KEY_RSA_SHA256, text);
+        k->pkey = is_private ? pkey_private_from_pem(text) : NULL;
+        return k->pkey ? 0 : -1;
     case SECRET_RSA_PUBLIC:
-        if (slice_contains(text, SLICE("PRIVATE KEY-----")))
-            return -1;
-        return verify_key_load(&k->key, KEY_RSA_SHA256, text);
+        k->pkey = is_private ? NULL : pkey_public_from_pem(text);
+        return k->pkey ? 0 : -1;
     case SECRET_HMAC_SHA256:
-        return text.n < HMAC_KEY_MIN ? -1 : verify_key_load(&k->key, KEY_HMAC_SHA256, text);
+        k->hmac = text.n < HMAC_KEY_MIN ? NULL : hmac_key_new(text);
+        return k->hmac ? secret_set(&k->raw, text) : -1;
     case SECRET_AES256:
         return text.n != AES256_KEY_LEN ? -1 : secret_set(&k->raw, text);
+    case SECRET_X509_ROOTS:
+        k->roots = is_private ? NULL : cert_roots_from_pem(text);
+        return k->roots ? 0 : -1;
+    case SECRET_TYPE_COUNT:
+        break;
     }
     return -1;
 }
@@ -105,6 +110,10 @@ static const char *expected(enum secret_type type)
         return "a key of at least 32 bytes";
     case SECRET_AES256:
         return "a key of 32 bytes";
+    case SECRET_X509_ROOTS:
+        return "one or more CA certificates in PEM";
+    case SECRET_TYPE_COUNT:
+        break;
     }
     return "?";
 }
@@ -193,6 +202,11 @@ int channel_account_new(const struct channel *c, struct slice account, struct sl
     if (!a)
         return conf_fail(err, NULL, "out of memory");
     a->channel = c;
+    a->cert = calloc(1, sizeof(*a->cert));
+    if (!a->cert) {
+        free(a);
+        return conf_fail(err, NULL, "out of memory");
+    }
     arena_init(&a->arena, ACCOUNT_MEMORY);
     a->name = arena_copy(&a->arena, account);
     a->notify_url = arena_printf(&a->arena, "%.*s/%.*s/%.*s", SLICE_FMT(c->facts.notify_base),
@@ -210,9 +224,14 @@ void channel_account_free(struct channel_account *a)
     if (!a)
         return;
     for (size_t i = 0; i < ADAPTER_SECRETS_MAX; i++) {
-        verify_key_release(&a->keys[i].key);
+        pkey_destroy(a->keys[i].pkey);
+        hmac_key_free(a->keys[i].hmac);
+        cert_roots_free(a->keys[i].roots);
         secret_release(&a->keys[i].raw);
     }
+    pkey_destroy(a->cert->key);
+    secret_release(&a->cert->pem);
+    free(a->cert);
     arena_release(&a->arena);
     free(a);
 }
@@ -220,4 +239,34 @@ void channel_account_free(struct channel_account *a)
 struct slice channel_account_name(const struct channel_account *a)
 {
     return a->name;
+}
+
+/* ------------------------------------------------------------------ certificates in messages */
+
+#define CERT_TRUST_S 3600 /* then the chain is looked at again */
+
+const struct pkey *account_cert_key(const struct channel_account *a, uint32_t key, struct slice pem,
+                                    struct slice name, int64_t now_s, const char **reason)
+{
+    struct account_cert *known = a->cert;
+    int64_t until;
+    struct pkey *found;
+
+    if (known->key && now_s >= known->from_s && now_s < known->until_s &&
+        slice_eq(slice_n(known->pem.p, known->pem.n), pem))
+        return known->key;
+    *reason = "the account has no CA certificates";
+    if (!a->keys[key].roots)
+        return NULL;
+    found = cert_trusted_key(a->keys[key].roots, pem, name, now_s, &until, reason);
+    if (!found)
+        return NULL;
+    pkey_destroy(known->key);
+    known->key = found;
+    known->from_s = now_s;
+    known->until_s = until < now_s + CERT_TRUST_S ? until : now_s + CERT_TRUST_S;
+    secret_release(&known->pem);
+    if (secret_set(&known->pem, pem) < 0)
+        known->until_s = 0;
+    return known->key;
 }

@@ -5,14 +5,25 @@
 #define CHANNEL_ACCOUNT_H
 
 #include "adapter.h"
+#include "core/cert.h"
 #include "core/crypto.h"
-#include "core/scheme.h"
 
+/* One of the members beside `raw`, as its type says. */
 struct account_key {
     bool present;
-    struct verify_key key; /* RSA and HMAC */
-    struct secret raw;     /* AES */
-    struct slice serial;   /* empty when it has none */
+    struct pkey *pkey;
+    struct hmac_key *hmac;
+    struct cert_roots *roots;
+    struct secret raw;   /* AES; HMAC too, for texts that hold the key itself */
+    struct slice serial; /* empty when it has none */
+};
+
+/* The latest certificate that came with a message and was found good: the next message brings the
+ * same one. A process uses an account from one thread. */
+struct account_cert {
+    struct secret pem;
+    struct pkey *key;
+    int64_t from_s, until_s; /* trusted without another look */
 };
 
 struct channel_account {
@@ -22,9 +33,15 @@ struct channel_account {
     struct slice notify_url;
     struct slice values[ADAPTER_VALUES_MAX];
     struct account_key keys[ADAPTER_SECRETS_MAX];
+    struct account_cert *cert;
 };
 
 const char *secret_type_name(enum secret_type t);
 int secret_type_parse(struct slice s);
+
+/* The key of the certificate `pem` under roots of secret `key`, named `name`; NULL with *reason. It
+ * belongs to the account. */
+const struct pkey *account_cert_key(const struct channel_account *a, uint32_t key, struct slice pem,
+                                    struct slice name, int64_t now_s, const char **reason);
 
 #endif

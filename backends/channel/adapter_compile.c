@@ -9,20 +9,27 @@
 #include <unistd.h>
 
 #define ADAPTER_FILE_MAX (1024 * 1024)
+#define CHECK_MEMORY     (16u * 1024 * 1024)
 
 static const struct conf_directive file_table[] = {
-    {"encoding", 1, 1, CONF_NEED, "json", "", "Encoding of bodies, both ways."},
+    {"encoding", 1, 3, CONF_NEED, "REQUEST [ANSWER [NOTIFICATION]]", "",
+     "Encodings of bodies: json, xml, form, pairs; one or two are for the rest as well."},
     {"account", 0, 0, CONF_BLOCK | CONF_NEED, "{ ... }", "",
      "What an account at the channel consists of."},
     {"header", 2, 2, CONF_REPEAT, "NAME TEMPLATE", "",
      "A header of every request; literals and $account values."},
+    {"common", 0, 0, CONF_BLOCK, "{ MEMBER SOURCE [FILTER ...] [optional]; ... }", "",
+     "Members of every body, in front of the API's."},
     {"sign", 0, 0, CONF_BLOCK | CONF_NEED, "{ ... }", "", "Signature of requests."},
     {"verify", 0, 0, CONF_BLOCK | CONF_NEED, "{ ... }", "",
      "Signature of answers and notifications."},
     {"errors", 0, 0, CONF_BLOCK | CONF_NEED, "{ ... }", "",
      "What answers say that are not whole; rows for every API."},
     {"api", 1, 1, CONF_BLOCK | CONF_NEED | CONF_REPEAT, "NAME { ... }", "", "One call."},
-    {"notification", 0, 0, CONF_BLOCK, "{ ... }", "", "What the channel sends on its own."},
+    {"notification", 0, 0, CONF_BLOCK | CONF_REPEAT, "{ ... }", "",
+     "What the channel sends on its own; the first block whose event fits counts."},
+    {"download", 1, 8, 0, "HOST ...", "", "Hosts from which bills may be fetched."},
+    {"bill", 0, 0, CONF_BLOCK, "{ ... }", "", "How a bill is unpacked and read."},
     {NULL, 0, 0, 0, NULL, NULL, NULL},
 };
 
@@ -30,17 +37,24 @@ static const struct conf_directive account_table[] = {
     {"value", 1, 2, CONF_REPEAT, "NAME [optional]", "",
      "A plain value of the account's config: $account.NAME."},
     {"secret", 2, 4, CONF_REPEAT, "NAME TYPE [serial=VALUE] [optional]", "",
-     "A secret: rsa_private, rsa_public (key or certificate in PEM), hmac_sha256, aes256; serial "
-     "is the value that names the key."},
+     "A secret: rsa_private, rsa_public (key or certificate in PEM), hmac_sha256, aes256, "
+     "x509_roots "
+     "(CA certificates in PEM); serial is the value that names the key."},
     {NULL, 0, 0, 0, NULL, NULL, NULL},
 };
 
 static const struct directive_context contexts[] = {
-    {"file", file_table},        {"account", account_table},
-    {"sign", signer_sign_table}, {"verify", signer_verify_table},
-    {"errors", errors_table},    {"api", api_block_table},
-    {"recv", recv_table},        {"call", call_table},
-    {"trade", trade_table},      {"notification", notification_table},
+    {"file", file_table},
+    {"account", account_table},
+    {"sign", signer_sign_table},
+    {"verify", signer_verify_table},
+    {"errors", errors_table},
+    {"api", api_block_table},
+    {"recv", recv_table},
+    {"call", call_table},
+    {"trade", trade_table},
+    {"present", present_table},
+    {"notification", notification_table},
 };
 
 const struct directive_context *adapter_contexts(size_t i)
@@ -67,6 +81,37 @@ const struct adapter_api *adapter_find_api(const struct adapter *ad, enum call_k
         return NULL;
     i = ad->api_of[kind][method];
     return i ? &ad->apis[i - 1] : NULL;
+}
+
+bool compile_failed(struct compiler *cp, int rc)
+{
+    if (rc == 0)
+        return false;
+    if (!cp->found)
+        return true;
+    if (cp->err->text[0]) {
+        cp->found(cp->arg, cp->err);
+        cp->mistakes++;
+        cp->err->text[0] = '\0';
+    }
+    return false;
+}
+
+/* The whole list, through conf_check_all when all mistakes are wanted. */
+static int check_table(struct compiler *cp, struct conf_node *block, struct conf_node **first,
+                       const struct conf_directive *table)
+{
+    uint32_t missing;
+
+    if (!cp->found)
+        return conf_check(block, first ? *first : NULL, table, cp->err);
+    cp->mistakes += conf_check_all(block, first, table, &missing, cp->found, cp->arg);
+    return missing ? -1 : 0;
+}
+
+int compile_table(struct compiler *cp, struct conf_node *block, const struct conf_directive *table)
+{
+    return check_table(cp, block, NULL, table);
 }
 
 int adapter_secret_index(const struct adapter *ad, struct slice name)
@@ -172,65 +217,99 @@ static int add_secret(struct compiler *cp, const struct conf_node *d)
     return 0;
 }
 
-static int compile_account(struct compiler *cp, const struct conf_node *block)
+static int compile_account(struct compiler *cp, struct conf_node *block)
 {
-    if (conf_check(block, NULL, account_table, cp->err) < 0)
+    if (compile_table(cp, block, account_table) < 0)
         return -1;
-    for (const struct conf_node *d = block->child; d; d = d->next) {
-        int rc = slice_is(d->name, "value") ? add_value(cp, d) : add_secret(cp, d);
-
-        if (rc < 0)
+    for (const struct conf_node *d = block->child; d; d = d->next)
+        if (compile_failed(cp, slice_is(d->name, "value") ? add_value(cp, d) : add_secret(cp, d)))
             return -1;
-    }
     return 0;
 }
 
 /* ------------------------------------------------------------------ the file */
 
-static int compile_request_headers(struct compiler *cp, const struct conf_node *first)
+static int compile_request_header(struct compiler *cp, const struct conf_node *d)
 {
     struct adapter *ad = cp->adapter;
+    struct adapter_header *h = &ad->headers[ad->nheaders];
 
-    for (const struct conf_node *d = first; d; d = d->next) {
-        struct adapter_header *h = &ad->headers[ad->nheaders];
+    if (ad->nheaders == ADAPTER_HEADERS_MAX)
+        return conf_fail(cp->err, d, "more than %u headers", ADAPTER_HEADERS_MAX);
+    if (compile_printable(cp, d, d->args[0], '!') < 0 ||
+        compile_printable(cp, d, d->args[1], ' ') < 0)
+        return -1;
+    h->name = d->args[0];
+    /* no order's text in a header: it could end the line */
+    if (template_compile(cp, d, d->args[1], 0, &h->value) < 0)
+        return -1;
+    ad->nheaders++;
+    return 0;
+}
 
-        if (!slice_is(d->name, "header"))
-            continue;
-        if (ad->nheaders == ADAPTER_HEADERS_MAX)
-            return conf_fail(cp->err, d, "more than %u headers", ADAPTER_HEADERS_MAX);
-        if (compile_printable(cp, d, d->args[0], '!') < 0 ||
-            compile_printable(cp, d, d->args[1], ' ') < 0)
-            return -1;
-        h->name = d->args[0];
-        /* no order's text in a header: it could end the line */
-        if (template_compile(cp, d, d->args[1], 0, &h->value) < 0)
-            return -1;
-        ad->nheaders++;
+static int compile_encoding(struct compiler *cp, const struct conf_node *at)
+{
+    struct adapter *ad = cp->adapter;
+    enum encoding *const out[] = {&ad->encode, &ad->decode, &ad->notify};
+
+    for (uint32_t i = 0; i < 3; i++) {
+        struct slice word = at->args[i < at->nargs ? i : at->nargs - 1];
+        int e = encoding_parse(word);
+
+        if (e < 0 || (i == 0 && e == ENCODING_PAIRS))
+            return conf_fail(cp->err, at, "expected json, xml or form%s, not \"%.*s\"",
+                             i ? " or pairs" : "", SLICE_FMT(word));
+        *out[i] = (enum encoding)e;
     }
     return 0;
 }
 
-static int compile_file(struct compiler *cp, const struct conf_node *first)
+static int compile_hosts(struct compiler *cp, const struct conf_node *at)
 {
     struct adapter *ad = cp->adapter;
-    const struct conf_node *encoding, *notification;
 
-    if (conf_check(NULL, first, file_table, cp->err) < 0)
+    for (uint32_t i = 0; at && i < at->nargs; i++) {
+        if (compile_printable(cp, at, at->args[i], '!') < 0)
+            return -1;
+        ad->hosts[ad->nhosts++] = at->args[i];
+    }
+    return 0;
+}
+
+/* Everything that is there; what is missing was told by the table. */
+static int compile_blocks(struct compiler *cp, struct conf_node *first)
+{
+    struct adapter *ad = cp->adapter;
+    const struct conf_node *encoding = conf_find(first, "encoding");
+    struct conf_node *account = compile_block(first, "account");
+    struct conf_node *sign = compile_block(first, "sign");
+    struct conf_node *verify = compile_block(first, "verify");
+    struct conf_node *errors = compile_block(first, "errors");
+    struct conf_node *bill = compile_block(first, "bill");
+
+    cp->common = conf_find(first, "common");
+    if ((encoding && compile_failed(cp, compile_encoding(cp, encoding))) ||
+        (account && compile_failed(cp, compile_account(cp, account))))
         return -1;
-    encoding = conf_find(first, "encoding");
-    notification = conf_find(first, "notification");
-    if (!slice_is(encoding->args[0], "json"))
-        return conf_fail(cp->err, encoding, "expected json, not \"%.*s\"",
-                         SLICE_FMT(encoding->args[0]));
-    ad->content_type = SLICE("application/json");
-    if (compile_account(cp, conf_find(first, "account")) < 0 ||
-        compile_request_headers(cp, first) < 0 ||
-        signer_compile(cp, conf_find(first, "sign"), false, &ad->sign) < 0 ||
-        signer_compile(cp, conf_find(first, "verify"), true, &ad->verify) < 0 ||
-        compile_errors(cp, conf_find(first, "errors"), &ad->errors) < 0 ||
-        compile_apis(cp, first) < 0)
+    for (const struct conf_node *d = first; d; d = d->next)
+        if (slice_is(d->name, "header") && compile_failed(cp, compile_request_header(cp, d)))
+            return -1;
+    if ((sign && compile_failed(cp, signer_compile(cp, sign, SIGNER_REQUEST, &ad->sign))) ||
+        (verify && compile_failed(cp, signer_compile(cp, verify, SIGNER_VERIFY, &ad->verify))) ||
+        (errors && compile_failed(cp, compile_errors(cp, errors, &ad->errors))) ||
+        compile_failed(cp, compile_apis(cp, first)) ||
+        compile_failed(cp, compile_notifications(cp, first)) ||
+        compile_failed(cp, compile_hosts(cp, conf_find(first, "download"))) ||
+        (bill && compile_failed(cp, compile_bill(cp, bill))))
         return -1;
-    return notification ? compile_notification(cp, notification) : 0;
+    return cp->mistakes ? -1 : 0;
+}
+
+static int compile_file(struct compiler *cp, struct conf_node *first)
+{
+    if (compile_failed(cp, check_table(cp, NULL, &first, file_table)))
+        return -1;
+    return compile_blocks(cp, first);
 }
 
 /* The bytes of the file: its version is their hash, so they are read as a whole and once. */
@@ -261,28 +340,49 @@ static int read_file(struct compiler *cp, const struct conf_node *at, const char
     return 0;
 }
 
+static int read_adapter(struct compiler *cp, const char *path, const struct conf_node *at)
+{
+    struct conf_node *first;
+    struct slice text;
+    uint64_t hash;
+
+    if (read_file(cp, at, path, &text) < 0)
+        return -1;
+    hash = slice_hash(text);
+    cp->adapter->version = (uint32_t)(hash ^ hash >> 32);
+    if (conf_parse_text(cp->arena, path, text, &first, cp->err) < 0)
+        return -1;
+    if (!first)
+        return conf_fail(cp->err, at, "\"%s\" is empty", path);
+    return compile_file(cp, first);
+}
+
 int adapter_load(struct arena *arena, const char *dir, struct slice name,
                  const struct conf_node *at, struct adapter **out, struct conf_error *err)
 {
     struct compiler cp = {.arena = arena, .adapter = arena_new(arena, struct adapter), .err = err};
     struct slice path = arena_printf(arena, "%s/%.*s.conf", dir, SLICE_FMT(name));
-    struct conf_node *first;
-    struct slice text;
-    uint64_t hash;
 
     if (!cp.adapter || !path.p)
         return adapter_no_memory(&cp);
-    if (read_file(&cp, at, path.p, &text) < 0)
-        return -1;
-    hash = slice_hash(text);
     cp.adapter->name = arena_copy(arena, name);
-    cp.adapter->version = (uint32_t)(hash ^ hash >> 32);
-    if (conf_parse_text(arena, path.p, text, &first, err) < 0)
-        return -1;
-    if (!first)
-        return conf_fail(err, at, "\"%s\" is empty", path.p);
-    if (compile_file(&cp, first) < 0)
+    if (read_adapter(&cp, path.p, at) < 0)
         return -1;
     *out = cp.adapter;
     return 0;
+}
+
+uint32_t adapter_check(const char *path, void (*found)(void *arg, const struct conf_error *err),
+                       void *arg)
+{
+    struct conf_error err = {{0}, {0, 0}, 0, 0};
+    struct arena arena;
+    struct compiler cp = {.arena = &arena, .err = &err, .found = found, .arg = arg};
+
+    arena_init(&arena, CHECK_MEMORY);
+    cp.adapter = arena_new(&arena, struct adapter);
+    /* a file that cannot be parsed ends it, and so does what no list of mistakes goes on behind */
+    compile_failed(&cp, cp.adapter ? read_adapter(&cp, path, NULL) : adapter_no_memory(&cp));
+    arena_release(&arena);
+    return cp.mistakes;
 }

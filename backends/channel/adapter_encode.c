@@ -1,90 +1,12 @@
+/* From an order to the bytes of a call, or to what its payer is given. */
 #include "channel.h"
 
 #include "account.h"
-#include "core/json.h"
+#include "message.h"
 #include "set.h"
 
 #define NONCE_LEN   32u
 #define HEADERS_MAX (sizeof(((struct channel_request *)NULL)->headers) / sizeof(struct http_header))
-
-/* ------------------------------------------------------------------ body */
-
-/* Upper bound of the body: a byte of text becomes at most six. */
-static size_t body_size(const struct adapter_api *api, const struct value *values)
-{
-    size_t n = api->fixed_size;
-
-    for (uint32_t i = 0; i < api->nfields; i++)
-        n += 6 * values[i].text.n;
-    return n;
-}
-
-/* The values of all fields, filtered and checked, so that writing cannot fail any more. */
-static int read_values(const struct adapter_api *api, const struct facts *f, struct value *values,
-                       const char **reason)
-{
-    for (uint32_t i = 0; i < api->nfields; i++) {
-        const struct adapter_field *field = &api->fields[i];
-        struct value *v = &values[i];
-
-        source_read(&field->expr.source, f, v);
-        *reason = field->refused;
-        if (filters_apply(&field->expr.filters, f->arena, v) < 0)
-            return -1;
-        if (v->type == VALUE_NONE && !field->expr.optional) {
-            *reason = field->missing;
-            return -1;
-        }
-        if (v->type == VALUE_TEXT && !utf8_valid(v->text))
-            return -1;
-    }
-    return 0;
-}
-
-static void write_field(struct json_writer *w, const struct adapter_field *field,
-                        const struct value *v)
-{
-    for (uint32_t i = 0; i < field->nclose; i++)
-        json_end_object(w);
-    for (uint32_t i = 0; i < field->nopen; i++) {
-        json_key_slice(w, field->open[i]);
-        json_begin_object(w);
-    }
-    if (v->type == VALUE_NONE)
-        return;
-    json_key_slice(w, field->key);
-    if (v->type == VALUE_INT)
-        json_put_int64(w, v->num);
-    else
-        json_put_str(w, v->text);
-}
-
-static int write_body(const struct adapter_api *api, const struct facts *f, struct slice *out,
-                      const char **reason)
-{
-    struct value *values = arena_array(f->arena, struct value, api->nfields);
-    struct json_writer w;
-    struct buf b;
-
-    *reason = "out of memory";
-    if (!values)
-        return -1;
-    if (read_values(api, f, values, reason) < 0)
-        return -1;
-    b = arena_buf(f->arena, body_size(api, values));
-    json_writer_init(&w, &b);
-    json_begin_object(&w);
-    for (uint32_t i = 0; i < api->nfields; i++)
-        write_field(&w, &api->fields[i], &values[i]);
-    for (uint32_t i = 0; i < api->nclose; i++)
-        json_end_object(&w);
-    json_end_object(&w);
-    *reason = "body is too large";
-    if (!buf_ok(&b))
-        return -1;
-    *out = buf_slice(&b);
-    return 0;
-}
 
 /* ------------------------------------------------------------------ target, headers */
 
@@ -111,22 +33,29 @@ static void add_header(struct channel_request *r, struct slice name, struct slic
 _Static_assert(ADAPTER_HEADERS_MAX + 1 + SIGNER_HEADERS_MAX <= HEADERS_MAX,
                "a request has room for all headers");
 
-static int write_headers(const struct adapter *ad, struct facts *f, struct channel_request *r,
-                         const char **reason)
+static int set_timestamp(struct facts *f)
 {
     struct buf timestamp = arena_buf(f->arena, 24);
 
+    buf_add_int64(&timestamp, f->now / USEC_PER_SEC);
+    f->timestamp = buf_slice(&timestamp);
+    return buf_ok(&timestamp) ? 0 : -1;
+}
+
+static int write_headers(const struct adapter *ad, const struct adapter_api *api, struct facts *f,
+                         struct channel_request *r, const char **reason)
+{
     for (uint32_t i = 0; i < ad->nheaders; i++)
         add_header(r, ad->headers[i].name, template_render(&ad->headers[i].value, f, false));
     if (r->body.n)
-        add_header(r, SLICE("Content-Type"), ad->content_type);
-    buf_add_int64(&timestamp, f->now / USEC_PER_SEC);
-    f->timestamp = buf_slice(&timestamp);
+        add_header(r, SLICE("Content-Type"), encoding_content_type(ad->encode));
     f->method = r->method;
     f->target = r->target;
     f->body = r->body;
     *reason = "cannot sign";
-    return signer_sign(&ad->sign, f, r->headers, &r->nheaders, HEADERS_MAX);
+    if (ad->sign.member || api->is_unsigned)
+        return 0;
+    return signer_headers(&ad->sign, f, r->headers, &r->nheaders, HEADERS_MAX);
 }
 
 /* ------------------------------------------------------------------ request */
@@ -144,7 +73,40 @@ static bool nonce_valid(struct slice s)
 
 static struct slice egress_kind(enum call_kind kind)
 {
-    return kind == CALL_PREPARE ? SLICE("pay") : slice_of(call_kind_name(kind));
+    switch (kind) {
+    case CALL_PREPARE:
+    case CALL_CHARGE:
+        return SLICE("pay");
+    case CALL_REFUND_QUERY:
+        return SLICE("query");
+    case CALL_BILL:
+    case CALL_DOWNLOAD:
+        return SLICE("other");
+    default:
+        return slice_of(call_kind_name(kind));
+    }
+}
+
+/* What no adapter file can forget. */
+static const char *check_order(const struct adapter_api *api, const struct channel_order *o)
+{
+    if ((api->kind == CALL_PREPARE || api->kind == CALL_CHARGE) && o->amount <= 0)
+        return "amount must be positive";
+    if (api->kind == CALL_REFUND && (o->refund_amount <= 0 || o->refund_no.n == 0))
+        return "a refund needs a number and a positive amount";
+    if (api->kind == CALL_REFUND && o->refund_amount > o->amount)
+        return "a refund cannot be larger than the payment";
+    return NULL;
+}
+
+static const char *check_call(const struct channel *c, const struct channel_account *a,
+                              const struct adapter_api *api, struct slice nonce)
+{
+    if (!api)
+        return "the adapter has no such call";
+    if (a->channel != c)
+        return "account belongs to another channel";
+    return nonce_valid(nonce) ? NULL : "nonce must be 32 letters and digits";
 }
 
 int channel_encode(const struct channel *c, const struct channel_account *a, enum call_kind kind,
@@ -156,27 +118,84 @@ int channel_encode(const struct channel *c, const struct channel_account *a, enu
         .channel = c, .account = a, .order = order, .now = now, .nonce = nonce, .arena = arena};
 
     memset(out, 0, sizeof(*out));
-    *reason = "the adapter has no such call";
-    if (!api)
-        return -1;
-    *reason = "account belongs to another channel";
-    if (a->channel != c)
-        return -1;
-    *reason = "nonce must be 32 letters and digits";
-    if (!nonce_valid(nonce))
-        return -1;
-    *reason = "amount must be positive";
-    if (kind == CALL_PREPARE && order->amount <= 0)
+    *reason = check_call(c, a, api, nonce);
+    if (!*reason && api->local)
+        *reason = "nothing is sent for this method: the payer takes it to the channel";
+    if (!*reason)
+        *reason = check_order(api, order);
+    if (*reason)
         return -1;
     out->method = api->verb;
+    out->host = kind == CALL_DOWNLOAD ? order->download.host : api->host;
     out->egress_kind = egress_kind(kind);
+    *reason = "out of memory";
+    if (set_timestamp(&f) < 0)
+        return -1;
     if (write_target(api, &f, &out->target, reason) < 0 ||
-        (api->has_body && write_body(api, &f, &out->body, reason) < 0) ||
-        write_headers(c->adapter, &f, out, reason) < 0)
+        (api->has_body &&
+         message_write(&api->message,
+                       c->adapter->sign.member && !api->is_unsigned ? &c->adapter->sign : NULL, &f,
+                       &out->body, reason) < 0) ||
+        write_headers(c->adapter, api, &f, out, reason) < 0)
         return -1;
     *reason = "out of memory";
     if (arena->failed)
         return -1;
+    *reason = NULL;
+    return 0;
+}
+
+/* ------------------------------------------------------------------ for the payer */
+
+static struct slice wrap(const struct adapter_present *p, const struct facts *f, struct slice text)
+{
+    struct slice prefix = template_render(&p->prefix, f, false);
+    struct buf b = arena_buf(f->arena, 6 * prefix.n + text.n + 64);
+    struct json_writer w;
+
+    if (p->form == PRESENT_POST) {
+        json_writer_init(&w, &b);
+        json_begin_object(&w);
+        json_member_str(&w, "url", prefix);
+        json_key(&w, "fields");
+        json_put_raw(&w, text);
+        json_end_object(&w);
+    } else {
+        buf_add_slice(&b, prefix);
+        buf_add_slice(&b, text);
+    }
+    return buf_ok(&b) ? buf_slice(&b) : SLICE_NULL;
+}
+
+int channel_present(const struct channel *c, const struct channel_account *a,
+                    const struct channel_order *order, pay_time_t now, struct slice nonce,
+                    struct arena *arena, struct channel_present *out, const char **reason)
+{
+    const struct adapter_api *api = adapter_find_api(c->adapter, CALL_PREPARE, order->method);
+    struct facts f = {
+        .channel = c, .account = a, .order = order, .now = now, .nonce = nonce, .arena = arena};
+    const struct adapter_present *p;
+    struct slice text;
+
+    *out = (struct channel_present){0};
+    *reason = check_call(c, a, api, nonce);
+    if (*reason)
+        return -1;
+    p = &api->present;
+    if (!p->present)
+        return 0;
+    *reason = "out of memory";
+    if (set_timestamp(&f) < 0 ||
+        message_write(&p->message, p->has_sign ? &p->sign : NULL, &f, &text, reason) < 0)
+        return -1;
+    text = wrap(p, &f, text);
+    *reason = "out of memory";
+    if (arena->failed || !text.p)
+        return -1;
+    if (p->h5_url)
+        out->h5_url = text;
+    else
+        out->pay_params = text;
     *reason = NULL;
     return 0;
 }

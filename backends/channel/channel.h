@@ -44,6 +44,24 @@ struct channel_facts {
 const struct channel_facts *channel_facts(const struct channel *c);
 bool channel_has(const struct channel *c, enum call_kind kind, enum payment_method method);
 
+/* What the adapter declares about one API (R2.15, R2.18). */
+struct channel_api {
+    const char *name;
+    bool idempotent;     /* the same call again has no second effect */
+    bool resend;         /* ... and a further attempt may go out with the same number */
+    bool local;          /* nothing is sent: channel_present makes all that the payer needs */
+    int64_t sla_us;      /* within which an answer is on time (5 s) */
+    int64_t earliest_us; /* after the charge: not called before (reverse) */
+    int64_t window_us;   /* after the payment: not called later; 0 = no limit */
+    bool same_day;       /* the window ends with the payment's day in China */
+};
+/* false: the adapter has no such API. */
+bool channel_api(const struct channel *c, enum call_kind kind, enum payment_method method,
+                 struct channel_api *out);
+/* Is now inside the window of that API for a payment of paid_at? Unknown APIs: no. */
+bool channel_in_window(const struct channel *c, enum call_kind kind, enum payment_method method,
+                       pay_time_t paid_at, pay_time_t now);
+
 /* An account: config is a JSON object of plain values ($account.NAME in the adapter), secrets a
  * JSON object of secret values (keys as PEM or text). Checks that all names the adapter wants are
  * there; parses keys once. 0, or -1 with the reason. */
@@ -52,6 +70,15 @@ int channel_account_new(const struct channel *c, struct slice account, struct sl
                         struct conf_error *err);
 void channel_account_free(struct channel_account *a);
 struct slice channel_account_name(const struct channel_account *a);
+
+/* Where a bill lies, from the address that the channel answered. */
+struct channel_address {
+    struct slice host;   /* one of the adapter's `download` hosts */
+    struct slice target; /* path and query */
+};
+/* 0, or -1 with *reason: not https, or a host that the adapter does not name. */
+int channel_address(const struct channel *c, struct slice url, struct channel_address *out,
+                    const char **reason);
 
 /* What a call is about; unused members empty. */
 struct channel_order {
@@ -63,17 +90,29 @@ struct channel_order {
     struct slice description;
     struct slice attach;
     struct slice payer_ip;
-    pay_time_t created_at;
+    struct slice payer_id;
+    struct slice auth_code; /* barcode: never stored, never logged */
+    struct slice return_url;
+    struct slice store_id, terminal_id;
+    struct slice prepay;   /* of the prepare's answer, for channel_present */
+    pay_time_t created_at; /* UnionPay names an order by it: the same value in all its calls */
     pay_time_t time_expire;
+    struct slice refund_no;
+    int64_t refund_amount;
+    struct slice refund_reason;
+    pay_time_t refund_created_at;
+    pay_time_t bill_day; /* any time of that day in China */
+    struct channel_address download;
 };
 
 struct channel_request {
+    struct slice host; /* empty: the channel's endpoint; else bills lie on another machine */
     struct slice method;
     struct slice target; /* path + query, as signed */
     struct http_header headers[16];
     size_t nheaders;
     struct slice body;
-    struct slice egress_kind; /* Pay-Kind: "pay", "query", "close" */
+    struct slice egress_kind; /* Pay-Kind: "pay", "query", "close", "reverse", "refund", "other" */
 };
 
 /* nonce: 32 characters of [0-9A-Za-z], made by the caller (this is pure). 0, or -1 with a static
@@ -82,11 +121,25 @@ int channel_encode(const struct channel *c, const struct channel_account *a, enu
                    const struct channel_order *order, pay_time_t now, struct slice nonce,
                    struct arena *arena, struct channel_request *out, const char **reason);
 
+/* What the payer's browser or app is given to pay an order that was prepared: each member as far as
+ * the channel has it. Made afresh whenever it is asked for, since it carries a time. */
+struct channel_present {
+    struct slice h5_url;
+    struct slice
+        pay_params; /* for the payer's app or page: a JSON object, or an app's order text */
+};
+/* 0, also when the API needs nothing; -1 with *reason. */
+int channel_present(const struct channel *c, const struct channel_account *a,
+                    const struct channel_order *order, pay_time_t now, struct slice nonce,
+                    struct arena *arena, struct channel_present *out, const char **reason);
+
 /* What a channel said, in our words. Members are set as far as the answer has them. */
 struct channel_result {
     enum answer_class cls;
-    bool verified;     /* signature checked and good */
-    struct slice code; /* the channel's code or state that decided, for people */
+    enum call_kind about; /* notifications: it reads like the answer to this call (query,
+                             refund_query, reverse) */
+    bool verified;        /* signature checked and good */
+    struct slice code;    /* the channel's code or state that decided, for people */
     struct slice message;
     struct slice request_no;
     struct slice channel_trade_no;
@@ -94,6 +147,14 @@ struct channel_result {
     struct slice currency;
     pay_time_t paid_at;
     struct slice code_url;
+    struct slice h5_url;
+    struct slice prepay;   /* for channel_present */
+    struct slice payer_id; /* who paid, in the channel's words */
+    struct slice refund_no, channel_refund_no;
+    int64_t refund_amount;  /* -1 when absent */
+    struct slice bill_url;  /* where the bill lies */
+    struct slice bill_sha1; /* hex, of the unpacked bill */
+    struct slice bill;      /* the bill itself */
 };
 
 /* Total: whatever comes in gives a result, at worst CLASS_UNKNOWN with a code that says why
@@ -110,6 +171,9 @@ int channel_notification(const struct channel *c, const struct channel_account *
                          const struct http_header *headers, size_t nheaders, struct slice body,
                          pay_time_t now, struct arena *arena, struct channel_result *out,
                          const char **reason);
+
+/* "payment", "refund", "reversal": what a notification speaks of. */
+const char *channel_about_name(enum call_kind about);
 
 /* How the channel wants to hear that we took it (ok) or did not: status, content type, body. */
 struct channel_ack {

@@ -1,11 +1,17 @@
 #include "compile.h"
 
 const struct conf_directive errors_table[] = {
-    {"code", 1, 2, CONF_NEED, "PATH [ignore=CHAR]", "",
-     "Where an answer that is not whole keeps its code; CHAR is left out in comparisons."},
+    {"code", 1, 4, CONF_NEED, "PATH ... [ignore=CHAR]", "",
+     "Where an answer that is not whole keeps its code: the first that a row lists counts. CHAR is "
+     "left out "
+     "in "
+     "comparisons."},
     {"message", 1, 1, 0, "PATH", "", "Where it keeps a text for people."},
+    {"envelope", 1, 1, 0, "MEMBER", "",
+     "The member that holds such an answer, when it is not the api's."},
+    {"default_status", 1, 1, 0, "STATUS", "any 4xx", "HTTP status of map rows that name none."},
     {"map", 2, 3, CONF_REPEAT, "CODE CLASS [STATUS]", "",
-     "Class of a code that comes with this HTTP status (default: with any 4xx)."},
+     "Class of a code that comes with this HTTP status (default: default_status)."},
     {"status", 2, 2, CONF_REPEAT, "STATUS CLASS", "",
      "Class of an answer of this HTTP status without a code."},
     {NULL, 0, 0, 0, NULL, NULL, NULL},
@@ -53,11 +59,12 @@ static int check_code_class(struct compiler *cp, const struct conf_node *at, enu
     return 0;
 }
 
-static int compile_code(struct compiler *cp, const struct conf_node *d, char ignore,
-                        struct adapter_row *row)
+static int compile_code(struct compiler *cp, const struct conf_node *d,
+                        const struct adapter_errors *errors, struct adapter_row *row)
 {
+    int default_status = errors->status;
     char text[CODE_MAX];
-    struct slice code = code_normal(d->args[0], ignore, text);
+    struct slice code = code_normal(d->args[0], errors->ignore, text);
 
     if (code.n == 0)
         return conf_fail(cp->err, d, "\"%.*s\" is no code of 1..%u characters",
@@ -66,6 +73,8 @@ static int compile_code(struct compiler *cp, const struct conf_node *d, char ign
         return -1;
     if (d->nargs == 3 && compile_status(cp, d, d->args[2], 200, 599, &row->status) < 0)
         return -1;
+    if (d->nargs == 2)
+        row->status = default_status;
     row->word = arena_copy(cp->arena, code);
     row->at = d;
     if (!row->word.p)
@@ -83,19 +92,34 @@ static int compile_status_row(struct compiler *cp, const struct conf_node *d,
     return check_code_class(cp, d, row->cls, row->status);
 }
 
+/* Could one answer fit both? 0 is any 4xx. */
+static bool overlap(int a, int b)
+{
+    return a == b || (!a && b >= 400 && b <= 499) || (!b && a >= 400 && a <= 499);
+}
+
+/* A row of that code, or without code of that status; `exact`: that fits the same answers. */
 static const struct adapter_row *find_row(const struct adapter_row *v, uint32_t n,
-                                          const struct adapter_row *row)
+                                          const struct adapter_row *row, bool exact)
 {
     for (uint32_t i = 0; i < n; i++) {
-        if (slice_eq(v[i].word, row->word) && (row->word.n || v[i].status == row->status))
+        if (slice_eq(v[i].word, row->word) &&
+            ((row->word.n && !exact) || overlap(v[i].status, row->status)))
             return &v[i];
     }
     return NULL;
 }
 
+static int fail_repeated(struct compiler *cp, const struct conf_node *d,
+                         const struct adapter_row *same)
+{
+    return conf_fail(cp->err, d, "\"%.*s\" is repeated, first on line %u", SLICE_FMT(d->args[0]),
+                     same->at->line);
+}
+
 /* Appends the rows `name` of the block to v[*n]. */
 static int read_rows(struct compiler *cp, const struct conf_node *block, const char *name,
-                     char ignore, struct adapter_row *v, uint32_t *n)
+                     const struct adapter_errors *errors, struct adapter_row *v, uint32_t *n)
 {
     bool codes = slice_is(slice_of(name), "map");
 
@@ -104,41 +128,67 @@ static int read_rows(struct compiler *cp, const struct conf_node *block, const c
 
         if (!slice_is(d->name, name))
             continue;
-        if ((codes ? compile_code(cp, d, ignore, &v[*n]) : compile_status_row(cp, d, &v[*n])) < 0)
+        if (compile_failed(cp, codes ? compile_code(cp, d, errors, &v[*n])
+                                     : compile_status_row(cp, d, &v[*n])))
             return -1;
-        same = find_row(v, *n, &v[*n]);
-        if (same)
-            return conf_fail(cp->err, d, "\"%.*s\" is repeated, first on line %u",
-                             SLICE_FMT(d->args[0]), same->at->line);
+        same = find_row(v, *n, &v[*n], true);
+        if (same && compile_failed(cp, fail_repeated(cp, d, same)))
+            return -1;
         (*n)++;
     }
     return 0;
 }
 
-int compile_errors(struct compiler *cp, const struct conf_node *block, struct adapter_errors *out)
+static int compile_code_paths(struct compiler *cp, const struct conf_node *at,
+                              struct adapter_errors *out)
 {
-    const struct conf_node *code = conf_find(block->child, "code");
+    for (uint32_t i = 0; i < at->nargs; i++) {
+        struct slice word = at->args[i];
+
+        if (i > 0 && i + 1 == at->nargs && memchr(word.p, '=', word.n)) {
+            if (!slice_starts(word, SLICE("ignore=")) || word.n != 8)
+                return conf_fail(cp->err, at, "expected ignore=CHAR, not \"%.*s\"",
+                                 SLICE_FMT(word));
+            out->ignore = word.p[7];
+            continue;
+        }
+        if (out->ncode == CODE_PATHS_MAX)
+            return conf_fail(cp->err, at, "more than %u places of a code", CODE_PATHS_MAX);
+        out->code[out->ncode] = compile_path(cp, at, word);
+        if (!out->code[out->ncode++])
+            return -1;
+    }
+    return 0;
+}
+
+static int compile_error_paths(struct compiler *cp, const struct conf_node *block,
+                               struct adapter_errors *out)
+{
     const struct conf_node *message = conf_find(block->child, "message");
+    const struct conf_node *envelope = conf_find(block->child, "envelope");
+    const struct conf_node *status = conf_find(block->child, "default_status");
+
+    out->message = message ? compile_path(cp, message, message->args[0]) : NULL;
+    out->envelope = envelope ? compile_path(cp, envelope, envelope->args[0]) : NULL;
+    if ((message && !out->message) || (envelope && !out->envelope))
+        return -1;
+    return status ? compile_status(cp, status, status->args[0], 200, 499, &out->status) : 0;
+}
+
+int compile_errors(struct compiler *cp, struct conf_node *block, struct adapter_errors *out)
+{
     struct adapter_row *codes, *statuses;
 
-    if (conf_check(block, NULL, errors_table, cp->err) < 0)
+    if (compile_table(cp, block, errors_table) < 0 ||
+        compile_failed(cp, compile_code_paths(cp, conf_find(block->child, "code"), out)) ||
+        compile_failed(cp, compile_error_paths(cp, block, out)))
         return -1;
-    out->code = compile_path(cp, code, code->args[0]);
-    out->message = message ? compile_path(cp, message, message->args[0]) : NULL;
-    if (!out->code || (message && !out->message))
-        return -1;
-    if (code->nargs == 2) {
-        if (!slice_starts(code->args[1], SLICE("ignore=")) || code->args[1].n != 8)
-            return conf_fail(cp->err, code, "expected ignore=CHAR, not \"%.*s\"",
-                             SLICE_FMT(code->args[1]));
-        out->ignore = code->args[1].p[7];
-    }
     codes = arena_array(cp->arena, struct adapter_row, compile_count(block, "map"));
     statuses = arena_array(cp->arena, struct adapter_row, compile_count(block, "status"));
     if (!codes || !statuses)
         return adapter_no_memory(cp);
-    if (read_rows(cp, block, "map", out->ignore, codes, &out->codes.n) < 0 ||
-        read_rows(cp, block, "status", 0, statuses, &out->statuses.n) < 0)
+    if (read_rows(cp, block, "map", out, codes, &out->codes.n) < 0 ||
+        read_rows(cp, block, "status", out, statuses, &out->statuses.n) < 0)
         return -1;
     out->codes.v = codes;
     out->statuses.v = statuses;
@@ -146,12 +196,16 @@ int compile_errors(struct compiler *cp, const struct conf_node *block, struct ad
 }
 
 /*
- * A call that was refused says something about that call. Only where the call was to make the order
- * it is also the last word on the order; a refused query or close leaves the order as it was.
+ * A call that was refused says something about that call. Where the call was to make an order, a
+ * charge, a refund or a reversal it is also the last word on that; a refused query or close leaves
+ * the order as it was.
  */
 static bool decides_nothing(const struct adapter_api *api, enum answer_class cls)
 {
-    return api->kind != CALL_PREPARE && (cls == CLASS_FAILED || cls == CLASS_REFUSED);
+    bool looks =
+        api->kind == CALL_QUERY || api->kind == CALL_REFUND_QUERY || api->kind == CALL_CLOSE;
+
+    return looks && (cls == CLASS_FAILED || cls == CLASS_REFUSED);
 }
 
 static int merge_rows(struct compiler *cp, const struct conf_node *recv, const char *name,
@@ -164,18 +218,19 @@ static int merge_rows(struct compiler *cp, const struct conf_node *recv, const c
 
     if (!v)
         return adapter_no_memory(cp);
-    if (read_rows(cp, recv, name, cp->adapter->errors.ignore, v, &n) < 0)
+    if (read_rows(cp, recv, name, &cp->adapter->errors, v, &n) < 0)
         return -1;
     own = n;
     for (uint32_t i = 0; i < own; i++) {
-        if (decides_nothing(api, v[i].cls))
-            return conf_fail(cp->err, v[i].at,
-                             "a %s that is refused says nothing about the order:"
-                             " expected unknown",
-                             call_kind_name(api->kind));
+        if (decides_nothing(api, v[i].cls) &&
+            compile_failed(cp, conf_fail(cp->err, v[i].at,
+                                         "a %s that is refused says nothing about the order:"
+                                         " expected unknown",
+                                         call_kind_name(api->kind))))
+            return -1;
     }
     for (uint32_t i = 0; i < common->n; i++) {
-        if (find_row(v, own, &common->v[i]))
+        if (find_row(v, own, &common->v[i], false))
             continue;
         v[n] = common->v[i];
         if (decides_nothing(api, v[n].cls))
@@ -197,6 +252,52 @@ int compile_api_codes(struct compiler *cp, const struct conf_node *recv, struct 
 
 /* ------------------------------------------------------------------ states of a trade */
 
+static int compile_condition(struct compiler *cp, const struct conf_node *d, struct slice word,
+                             struct adapter_row *row)
+{
+    struct slice value = word;
+    struct slice name = slice_cut(&value, '=');
+    int m;
+
+    if (slice_is(name, "method")) {
+        m = payment_method_parse(value);
+        if (m <= METHOD_NONE)
+            return conf_fail(cp->err, d, "\"%.*s\" is no payment method", SLICE_FMT(value));
+        row->methods |= 1u << m;
+        return 0;
+    }
+    if (slice_is(name, "if"))
+        return (row->given = compile_path(cp, d, value)) ? 0 : -1;
+    if (slice_is(name, "unless"))
+        return (row->lacking = compile_path(cp, d, value)) ? 0 : -1;
+    return conf_fail(cp->err, d, "expected if=PATH, unless=PATH or method=METHOD, not \"%.*s\"",
+                     SLICE_FMT(word));
+}
+
+/* Behind a row without condition no other of the same state can count. */
+static const struct adapter_row *find_final(const struct adapter_row *v, uint32_t n,
+                                            struct slice word)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (slice_eq(v[i].word, word) && !v[i].given && !v[i].lacking && !v[i].methods)
+            return &v[i];
+    return NULL;
+}
+
+static int compile_state(struct compiler *cp, const struct conf_node *d, struct adapter_row *v,
+                         uint32_t n)
+{
+    const struct adapter_row *same = find_final(v, n, d->args[0]);
+
+    v[n] = (struct adapter_row){.word = d->args[0], .at = d};
+    if (compile_class(cp, d, d->args[1], &v[n].cls) < 0)
+        return -1;
+    for (uint32_t i = 2; i < d->nargs; i++)
+        if (compile_condition(cp, d, d->args[i], &v[n]) < 0)
+            return -1;
+    return same ? fail_repeated(cp, d, same) : 0;
+}
+
 int compile_states(struct compiler *cp, const struct conf_node *block, struct adapter_rows *out)
 {
     struct adapter_row *v = arena_array(cp->arena, struct adapter_row, compile_count(block, "map"));
@@ -205,17 +306,10 @@ int compile_states(struct compiler *cp, const struct conf_node *block, struct ad
     if (!v)
         return adapter_no_memory(cp);
     for (const struct conf_node *d = block->child; d; d = d->next) {
-        const struct adapter_row *same;
-
         if (!slice_is(d->name, "map"))
             continue;
-        v[n] = (struct adapter_row){.word = d->args[0], .at = d};
-        if (compile_class(cp, d, d->args[1], &v[n].cls) < 0)
+        if (compile_failed(cp, compile_state(cp, d, v, n)))
             return -1;
-        same = find_row(v, n, &v[n]);
-        if (same)
-            return conf_fail(cp->err, d, "\"%.*s\" is repeated, first on line %u",
-                             SLICE_FMT(d->args[0]), same->at->line);
         n++;
     }
     *out = (struct adapter_rows){v, n};

@@ -84,14 +84,80 @@ static int compile_field(struct sender *s, const struct conf_node *at, struct ad
         compile_expr(cp, at, 0, IN_SEND, &f->expr, &f->type) < 0)
         return -1;
     if (f->type == VALUE_TIME)
-        return conf_fail(cp->err, at, "a time needs one of the filters time, unix, day");
+        return conf_fail(
+            cp->err, at,
+            "a time needs a filter that makes it a text or a number: time, stamp, ...");
     f->key = last_part(at->name);
     f->missing = make_reason(cp, at->name, "no value");
     f->refused = make_reason(cp, at->name, "value is too long or malformed");
     return f->missing && f->refused ? 0 : adapter_no_memory(cp);
 }
 
-int compile_send(struct compiler *cp, const struct conf_node *block, struct adapter_api *api)
+/* The first part of a dotted name. */
+static struct slice first_part(struct slice path)
+{
+    return slice_cut(&path, '.');
+}
+
+static int compare_members(const struct adapter_member *v, uint32_t a, uint32_t b)
+{
+    struct slice x = v[a].key, y = v[b].key;
+    int c = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
+
+    return c ? c : (x.n > y.n) - (x.n < y.n);
+}
+
+/* The fields of both lists, one behind the other. */
+static const struct conf_node *next_field(const struct conf_node *d, const struct conf_node *block)
+{
+    /* the last of the common ones has no next, and neither has the last of all */
+    const struct conf_node *last = block->child;
+
+    while (last && last->next)
+        last = last->next;
+    return d->next || d == last ? d->next : block->child;
+}
+
+static const struct conf_node *first_field(const struct conf_node *common,
+                                           const struct conf_node *block)
+{
+    return common && common->child ? common->child : block->child;
+}
+
+/* Runs of fields under one name, and their order by name. */
+static int group_members(struct compiler *cp, const struct conf_node *common,
+                         const struct conf_node *block, struct adapter_message *m)
+{
+    struct adapter_member *v = arena_array(cp->arena, struct adapter_member, m->nfields);
+    uint32_t *sorted = arena_array(cp->arena, uint32_t, m->nfields);
+    uint32_t n = 0, field = 0;
+
+    if (!v || !sorted)
+        return adapter_no_memory(cp);
+    for (const struct conf_node *d = first_field(common, block); d; d = next_field(d, block)) {
+        struct slice key = first_part(d->name);
+
+        if (n == 0 || !slice_eq(v[n - 1].key, key))
+            v[n++] = (struct adapter_member){.key = key, .first = field};
+        v[n - 1].n++;
+        v[n - 1].object = key.n < d->name.n;
+        field++;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t k = i;
+
+        for (; k > 0 && compare_members(v, sorted[k - 1], i) > 0; k--)
+            sorted[k] = sorted[k - 1];
+        sorted[k] = i;
+    }
+    m->members = v;
+    m->sorted = sorted;
+    m->nmembers = n;
+    return 0;
+}
+
+int compile_send(struct compiler *cp, const struct conf_node *common, const struct conf_node *block,
+                 enum encoding encoding, struct adapter_message *out)
 {
     struct adapter_field *fields = arena_array(cp->arena, struct adapter_field, FIELDS_MAX);
     struct sender s = {.cp = cp};
@@ -99,21 +165,21 @@ int compile_send(struct compiler *cp, const struct conf_node *block, struct adap
 
     if (!fields)
         return adapter_no_memory(cp);
-    for (const struct conf_node *d = block->child; d; d = d->next) {
+    if (!block->child)
+        return conf_fail(cp->err, block, "send has no members");
+    for (const struct conf_node *d = first_field(common, block); d; d = next_field(d, block)) {
         if (n == FIELDS_MAX)
             return conf_fail(cp->err, d, "more than %u members", FIELDS_MAX);
-        if (compile_field(&s, d, &fields[n]) < 0)
+        if (compile_failed(cp, compile_field(&s, d, &fields[n])))
             return -1;
         /* quotes, colon, comma and braces of the member and its objects; digits of a number */
-        api->fixed_size += (uint32_t)(d->name.n + 8 + 6 * fields[n].nopen + 24);
+        out->fixed_size += (uint32_t)(d->name.n + 8 + 6 * fields[n].nopen + 24);
         n++;
     }
-    if (n == 0)
-        return conf_fail(cp->err, block, "send has no members");
-    api->has_body = true;
-    api->fields = fields;
-    api->nfields = n;
-    api->nclose = s.depth;
-    api->fixed_size += 8;
-    return 0;
+    out->encoding = encoding;
+    out->fields = fields;
+    out->nfields = n;
+    out->nclose = s.depth;
+    out->fixed_size += 8;
+    return group_members(cp, common, block, out);
 }

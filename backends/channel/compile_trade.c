@@ -1,5 +1,7 @@
 #include "compile.h"
 
+#include "core/money.h"
+
 const struct conf_directive trade_table[] = {
     {"check", 2, 8, CONF_REPEAT, "PATH SOURCE [FILTER ...] [optional]", "",
      "The member must be there and equal the source."},
@@ -7,9 +9,10 @@ const struct conf_directive trade_table[] = {
     {"take", 2, 9, CONF_REPEAT, "RESULT PATH [FILTER ...] [optional | on=success]", "",
      "Moves a member into the result; without optional it must be there."},
     {"state", 1, 1, 0, "PATH", "", "Where the state of the order stands; map gives its class."},
-    {"map", 2, 2, CONF_REPEAT, "STATE CLASS", "",
-     "Class of a state; one that is not listed is "
-     "unknown."},
+    {"map", 2, 5, CONF_REPEAT, "STATE CLASS [if=PATH] [unless=PATH] [method=METHOD]", "",
+     "Class of a state, if that member is there, is not there, for that payment method; the first "
+     "row that fits counts, none is unknown."},
+    {"set", 2, 2, CONF_REPEAT, "RESULT TEXT", "", "A text of the result that is always this one."},
     {"class", 1, 1, 0, "CLASS", "", "Class of every such answer, instead of state and map."},
     {NULL, 0, 0, 0, NULL, NULL, NULL},
 };
@@ -109,13 +112,15 @@ int compile_checks(struct compiler *cp, const struct conf_node *block, unsigned 
         return adapter_no_memory(cp);
     for (const struct conf_node *d = block->child; d; d = d->next) {
         bool absent = slice_is(d->name, "absent");
-        enum value_type type;
+        enum value_type type = VALUE_NONE;
 
         if (!absent && !slice_is(d->name, "check"))
             continue;
         v[n].path = compile_path(cp, d, d->args[0]);
         v[n].absent = absent;
-        if (!v[n].path || (!absent && compile_expr(cp, d, 1, scope, &v[n].want, &type) < 0))
+        if (compile_failed(cp, !v[n].path ? -1
+                               : absent   ? 0
+                                          : compile_expr(cp, d, 1, scope, &v[n].want, &type)))
             return -1;
         if (!absent && type == VALUE_TIME)
             return conf_fail(cp->err, d, "a time cannot be compared");
@@ -145,15 +150,21 @@ static int compile_need(struct compiler *cp, const struct conf_node *d, uint32_t
     return 0;
 }
 
+static int find_member(struct slice name)
+{
+    for (int m = 0; m < MEMBER_COUNT; m++)
+        if (slice_is(name, members[m].name))
+            return m;
+    return -1;
+}
+
 static int compile_take(struct compiler *cp, const struct conf_node *d, struct adapter_take *take)
 {
     enum value_type type = VALUE_NONE;
     uint32_t end;
-    int m = 0;
+    int m = find_member(d->args[0]);
 
-    while (m < MEMBER_COUNT && !slice_is(d->args[0], members[m].name))
-        m++;
-    if (m == MEMBER_COUNT)
+    if (m < 0)
         return conf_fail(cp->err, d, "\"%.*s\" is no member of a result", SLICE_FMT(d->args[0]));
     take->member = (enum result_member)m;
     take->path = compile_path(cp, d, d->args[1]);
@@ -166,7 +177,8 @@ static int compile_take(struct compiler *cp, const struct conf_node *d, struct a
         return conf_fail(cp->err, d, "the filters give the wrong type for %s", members[m].name);
     take->type = take->filters.n ? take->filters.steps[0].filter->from : type;
     if (take->type == VALUE_TIME)
-        return conf_fail(cp->err, d, "%s needs one of the filters time, unix", members[m].name);
+        return conf_fail(cp->err, d, "%s needs a filter that makes it a time: time, stamp, ...",
+                         members[m].name);
     return 0;
 }
 
@@ -183,7 +195,7 @@ static int compile_takes(struct compiler *cp, const struct conf_node *block,
     for (const struct conf_node *d = block->child; d; d = d->next) {
         if (!slice_is(d->name, "take"))
             continue;
-        if (compile_take(cp, d, &v[out->ntakes]) < 0)
+        if (compile_failed(cp, compile_take(cp, d, &v[out->ntakes])))
             return -1;
         if (seen & 1u << v[out->ntakes].member)
             return conf_fail(cp->err, d, "\"%.*s\" is taken twice", SLICE_FMT(d->args[0]));
@@ -215,6 +227,29 @@ static int compile_outcome(struct compiler *cp, const struct conf_node *block,
     return compile_states(cp, block, &out->map);
 }
 
+static int compile_sets(struct compiler *cp, const struct conf_node *block,
+                        struct adapter_trade *out)
+{
+    struct adapter_set *v = arena_array(cp->arena, struct adapter_set, compile_count(block, "set"));
+
+    if (!v)
+        return adapter_no_memory(cp);
+    out->sets = v;
+    for (const struct conf_node *d = block->child; d; d = d->next) {
+        int m;
+
+        if (!slice_is(d->name, "set"))
+            continue;
+        m = find_member(d->args[0]);
+        if (m < 0 || members[m].type != VALUE_TEXT)
+            return conf_fail(cp->err, d, "\"%.*s\" is no text of a result", SLICE_FMT(d->args[0]));
+        if (m == MEMBER_CURRENCY && !currency_valid(d->args[1]))
+            return conf_fail(cp->err, d, "\"%.*s\" is no currency", SLICE_FMT(d->args[1]));
+        v[out->nsets++] = (struct adapter_set){(enum result_member)m, d->args[1]};
+    }
+    return 0;
+}
+
 static bool can_succeed(const struct adapter_trade *t)
 {
     for (uint32_t i = 0; i < t->map.n; i++)
@@ -228,17 +263,40 @@ static bool takes(const struct adapter_trade *t, enum result_member m)
     for (uint32_t i = 0; i < t->ntakes; i++)
         if (t->takes[i].member == m && t->takes[i].need != NEED_NEVER)
             return true;
+    for (uint32_t i = 0; i < t->nsets; i++)
+        if (t->sets[i].member == m)
+            return true;
     return false;
 }
 
-int compile_trade(struct compiler *cp, const struct conf_node *block, unsigned scope,
-                  struct adapter_trade *out)
+/* Money that moved has an amount. */
+static int check_amounts(struct compiler *cp, const struct conf_node *block, enum call_kind about,
+                         struct adapter_trade *out)
 {
-    if (conf_check(block, NULL, trade_table, cp->err) < 0 ||
-        compile_checks(cp, block, scope, &out->checks, &out->nchecks) < 0 ||
-        compile_takes(cp, block, out) < 0 || compile_outcome(cp, block, out) < 0)
-        return -1;
-    if (can_succeed(out) && (!takes(out, MEMBER_AMOUNT) || !takes(out, MEMBER_CURRENCY)))
+    out->amount = -1;
+    if (about == CALL_QUERY || about == CALL_CHARGE)
+        out->amount = MEMBER_AMOUNT;
+    else if (about == CALL_REFUND_QUERY)
+        out->amount = MEMBER_REFUND_AMOUNT;
+    if (out->amount == MEMBER_AMOUNT && can_succeed(out) &&
+        (!takes(out, MEMBER_AMOUNT) || !takes(out, MEMBER_CURRENCY)))
         return conf_fail(cp->err, block, "success needs amount and currency to be taken");
+    if (out->amount == MEMBER_REFUND_AMOUNT && can_succeed(out) &&
+        !takes(out, MEMBER_REFUND_AMOUNT))
+        return conf_fail(cp->err, block, "success needs refund_amount to be taken");
     return 0;
+}
+
+int compile_trade(struct compiler *cp, struct conf_node *block, unsigned scope,
+                  enum call_kind about, struct adapter_trade *out)
+{
+    uint32_t before = cp->mistakes;
+
+    if (compile_table(cp, block, trade_table) < 0 ||
+        compile_failed(cp, compile_checks(cp, block, scope, &out->checks, &out->nchecks)) ||
+        compile_failed(cp, compile_takes(cp, block, out)) ||
+        compile_failed(cp, compile_sets(cp, block, out)) ||
+        compile_failed(cp, compile_outcome(cp, block, out)))
+        return -1;
+    return cp->mistakes != before ? 0 : check_amounts(cp, block, about, out);
 }

@@ -78,6 +78,66 @@ static int apply_time_in(const struct filter_step *step, struct arena *arena, st
     return 0;
 }
 
+/* China's wall clock, n characters of it from `from` on. */
+static int wall_out(struct arena *arena, struct value *v, bool marks, size_t from, size_t n)
+{
+    char *text = arena_alloc(arena, TIME_WALL_LEN + 1);
+
+    if (!text)
+        return -1;
+    time_format_wall(text, v->num, marks);
+    *v = (struct value){.type = VALUE_TEXT, .text = slice_n(text + from, n)};
+    return 0;
+}
+
+static int wall_in(struct value *v, bool marks)
+{
+    pay_time_t t;
+
+    if (time_parse_wall(v->text, marks, &t) < 0)
+        return -1;
+    *v = (struct value){.type = VALUE_TIME, .num = t};
+    return 0;
+}
+
+static int apply_stamp_out(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    (void)step;
+    return wall_out(arena, v, false, 0, 14);
+}
+
+static int apply_stamp_in(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    (void)step;
+    (void)arena;
+    return wall_in(v, false);
+}
+
+static int apply_wall_out(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    (void)step;
+    return wall_out(arena, v, true, 0, TIME_WALL_LEN);
+}
+
+static int apply_wall_in(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    (void)step;
+    (void)arena;
+    return wall_in(v, true);
+}
+
+static int apply_date(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    (void)step;
+    return wall_out(arena, v, true, 0, 10);
+}
+
+static int apply_month_day(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    (void)step;
+    return wall_out(arena, v, false, 4, 4);
+}
+
 static int apply_unix_out(const struct filter_step *step, struct arena *arena, struct value *v)
 {
     (void)step;
@@ -100,14 +160,8 @@ static int apply_unix_in(const struct filter_step *step, struct arena *arena, st
 
 static int apply_day(const struct filter_step *step, struct arena *arena, struct value *v)
 {
-    char *text = arena_alloc(arena, 9);
-
     (void)step;
-    if (!text)
-        return -1;
-    time_format_day(text, v->num);
-    *v = (struct value){.type = VALUE_TEXT, .text = slice_n(text, 8)};
-    return 0;
+    return wall_out(arena, v, false, 0, 8);
 }
 
 /* ASCII letters only: numbers and codes, never text for people. */
@@ -165,6 +219,56 @@ static int apply_base64(const struct filter_step *step, struct arena *arena, str
     return to_text(v, &b);
 }
 
+/* ISO 4217: the currencies that channels settle in. */
+static const char *const currencies[][2] = {
+    {"CNY", "156"}, {"HKD", "344"}, {"MOP", "446"}, {"TWD", "901"}, {"USD", "840"}, {"EUR", "978"},
+    {"GBP", "826"}, {"JPY", "392"}, {"KRW", "410"}, {"SGD", "702"}, {"AUD", "036"}, {"CAD", "124"},
+};
+
+static int change_currency(struct value *v, int from)
+{
+    for (size_t i = 0; i < sizeof(currencies) / sizeof(*currencies); i++) {
+        if (!slice_is(v->text, currencies[i][from]))
+            continue;
+        v->text = slice_of(currencies[i][!from]);
+        return 0;
+    }
+    return -1;
+}
+
+static int apply_currency_out(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    (void)step;
+    (void)arena;
+    return change_currency(v, 0);
+}
+
+static int apply_currency_in(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    (void)step;
+    (void)arena;
+    return change_currency(v, 1);
+}
+
+static int join(struct arena *arena, struct value *v, struct slice first, struct slice second)
+{
+    struct buf b = arena_buf(arena, first.n + second.n);
+
+    buf_add_slice(&b, first);
+    buf_add_slice(&b, second);
+    return to_text(v, &b);
+}
+
+static int apply_append(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    return join(arena, v, v->text, step->text);
+}
+
+static int apply_prepend(const struct filter_step *step, struct arena *arena, struct value *v)
+{
+    return join(arena, v, step->text, v->text);
+}
+
 static int apply_default(const struct filter_step *step, struct arena *arena, struct value *v)
 {
     (void)arena;
@@ -215,6 +319,22 @@ static const struct filter table[] = {
      "from seconds since 1970"},
     {"day", FILTER_SEND, VALUE_TIME, VALUE_TEXT, FILTER_ARG_NONE, apply_day,
      "20260901, day in China"},
+    {"stamp", FILTER_SEND, VALUE_TIME, VALUE_TEXT, FILTER_ARG_NONE, apply_stamp_out,
+     "20260901120000 in China"},
+    {"stamp", FILTER_RECV, VALUE_TEXT, VALUE_TIME, FILTER_ARG_NONE, apply_stamp_in,
+     "from 20260901120000"},
+    {"wall", FILTER_SEND, VALUE_TIME, VALUE_TEXT, FILTER_ARG_NONE, apply_wall_out,
+     "2026-09-01 12:00:00 in China"},
+    {"wall", FILTER_RECV, VALUE_TEXT, VALUE_TIME, FILTER_ARG_NONE, apply_wall_in,
+     "from 2026-09-01 12:00:00"},
+    {"date", FILTER_SEND, VALUE_TIME, VALUE_TEXT, FILTER_ARG_NONE, apply_date,
+     "2026-09-01, day in China"},
+    {"month_day", FILTER_SEND, VALUE_TIME, VALUE_TEXT, FILTER_ARG_NONE, apply_month_day,
+     "0901, day in China"},
+    {"iso4217", FILTER_SEND, VALUE_TEXT, VALUE_TEXT, FILTER_ARG_NONE, apply_currency_out,
+     "CNY becomes 156"},
+    {"iso4217", FILTER_RECV, VALUE_TEXT, VALUE_TEXT, FILTER_ARG_NONE, apply_currency_in,
+     "156 becomes CNY"},
     {"upper", FILTER_BOTH, VALUE_TEXT, VALUE_TEXT, FILTER_ARG_NONE, apply_upper,
      "ASCII letters in upper case"},
     {"lower", FILTER_BOTH, VALUE_TEXT, VALUE_TEXT, FILTER_ARG_NONE, apply_lower,
@@ -227,6 +347,10 @@ static const struct filter table[] = {
      "bytes as base64"},
     {"default", FILTER_BOTH, VALUE_TEXT, VALUE_TEXT, FILTER_ARG_TEXT, apply_default,
      "this text where there is none"},
+    {"append", FILTER_BOTH, VALUE_TEXT, VALUE_TEXT, FILTER_ARG_TEXT, apply_append,
+     "this text behind it"},
+    {"prepend", FILTER_BOTH, VALUE_TEXT, VALUE_TEXT, FILTER_ARG_TEXT, apply_prepend,
+     "this text in front of it"},
     {"limit", FILTER_BOTH, VALUE_TEXT, VALUE_TEXT, FILTER_ARG_NUMBER, apply_limit,
      "refuses more than so many characters"},
     {"cut", FILTER_BOTH, VALUE_TEXT, VALUE_TEXT, FILTER_ARG_NUMBER, apply_cut,

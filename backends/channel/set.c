@@ -77,6 +77,12 @@ static int get_adapter(struct channel_set *set, const char *dir, const struct co
     return 0;
 }
 
+/* The call that begins a payment of this method. */
+static enum call_kind method_kind(enum payment_method m)
+{
+    return m == METHOD_BARCODE ? CALL_CHARGE : CALL_PREPARE;
+}
+
 static int read_methods(struct channel *c, const struct conf_node *at, struct conf_error *err)
 {
     c->facts.prepare_resend = true;
@@ -88,12 +94,13 @@ static int read_methods(struct channel *c, const struct conf_node *at, struct co
             return conf_fail(err, at, "\"%.*s\" is no payment method", SLICE_FMT(at->args[i]));
         if (c->methods & 1u << m)
             return conf_fail(err, at, "method %.*s is repeated", SLICE_FMT(at->args[i]));
-        api = adapter_find_api(c->adapter, CALL_PREPARE, (enum payment_method)m);
+        api = adapter_find_api(c->adapter, method_kind((enum payment_method)m),
+                               (enum payment_method)m);
         if (!api)
             return conf_fail(err, at, "adapter %.*s cannot do method %.*s",
                              SLICE_FMT(c->facts.adapter), SLICE_FMT(at->args[i]));
         c->methods |= 1u << m;
-        c->facts.prepare_resend &= api->resend;
+        c->facts.prepare_resend &= api->resend || api->kind == CALL_CHARGE;
     }
     return 0;
 }
@@ -133,7 +140,7 @@ static int read_time(const struct conf_node *block, const char *name, int64_t df
 static int read_channel(struct channel_set *set, const char *dir, const struct conf_node *block,
                         struct channel *c, struct conf_error *err)
 {
-    const struct conf_node *account;
+    const struct conf_node *account, *endpoint;
 
     if (conf_check(block, NULL, channel_block_table, err) < 0)
         return -1;
@@ -150,6 +157,11 @@ static int read_channel(struct channel_set *set, const char *dir, const struct c
         read_notify_base(c, block, err) < 0 ||
         read_time(block, "query_first", FIRST_QUERY_MS, &c->facts.first_query_us, err) < 0)
         return -1;
+    endpoint = conf_find(block->child, "endpoint");
+    if (endpoint)
+        c->endpoint = endpoint->args[0];
+    else if (c->adapter->uses_endpoint)
+        return conf_fail(err, block, "adapter %.*s needs endpoint", SLICE_FMT(c->facts.adapter));
     return read_time(block, "settle", SETTLE_MS, &c->facts.settle_us, err);
 }
 
@@ -225,6 +237,7 @@ int channel_set_load(const char *channels_glob, const char *adapter_dir, struct 
         return conf_fail(err, NULL, "out of memory");
     }
     if (read_files(set, channels_glob, adapter_dir, err) < 0) {
+        conf_error_place(err);
         channel_set_free(set);
         return -1;
     }
@@ -269,8 +282,63 @@ const struct channel_facts *channel_facts(const struct channel *c)
 
 bool channel_has(const struct channel *c, enum call_kind kind, enum payment_method method)
 {
-    if ((unsigned)method >= PAYMENT_METHOD_COUNT ||
-        (kind == CALL_PREPARE && !(c->methods & 1u << method)))
+    bool begins = kind == CALL_PREPARE || kind == CALL_CHARGE;
+
+    if ((unsigned)method >= PAYMENT_METHOD_COUNT || (begins && !(c->methods & 1u << method)))
         return false;
     return adapter_find_api(c->adapter, kind, method) != NULL;
+}
+
+bool channel_api(const struct channel *c, enum call_kind kind, enum payment_method method,
+                 struct channel_api *out)
+{
+    const struct adapter_api *api = adapter_find_api(c->adapter, kind, method);
+
+    *out = (struct channel_api){0};
+    if (!api)
+        return false;
+    *out = (struct channel_api){.name = api->name,
+                                .idempotent = api->idempotent,
+                                .resend = api->resend,
+                                .local = api->local,
+                                .sla_us = api->sla_us,
+                                .earliest_us = api->earliest_us,
+                                .window_us = api->window_us,
+                                .same_day = api->same_day};
+    return true;
+}
+
+bool channel_in_window(const struct channel *c, enum call_kind kind, enum payment_method method,
+                       pay_time_t paid_at, pay_time_t now)
+{
+    const struct adapter_api *api = adapter_find_api(c->adapter, kind, method);
+    char day[9], today[9];
+
+    if (!api)
+        return false;
+    if (api->same_day) {
+        time_format_day(day, paid_at);
+        time_format_day(today, now);
+        return memcmp(day, today, 8) == 0;
+    }
+    return !api->window_us || now - paid_at <= api->window_us;
+}
+
+int channel_address(const struct channel *c, struct slice text, struct channel_address *out,
+                    const char **reason)
+{
+    struct url url;
+
+    *reason = "expected an https address without port";
+    if (url_parse(text, &url, reason) < 0)
+        return -1;
+    for (uint32_t i = 0; i < c->adapter->nhosts; i++) {
+        if (!slice_eq_nocase(url.host, c->adapter->hosts[i]))
+            continue;
+        *out = (struct channel_address){url.host, url.target};
+        *reason = NULL;
+        return 0;
+    }
+    *reason = "the adapter does not name this host under download";
+    return -1;
 }

@@ -9,7 +9,8 @@
 struct channel {
     struct channel_facts facts;
     const struct adapter *adapter;
-    uint32_t methods; /* bit per payment_method of the block */
+    uint32_t methods;      /* bit per payment_method of the block */
+    struct slice endpoint; /* empty when it has none */
     const struct conf_node *at;
 };
 

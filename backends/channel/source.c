@@ -55,8 +55,8 @@ static int named_source(struct compiler *cp, const struct conf_node *at, struct 
             continue;
         if (!(rows[id].scopes & scope))
             return conf_fail(cp->err, at, "\"$%.*s\" is not known here", SLICE_FMT(name));
-        if (id == SOURCE_NOTIFY_URL)
-            cp->adapter->uses_notify_url = true;
+        cp->adapter->uses_notify_url |= id == SOURCE_NOTIFY_URL;
+        cp->adapter->uses_endpoint |= id == SOURCE_ENDPOINT;
         *out = (struct source){.id = (uint8_t)id};
         return 0;
     }
@@ -153,6 +153,32 @@ static void set_time(struct value *v, pay_time_t t)
     *v = (struct value){.type = t > 0 ? VALUE_TIME : VALUE_NONE, .num = t};
 }
 
+static void read_refund(enum source_id id, const struct channel_order *o, struct value *v)
+{
+    switch (id) {
+    case SOURCE_REFUND_NO:
+        set_text(v, o->refund_no);
+        break;
+    case SOURCE_REFUND_AMOUNT:
+        *v = (struct value){.type = VALUE_INT, .num = o->refund_amount};
+        break;
+    case SOURCE_REFUND_REASON:
+        set_text(v, o->refund_reason);
+        break;
+    case SOURCE_REFUND_CREATED_AT:
+        set_time(v, o->refund_created_at);
+        break;
+    case SOURCE_BILL_DAY:
+        set_time(v, o->bill_day);
+        break;
+    case SOURCE_BILL_TARGET:
+        set_text(v, o->download.target);
+        break;
+    default:
+        break;
+    }
+}
+
 static void read_order(enum source_id id, const struct channel_order *o, struct value *v)
 {
     switch (id) {
@@ -180,15 +206,57 @@ static void read_order(enum source_id id, const struct channel_order *o, struct 
     case SOURCE_PAYER_IP:
         set_text(v, o->payer_ip);
         break;
+    case SOURCE_PAYER_ID:
+        set_text(v, o->payer_id);
+        break;
+    case SOURCE_AUTH_CODE:
+        set_text(v, o->auth_code);
+        break;
+    case SOURCE_RETURN_URL:
+        set_text(v, o->return_url);
+        break;
+    case SOURCE_STORE_ID:
+        set_text(v, o->store_id);
+        break;
+    case SOURCE_TERMINAL_ID:
+        set_text(v, o->terminal_id);
+        break;
     case SOURCE_CREATED_AT:
         set_time(v, o->created_at);
         break;
     case SOURCE_TIME_EXPIRE:
         set_time(v, o->time_expire);
         break;
-    default:
+    case SOURCE_PREPAY:
+        set_text(v, o->prepay);
         break;
+    default:
+        read_refund(id, o, v);
     }
+}
+
+/* Minutes that are left; at least one, for no channel takes none. */
+static void set_minutes_left(struct value *v, const struct facts *f)
+{
+    int64_t minutes;
+
+    if (!f->order || !f->order->time_expire)
+        return;
+    minutes = (f->order->time_expire - f->now) / (60 * USEC_PER_SEC);
+    *v = (struct value){.type = VALUE_INT, .num = minutes < 1 ? 1 : minutes};
+}
+
+static void set_date(struct value *v, const struct facts *f)
+{
+    char *text;
+
+    if (!f->order || !f->order->bill_day)
+        return;
+    text = arena_alloc(f->arena, TIME_WALL_LEN + 1);
+    if (!text)
+        return;
+    time_format_wall(text, f->order->bill_day, true);
+    set_text(v, slice_n(text, 10));
 }
 
 void source_read(const struct source *s, const struct facts *f, struct value *out)
@@ -204,8 +272,26 @@ void source_read(const struct source *s, const struct facts *f, struct value *ou
     case SOURCE_CHANNEL_NAME:
         set_text(out, f->channel->facts.name);
         break;
+    case SOURCE_ENDPOINT:
+        set_text(out, f->channel->endpoint);
+        break;
     case SOURCE_NOTIFY_URL:
         set_text(out, f->account->notify_url);
+        break;
+    case SOURCE_BILL_DATE:
+        set_date(out, f);
+        break;
+    case SOURCE_EXPIRES_IN:
+        set_minutes_left(out, f);
+        break;
+    case SOURCE_SORTED:
+        set_text(out, f->sorted);
+        break;
+    case SOURCE_ENVELOPE:
+        set_text(out, f->envelope);
+        break;
+    case SOURCE_KEY:
+        set_text(out, f->key);
         break;
     case SOURCE_NOW:
         set_time(out, f->now);
@@ -279,6 +365,12 @@ void percent_encode(struct buf *b, struct slice s)
     }
 }
 
+/* Text of the adapter's, or an address that is encoded already. */
+static bool is_raw(const struct source *s)
+{
+    return s->id == SOURCE_LITERAL || s->id == SOURCE_BILL_TARGET;
+}
+
 struct slice template_render(const struct text_template *t, const struct facts *f, bool percent)
 {
     struct slice parts[TEMPLATE_PARTS_MAX];
@@ -289,11 +381,11 @@ struct slice template_render(const struct text_template *t, const struct facts *
         parts[i] = source_text(&t->parts[i], f);
         n += percent ? 3 * parts[i].n : parts[i].n;
     }
-    if (t->n == 1 && (!percent || t->parts[0].id == SOURCE_LITERAL))
+    if (t->n == 1 && (!percent || is_raw(&t->parts[0])))
         return parts[0];
     b = arena_buf(f->arena, n);
     for (uint32_t i = 0; i < t->n; i++) {
-        if (percent && t->parts[i].id != SOURCE_LITERAL)
+        if (percent && !is_raw(&t->parts[i]))
             percent_encode(&b, parts[i]);
         else
             buf_add_slice(&b, parts[i]);

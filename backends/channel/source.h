@@ -22,6 +22,7 @@ struct value {
 #define IN_NOTIFY 4u /* reading a notification: no order is known */
 #define IN_SIGN   8u
 #define IN_VERIFY 16u
+#define IN_TEXT   32u /* the text that is signed, and nothing that leaves the house */
 
 #define SOURCE_TABLE(X)                                                                            \
     X(REQUEST_NO, "order.request_no", VALUE_TEXT, IN_SEND | IN_ANSWER,                             \
@@ -34,9 +35,31 @@ struct value {
     X(DESCRIPTION, "order.description", VALUE_TEXT, IN_SEND, "what is sold")                       \
     X(ATTACH, "order.attach", VALUE_TEXT, IN_SEND | IN_ANSWER, "merchant's own text")              \
     X(PAYER_IP, "order.payer_ip", VALUE_TEXT, IN_SEND, "payer's address")                          \
+    X(PAYER_ID, "order.payer_id", VALUE_TEXT, IN_SEND,                                             \
+      "payer's number at the channel: openid, buyer_id")                                           \
+    X(AUTH_CODE, "order.auth_code", VALUE_TEXT, IN_SEND,                                           \
+      "the payer's code: masked in whatever people see")                                           \
+    X(RETURN_URL, "order.return_url", VALUE_TEXT, IN_SEND,                                         \
+      "where the payer's browser goes afterwards")                                                 \
+    X(STORE_ID, "order.store_id", VALUE_TEXT, IN_SEND, "store")                                    \
+    X(TERMINAL_ID, "order.terminal_id", VALUE_TEXT, IN_SEND, "cash desk, device")                  \
     X(CREATED_AT, "order.created_at", VALUE_TIME, IN_SEND, "time")                                 \
     X(TIME_EXPIRE, "order.time_expire", VALUE_TIME, IN_SEND, "time")                               \
+    X(EXPIRES_IN, "order.expires_in", VALUE_INT, IN_SEND,                                          \
+      "whole minutes from now to time_expire, at least 1")                                         \
+    X(PREPAY, "order.prepay", VALUE_TEXT, IN_SEND | IN_SIGN,                                       \
+      "what the prepare answered: prepay_id, trade_no, tn")                                        \
+    X(REFUND_NO, "refund.no", VALUE_TEXT, IN_SEND | IN_ANSWER, "our number of the refund")         \
+    X(REFUND_AMOUNT, "refund.amount", VALUE_INT, IN_SEND | IN_ANSWER, "fen")                       \
+    X(REFUND_REASON, "refund.reason", VALUE_TEXT, IN_SEND, "for the payer")                        \
+    X(REFUND_CREATED_AT, "refund.created_at", VALUE_TIME, IN_SEND, "time")                         \
+    X(BILL_DAY, "bill.day", VALUE_TIME, IN_SEND, "noon of the day that is asked for")              \
+    X(BILL_DATE, "bill.date", VALUE_TEXT, IN_SEND, "that day as 2026-09-01")                       \
+    X(BILL_TARGET, "bill.target", VALUE_TEXT, IN_SEND,                                             \
+      "path and query of the download address, as the channel gave it")                            \
     X(CHANNEL_NAME, "channel.name", VALUE_TEXT, IN_SEND, "name of the pay_channel block")          \
+    X(ENDPOINT, "channel.endpoint", VALUE_TEXT, IN_SEND,                                           \
+      "its endpoint, for addresses that a payer opens")                                            \
     X(NOTIFY_URL, "channel.notify_url", VALUE_TEXT, IN_SEND, "notify_base/CHANNEL/ACCOUNT")        \
     X(NOW, "now", VALUE_TIME, IN_SEND, "time of the call")                                         \
     X(NONCE, "nonce", VALUE_TEXT, IN_SEND | IN_SIGN | IN_VERIFY, "fresh random text")              \
@@ -44,6 +67,11 @@ struct value {
     X(TARGET, "target", VALUE_TEXT, IN_SIGN, "path and query as sent")                             \
     X(TIMESTAMP, "timestamp", VALUE_TEXT, IN_SIGN | IN_VERIFY, "seconds since 1970, decimal")      \
     X(BODY, "body", VALUE_TEXT, IN_SIGN | IN_VERIFY, "bytes of the body")                          \
+    X(SORTED, "sorted", VALUE_TEXT, IN_TEXT,                                                       \
+      "members of the message as k=v&k=v, by name, without empty ones and the signature")          \
+    X(ENVELOPE, "envelope", VALUE_TEXT, IN_TEXT,                                                   \
+      "bytes of the member that recv names as envelope")                                           \
+    X(KEY, "key", VALUE_TEXT, IN_TEXT, "the secret itself")                                        \
     X(SERIAL, "serial", VALUE_TEXT, IN_VERIFY, "which key signed")                                 \
     X(SIGNATURE, "signature", VALUE_TEXT, IN_SIGN | IN_VERIFY, "as text")
 enum source_id {
@@ -75,6 +103,7 @@ struct facts {
     const struct channel_order *order;
     pay_time_t now;
     struct slice nonce, method, target, timestamp, body, serial, signature;
+    struct slice sorted, envelope, key; /* while a signature is made or checked */
     struct arena *arena;
 };
 

@@ -84,6 +84,33 @@ static int store(enum result_member m, const struct value *v, struct channel_res
     case MEMBER_CODE_URL:
         r->code_url = v->text;
         return 0;
+    case MEMBER_H5_URL:
+        r->h5_url = v->text;
+        return 0;
+    case MEMBER_PREPAY:
+        r->prepay = v->text;
+        return 0;
+    case MEMBER_PAYER_ID:
+        r->payer_id = v->text;
+        return 0;
+    case MEMBER_REFUND_NO:
+        r->refund_no = v->text;
+        return 0;
+    case MEMBER_CHANNEL_REFUND_NO:
+        r->channel_refund_no = v->text;
+        return 0;
+    case MEMBER_REFUND_AMOUNT:
+        r->refund_amount = v->num;
+        return v->num >= 0 ? 0 : -1;
+    case MEMBER_BILL_URL:
+        r->bill_url = v->text;
+        return 0;
+    case MEMBER_BILL_SHA1:
+        r->bill_sha1 = v->text;
+        return 0;
+    case MEMBER_BILL:
+        r->bill = v->text;
+        return 0;
     case MEMBER_MESSAGE:
         r->message = utf8_cut(v->text, MESSAGE_MAX);
         return 0;
@@ -113,15 +140,25 @@ static int take(const struct adapter_take *t, const struct json *body, const str
 
 /* ------------------------------------------------------------------ the layer */
 
-static enum answer_class find_state(const struct adapter_rows *map, struct slice state)
+static bool row_fits(const struct adapter_row *row, const struct json *body, const struct facts *f)
+{
+    if (row->given && !json_get(body, row->given))
+        return false;
+    if (row->lacking && json_get(body, row->lacking))
+        return false;
+    return !row->methods || (f->order && (row->methods & 1u << f->order->method));
+}
+
+static enum answer_class find_state(const struct adapter_rows *map, struct slice state,
+                                    const struct json *body, const struct facts *f)
 {
     for (uint32_t i = 0; i < map->n; i++)
-        if (slice_eq(map->v[i].word, state))
+        if (slice_eq(map->v[i].word, state) && row_fits(&map->v[i], body, f))
             return map->v[i].cls;
     return CLASS_UNKNOWN;
 }
 
-static int read_state(const struct adapter_trade *t, const struct json *body,
+static int read_state(const struct adapter_trade *t, const struct json *body, const struct facts *f,
                       struct channel_result *r)
 {
     struct slice state;
@@ -134,7 +171,7 @@ static int read_state(const struct adapter_trade *t, const struct json *body,
     state = json_str(body, t->state);
     if (state.n == 0 || state.n > 64 || !is_clean(state))
         return -1;
-    r->cls = find_state(&t->map, state);
+    r->cls = find_state(&t->map, state, body, f);
     r->code = state;
     return 0;
 }
@@ -149,15 +186,23 @@ int trade_run(const struct adapter_trade *t, const struct json *body, const stru
         return -1;
     *code = "parse";
     *path = t->state;
-    if (read_state(t, body, &r) < 0)
+    if (read_state(t, body, f, &r) < 0)
         return -1;
     for (uint32_t i = 0; i < t->ntakes; i++) {
         *path = t->takes[i].path;
         if (take(&t->takes[i], body, f, &r) < 0)
             return -1;
     }
+    for (uint32_t i = 0; i < t->nsets; i++) {
+        struct value v = {.type = VALUE_TEXT, .text = t->sets[i].text};
+
+        *path = "set";
+        if (store(t->sets[i].member, &v, &r) < 0)
+            return -1;
+    }
     *path = "amount";
-    if (r.cls == CLASS_SUCCESS && r.amount <= 0)
+    if (r.cls == CLASS_SUCCESS && ((t->amount == MEMBER_AMOUNT && r.amount <= 0) ||
+                                   (t->amount == MEMBER_REFUND_AMOUNT && r.refund_amount <= 0)))
         return -1;
     *out = r;
     return 0;

@@ -61,7 +61,8 @@ static void take(struct worker *w, struct notice *n, struct slice channel, struc
     struct flow *f;
     int64_t id;
 
-    if (r->cls == CLASS_UNKNOWN && !r->request_no.n) { /* genuine news, but not of a payment */
+    /* genuine news, but not of a payment's result */
+    if (r->about != CALL_QUERY || (r->cls == CLASS_UNKNOWN && !r->request_no.n)) {
         log_event(LOG_NOTICE, "notification_without_result", LOG_S("channel", channel),
                   LOG_S("account", account), LOG_S("code", r->code));
         acknowledge(n, true);

@@ -327,7 +327,7 @@ static void test_notification_contents(void **state)
         {"{\"event\":\"ORDER_PAID\",\"order_no\":\"T202609010001\"}", "is not for this account"},
         {"{\"event\":\"ORDER_PAID\",\"mch_id\":\"M10001\"}", "has a member missing or malformed"},
         {"{\"mch_id\":\"M10001\"}", "has no event"},
-        {"[]", "is not JSON"},
+        {"[]", "is malformed"},
     };
     struct signed_headers h;
     struct channel_result r;

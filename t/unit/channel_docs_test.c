@@ -139,7 +139,7 @@ static void test_filters(void **state)
 
 static void add_source(const char *name, enum value_type type, unsigned scopes, const char *help)
 {
-    static const char *const words[] = {"send", "recv", "notification", "sign", "verify"};
+    static const char *const words[] = {"send", "recv", "notification", "sign", "verify", "signed text"};
     const char *where = "";
 
     for (size_t i = 0; i < COUNT(words); i++)
@@ -194,7 +194,7 @@ static void test_words(void **state)
     missing = 0;
     for (size_t i = 0; signer_word(i); i++)
         must_name(signer_word(i));
-    for (int i = 0; i <= SECRET_AES256; i++)
+    for (int i = 0; i < SECRET_TYPE_COUNT; i++)
         must_name(secret_type_name((enum secret_type)i));
     for (int i = 0; i < ANSWER_CLASS_COUNT; i++)
         must_name(answer_class_name((enum answer_class)i));

@@ -48,11 +48,16 @@ static int wrong; /* errors that differ from what was expected: all are shown */
 
 static void expect(const char *file, int line, const char *message, struct conf_error *err)
 {
-    struct slice want = arena_printf(&fx.arena, "%s/%s:%d: %s", folder.path, file, line, message);
+    struct slice place = arena_printf(&fx.arena, "%s/%s:%d:", folder.path, file, line);
+    const char *column = err->text + place.n;
+    size_t digits = strspn(column, "0123456789");
 
-    if (slice_starts(slice_of(err->text), want))
+    /* FILE:LINE:COLUMN: reason */
+    if (slice_starts(slice_of(err->text), place) && digits > 0 &&
+        !strncmp(column + digits, ": ", 2) &&
+        slice_starts(slice_of(column + digits + 2), slice_of(message)))
         return;
-    print_message("# got  %s\n# want %s\n", err->text, want.p);
+    print_message("# got  %s\n# want %s COLUMN: %s\n", err->text, place.p, message);
     wrong++;
 }
 
@@ -87,10 +92,11 @@ static void check_mistakes(const char *adapter, const struct mistake *m, size_t 
 
 static const struct mistake bank_mistakes[] = {
     /* the file */
-    {"encoding  json;", "encoding  xml;", 0, "expected json, not \"xml\""},
+    {"encoding  json;", "encoding  yaml;", 0, "expected json, xml or form, not \"yaml\""},
+    {"encoding  json;", "encoding  pairs;", 0, "expected json, xml or form, not \"pairs\""},
     {"encoding  json;", "encodng  json;", 0, "unknown directive \"encodng\""},
-    {"encoding  json;", "encoding  json json;", 0,
-     "wrong number of arguments (2), expected: encoding json"},
+    {"encoding  json;", "encoding  json json json json;", 0,
+     "wrong number of arguments (4), expected: encoding REQUEST"},
     {"api close {", "api native {", 0, "api native is repeated"},
     {"errors {", "error {", 0, "unknown directive \"error\""},
     {"header  Accept      application/json;", "header  Accept $order.description;", 0,
@@ -120,14 +126,15 @@ static const struct mistake bank_mistakes[] = {
     {"secret  key   hmac_sha256;", "secret  key hmac_sha256 serial=mch_id optional;", 0,
      "secret and serial must both be optional or both not"},
     /* signatures */
-    {"algorithm  hmac_sha256;", "algorithm  md5;", 0,
-     "expected rsa_sha256 or hmac_sha256, not \"md5\""},
+    {"algorithm  hmac_sha256;", "algorithm  sha1;", 0,
+     "expected rsa_sha256, hmac_sha256 or md5, not \"sha1\""},
     {"algorithm  hmac_sha256;", "algorithm  rsa_sha256;", 1,
      "secret \"key\" must be of type rsa_private here"},
     {"key        key;", "key        no;", 0, "\"no\": no such secret in the account block"},
-    {"signature  hex;", "signature  binary;", 0, "expected base64 or hex, not \"binary\""},
+    {"signature  hex;", "signature  binary;", 0,
+     "expected base64, hex or hex_upper, not \"binary\""},
     {"message    joined $timestamp $nonce $method $target $body;", "message    rows $body;", 0,
-     "expected lines or joined, not \"rows\""},
+     "expected lines, joined or text, not \"rows\""},
     {"message    joined $timestamp $nonce $method $target $body;",
      "message    joined $timestamp $nonce;", 0, "$body and $timestamp must be signed"},
     {"message    joined $timestamp $nonce $method $target $body;",
@@ -147,7 +154,8 @@ static const struct mistake bank_mistakes[] = {
      "only $timestamp, $nonce, $serial and $signature can be read from a header"},
     {"window     300s;", "header X $serial$nonce;", 0, "two sources need a text between them"},
     /* codes */
-    {"code     code;", "code     code ignore;", 0, "expected ignore=CHAR, not \"ignore\""},
+    {"code     code;", "code     code ignore=ab;", 0, "expected ignore=CHAR, not \"ignore=ab\""},
+    {"code     code;", "code     a b c d;", 0, "more than 3 places of a code"},
     {"code     code;", "code     .code;", 0,
      "\".code\" is no path of members, such as amount.total"},
     {"map      BAD_REQUEST        failed        400;", "map BAD_REQUEST paid 400;", 0,
@@ -162,13 +170,14 @@ static const struct mistake bank_mistakes[] = {
      "with HTTP 500 anything may have happened: expected unknown"},
     {"map      BAD_REQUEST        failed        400;", "map BAD_REQUEST failed 302;", 0,
      "an answer of HTTP 302 is always unknown"},
-    {"map      BAD_REQUEST        failed        400;", "map ORDER_PAID failed 400;", 4,
+    {"map      BAD_REQUEST        failed        400;", "map ORDER_PAID failed 409;", 4,
      "\"ORDER_PAID\" is repeated, first on line "},
     {"map      BAD_REQUEST        failed        400;", "status 503 failed;", 0,
      "with HTTP 503 anything may have happened: expected unknown"},
     /* one call */
     {"kind        prepare;", "kind        pay;", 0,
-     "expected prepare, query or close, not \"pay\""},
+     "expected prepare, charge, query, close, reverse, refund, refund_query, bill or download, not "
+     "\"pay\""},
     {"kind        prepare;", "kind        query;", 19,
      "a query must check a member against $order.request_no"},
     {"methods     native;", "methods     cash;", 0, "\"cash\" is no payment method"},
@@ -214,23 +223,23 @@ static const struct mistake bank_mistakes[] = {
     {"limit=32;", "yuan;", 0, "filter \"yuan\" wants a number but gets text"},
     {"limit=32;", "upper upper upper upper upper upper upper;", 0, "more than 6 filters"},
     {"expire_at   $order.time_expire time;", "expire_at   $order.time_expire;", 0,
-     "a time needs one of the filters time, unix, day"},
+     "a time needs a filter that makes it a text or a number: time, stamp, ..."},
     {"expire_at   $order.time_expire time;", "expire_at   $order.time_expire time time;", 0,
      "filter \"time\" wants a time but gets text"},
     {"expire_at   $order.time_expire time;", "expire_at   $order.amount upper;", 0,
      "filter \"upper\" wants text but gets a number"},
     /* recv */
     {"status  200;", "status  404;", 0, "expected an HTTP status of 200..299, not \"404\""},
-    {"status  200;", "status  200; body some;", 0, "expected none, not \"some\""},
+    {"status  200;", "status  200; body some;", 0, "expected none or file [LEAD], not \"some\""},
     {"check   code OK;", "check   code OK; body none;", 0,
      "an answer without body has nothing to check"},
     {"check   code OK;", "body none;", 2, "an answer without body has only a class"},
     {"check   code OK;", "check   code $order.time_expire;", 0,
      "\"$order.time_expire\" is not known here"},
     {"class  accepted;", "class  paid;", 0, "\"paid\" is no class of answers"},
-    {"class  accepted;", "class  success;", -1, "success needs amount and currency to be taken"},
+    {"class  accepted;", "class  success;", -1, "a prepare cannot say success"},
     {"class  accepted;", "class  success; take amount amount; take currency currency;", -1,
-     "only a query or a notification can say success"},
+     "a prepare cannot say success"},
     {"class  accepted;", "", -1, "expected either state or class"},
     {"class  accepted;", "class accepted; state status; map A closed;", -1,
      "expected either state or class"},
@@ -248,7 +257,7 @@ static const struct mistake bank_mistakes[] = {
     {"take   code_url  qr;", "take   code_url  qr yuan;", 0,
      "\"yuan\" is no filter for values that are received"},
     {"take   paid_at           paid_at time optional;", "take paid_at paid_at optional;", 0,
-     "paid_at needs one of the filters time, unix"},
+     "paid_at needs a filter that makes it a time: time, stamp, ..."},
     {"check  order_no          $order.request_no;", "", -1,
      "a query must check a member against $order.request_no"},
     {"check  order_no          $order.request_no;", "check order_no $order.request_no optional;",
@@ -277,7 +286,7 @@ static const struct mistake wechat_mistakes[] = {
      "a query that is refused says nothing about the order: expected unknown"},
     {"decrypt  aes_256_gcm key=api_v3_key", "decrypt  aes_256_gcm key=private_key", 0,
      "\"private_key\" is no secret of type aes256"},
-    {"decrypt  aes_256_gcm", "decrypt  des", 0, "expected aes_256_gcm, not \"des\""},
+    {"decrypt  aes_256_gcm", "decrypt  des", 0, "expected aes_256_gcm or aes_256_ecb, not \"des\""},
     {"ciphertext=resource.ciphertext", "cipher=resource.ciphertext", 0,
      "expected ciphertext=VALUE, not \"cipher=resource.ciphertext\""},
     {"nonce=resource.nonce", "nonce=", 0, "expected nonce=VALUE, not \"nonce=\""},

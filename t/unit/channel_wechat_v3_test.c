@@ -668,7 +668,7 @@ static void test_notification_contents(void **state)
         {"\"total\":888", "\"total\":\"888\"", "has a member missing or malformed"},
         {"\"total\":888", "\"total\":0", "has a member missing or malformed"},
         {"\"trade_state\":\"SUCCESS\",", "", "has a member missing or malformed"},
-        {"{\"appid\"", "[{\"appid\"", "decrypted text is not JSON"},
+        {"{\"appid\"", "[{\"appid\"", "decrypted text is malformed"},
     };
     struct channel_result r;
     struct slice body;
@@ -720,15 +720,15 @@ static void test_notification_encryption(void **state)
 
 static void test_notification_other_events(void **state)
 {
-    struct slice body = seal(PAID, API_V3_KEY, "fdasflkja484", "refund", "REFUND.SUCCESS");
+    struct slice body = seal(PAID, API_V3_KEY, "fdasflkja484", "refund", "PAYSCORE.USER_PAID");
     struct signed_headers h = wechat_sign(body);
     struct channel_result r;
     const char *why;
 
     (void)state;
     assert_int_equal(notify(fx.wechat_account, &h, body, &r, &why), 0);
-    assert_class(r, CLASS_UNKNOWN, "refund");
-    assert_slice(r.code, "REFUND.SUCCESS");
+    assert_class(r, CLASS_UNKNOWN, "other");
+    assert_slice(r.code, "PAYSCORE.USER_PAID");
     assert_true(r.verified);
     assert_int_equal(r.amount, -1);
     assert_null(r.request_no.p);
@@ -737,9 +737,9 @@ static void test_notification_other_events(void **state)
     body = SLICE("{\"event_type\":\"TRANSACTION.SUCCESS\"}");
     refuse(wechat_sign(body), body, "has an unknown form");
     body = SLICE("garbage");
-    refuse(wechat_sign(body), body, "is not JSON");
+    refuse(wechat_sign(body), body, "is malformed");
     body = SLICE("");
-    refuse(wechat_sign(body), body, "is not JSON");
+    refuse(wechat_sign(body), body, "is malformed");
 }
 
 static void test_ack(void **state)
