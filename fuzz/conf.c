@@ -25,7 +25,7 @@ static void check_values(struct slice s)
 
 static void check_nodes(const struct conf_node *n)
 {
-    struct conf_error err = {{0}};
+    struct conf_error err = {.text = ""};
 
     for (; n; n = n->next) {
         must(n->name.n > 0 && n->nargs <= CONF_MAX_ARGS && n->line >= 1 && n->file);
@@ -41,7 +41,7 @@ static void check_nodes(const struct conf_node *n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct conf_error err = {{0}};
+    struct conf_error err = {.text = ""};
     struct conf_node *first = NULL;
     struct arena a;
 

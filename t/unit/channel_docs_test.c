@@ -139,7 +139,8 @@ static void test_filters(void **state)
 
 static void add_source(const char *name, enum value_type type, unsigned scopes, const char *help)
 {
-    static const char *const words[] = {"send", "recv", "notification", "sign", "verify", "signed text"};
+    static const char *const words[] = {"send", "recv",   "notification",
+                                        "sign", "verify", "signed text"};
     const char *where = "";
 
     for (size_t i = 0; i < COUNT(words); i++)
