@@ -3,20 +3,6 @@
 #include <limits.h>
 #include <openssl/evp.h>
 
-int md5_parts(const struct slice *parts, size_t count, uint8_t out[MD5_LEN])
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int rc = ctx && EVP_DigestInit_ex(ctx, EVP_md5(), NULL) == 1 ? 0 : -1;
-
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        if (parts[i].n && EVP_DigestUpdate(ctx, parts[i].p, parts[i].n) != 1)
-            rc = -1;
-    if (rc == 0 && EVP_DigestFinal_ex(ctx, out, NULL) != 1)
-        rc = -1;
-    EVP_MD_CTX_free(ctx);
-    return rc;
-}
-
 int sha1(struct slice in, uint8_t out[SHA1_LEN])
 {
     return EVP_Digest(in.p, in.n, out, NULL, EVP_sha1(), NULL) == 1 ? 0 : -1;

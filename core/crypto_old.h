@@ -10,10 +10,6 @@
 
 #define SHA1_LEN 20
 
-#ifndef MD5_LEN
-#define MD5_LEN 16
-#endif
-int md5_parts(const struct slice *parts, size_t count, uint8_t out[MD5_LEN]);
 int sha1(struct slice in, uint8_t out[SHA1_LEN]);
 /* PKCS#7 padding removed. key has AES256_KEY_LEN bytes. 0, or -1 (length, padding). */
 int aes256_ecb_open(struct slice key, struct slice in, struct buf *out);
