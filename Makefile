@@ -65,6 +65,12 @@ $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 $(BUILD)/t/unit/%.t: $(BUILD)/t/unit/%.o $(LIBS)
 	@echo '  LINK  $@'
 	@$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group $(BACKEND_LIBS) -lcmocka
+
+# the virtual bank is a program and no library: its tests link all of it but main
+$(BUILD)/t/unit/paybank_%.t: $(BUILD)/t/unit/paybank_%.o \
+                             $(filter-out %/main.o,$(call lib_objs,backends/paybank)) $(LIBS)
+	@echo '  LINK  $@'
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(BACKEND_LIBS) -lcmocka
 .SECONDARY:
 
 include $(wildcard mk/*.mk)

@@ -2,24 +2,29 @@
  * DESIGN. One hash table over the order number alone: a look-up by number is what merchants do, and
  * what a test does while 50,000 other orders wait. The same number at two merchants shares a
  * bucket. Orders also stand in one array by seq. Texts that most orders share (appid, notify_url)
- * are kept once. The lines of the record are made and read in books_record.c.
+ * are kept once. Refunds are in refunds.c,
+ * numbers and codes in books_ids.c, the lines of the record in books_record.c.
  */
 #include "books.h"
 
 #include "books_impl.h"
-#include <stdio.h>
 #include <stdlib.h>
 
-#define BUCKETS_FIRST  1024
-#define CODE_LIFE_US   (2 * 3600 * USEC_PER_SEC)
-#define CODE_MASK      ((UINT64_C(1) << 48) - 1)
-#define CODE_FACTOR    UINT64_C(0x9E3779B97F4B)
-#define WECHAT_ID_HEAD "4200000001"
-
-static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+#define BUCKETS_FIRST 1024
+#define CODE_LIFE_US  (2 * 3600 * USEC_PER_SEC)
 
 static const bool moves[ORDER_STATE_COUNT][ORDER_STATE_COUNT] = {
-    [ORDER_NOTPAY] = {[ORDER_SUCCESS] = true, [ORDER_CLOSED] = true, [ORDER_FAILED] = true},
+    [ORDER_NOTPAY] = {[ORDER_USERPAYING] = true,
+                      [ORDER_SUCCESS] = true,
+                      [ORDER_CLOSED] = true,
+                      [ORDER_FAILED] = true,
+                      [ORDER_REVOKED] = true},
+    [ORDER_USERPAYING] = {[ORDER_SUCCESS] = true,
+                          [ORDER_CLOSED] = true,
+                          [ORDER_FAILED] = true,
+                          [ORDER_REVOKED] = true},
+    [ORDER_SUCCESS] = {[ORDER_REVOKED] = true},
+    [ORDER_FAILED] = {[ORDER_REVOKED] = true},
 };
 
 const char *order_state_name(enum order_state s)
@@ -33,6 +38,25 @@ const char *order_state_name(enum order_state s)
     return names[s];
 }
 
+static const char *const methods[METHOD_COUNT] = {
+#define X(name, text) text,
+    PAY_METHOD_TABLE(X)
+#undef X
+};
+
+const char *pay_method_name(enum pay_method m)
+{
+    return methods[m];
+}
+
+int pay_method_parse(struct slice s)
+{
+    for (int m = 0; m < METHOD_COUNT; m++)
+        if (slice_is(s, methods[m]))
+            return m;
+    return -1;
+}
+
 bool order_move_allowed(enum order_state from, enum order_state to)
 {
     return moves[from][to];
@@ -43,15 +67,20 @@ void order_move(struct order *o, enum order_state to, pay_time_t at)
 {
     if (!order_move_allowed(o->state, to))
         abort();
-    if (to == ORDER_SUCCESS)
+    if (to == ORDER_SUCCESS) {
         o->charges++;
+        o->paid_at = at;
+        o->scanned = true;
+    }
     o->state = (uint8_t)to;
     o->ended_at = at;
 }
 
 enum order_state order_settle(struct order *o, pay_time_t now)
 {
-    if (o->state == ORDER_NOTPAY && now >= o->expire_at)
+    bool open = o->state == ORDER_NOTPAY || o->state == ORDER_USERPAYING;
+
+    if (open && now >= o->expire_at)
         order_move(o, ORDER_CLOSED, o->expire_at);
     return o->state;
 }
@@ -90,13 +119,14 @@ void books_free(struct books *b)
             b->texts[i] = s->next;
             free(s);
         }
+    refunds_free(b);
     free(b->by_seq);
     free(b->buckets);
     buf_release(&b->line);
     free(b);
 }
 
-static const char *intern(struct books *b, struct slice s)
+const char *books_intern(struct books *b, struct slice s)
 {
     struct interned **head = &b->texts[slice_hash(s) % INTERN_BUCKETS];
     struct interned *i;
@@ -153,17 +183,25 @@ static int grow_array(struct books *b)
     return 0;
 }
 
+static char *put_text(char *to, struct slice s)
+{
+    if (s.n)
+        memcpy(to, s.p, s.n);
+    return to + s.n;
+}
+
 struct order *order_make(struct books *b, const struct order_terms *t, pay_time_t at)
 {
     struct order *o;
 
-    if (grow_array(b) < 0 || t->out_trade_no.n > UINT8_MAX || t->attach.n > UINT16_MAX)
+    if (grow_array(b) < 0 || t->out_trade_no.n > UINT8_MAX || t->attach.n > UINT16_MAX ||
+        t->subject.n > UINT16_MAX || t->stamp.n >= STAMP_MAX)
         return NULL;
-    o = calloc(1, sizeof(*o) + t->out_trade_no.n + t->attach.n);
+    o = calloc(1, sizeof(*o) + t->out_trade_no.n + t->attach.n + t->subject.n);
     if (!o)
         return NULL;
-    o->appid = intern(b, t->appid);
-    o->notify_url = intern(b, t->notify_url);
+    o->appid = books_intern(b, t->appid);
+    o->notify_url = books_intern(b, t->notify_url);
     if (!o->appid || !o->notify_url || t->currency.n != 3) {
         free(o);
         return NULL;
@@ -176,11 +214,15 @@ struct order *order_make(struct books *b, const struct order_terms *t, pay_time_
     o->prepares = 1;
     o->no_len = (uint8_t)t->out_trade_no.n;
     o->attach_len = (uint16_t)t->attach.n;
+    o->subject_len = (uint16_t)t->subject.n;
+    o->method = (uint8_t)t->method;
+    o->scanned = t->method == METHOD_BARCODE;
+    o->payer = t->payer;
+    o->variant = t->variant;
     memcpy(o->currency, t->currency.p, 3);
     memcpy(o->digest, t->digest, sizeof(o->digest));
-    memcpy(o->text, t->out_trade_no.p, t->out_trade_no.n);
-    if (t->attach.n)
-        memcpy(o->text + o->no_len, t->attach.p, t->attach.n);
+    put_text(o->stamp, t->stamp);
+    put_text(put_text(put_text(o->text, t->out_trade_no), t->attach), t->subject);
     return o;
 }
 
@@ -216,6 +258,16 @@ struct order *books_find(struct books *b, const struct merchant *m, struct slice
     return o;
 }
 
+struct order *books_find_stamped(struct books *b, const struct merchant *m, struct slice no,
+                                 struct slice stamp)
+{
+    struct order *o = NULL;
+
+    while ((o = books_next(b, no, o)) && (o->merchant != m || !slice_is(stamp, o->stamp)))
+        ;
+    return o;
+}
+
 uint32_t books_count(const struct books *b)
 {
     return b->count;
@@ -226,87 +278,18 @@ struct order *books_at(struct books *b, uint32_t seq)
     return seq >= 1 && seq <= b->count ? b->by_seq[seq - 1] : NULL;
 }
 
-/* A bijection of 48-bit numbers, so that neighbouring orders do not have neighbouring codes. */
-void order_code(const struct order *o, char out[ORDER_CODE_LEN + 1])
-{
-    uint64_t v = (o->seq * CODE_FACTOR) & CODE_MASK;
-
-    for (int i = ORDER_CODE_LEN - 1; i >= 0; i--) {
-        out[i] = base62[v % 62];
-        v /= 62;
-    }
-    out[ORDER_CODE_LEN] = '\0';
-}
-
-/* Newton's iteration: each step doubles the bits that are right. */
-static uint64_t code_factor_inverse(void)
-{
-    uint64_t x = CODE_FACTOR;
-
-    for (int i = 0; i < 6; i++)
-        x *= 2 - CODE_FACTOR * x;
-    return x & CODE_MASK;
-}
-
-struct order *books_by_code(struct books *b, struct slice code)
-{
-    uint64_t v = 0;
-    uint64_t seq;
-
-    if (code.n != ORDER_CODE_LEN)
-        return NULL;
-    for (size_t i = 0; i < code.n; i++) {
-        const char *digit = code.p[i] ? strchr(base62, code.p[i]) : NULL;
-
-        if (!digit)
-            return NULL;
-        v = v * 62 + (uint64_t)(digit - base62);
-    }
-    seq = v <= CODE_MASK ? (v * code_factor_inverse()) & CODE_MASK : 0;
-    return seq <= UINT32_MAX ? books_at(b, (uint32_t)seq) : NULL;
-}
-
-void order_transaction_id(const struct order *o, char out[TRANSACTION_ID_MAX])
-{
-    char day[9];
-
-    out[0] = '\0';
-    if (o->state != ORDER_SUCCESS)
-        return;
-    time_format_day(day, o->ended_at);
-    snprintf(out, TRANSACTION_ID_MAX, "%s%s%010u",
-             o->merchant->channel == CHANNEL_WECHAT_V3 ? WECHAT_ID_HEAD : "B", day, o->seq);
-}
-
-struct order *books_by_transaction_id(struct books *b, const struct merchant *m, struct slice id)
-{
-    char whole[TRANSACTION_ID_MAX];
-    struct order *o;
-    uint64_t seq = 0;
-
-    if (id.n < 10)
-        return NULL;
-    for (size_t i = id.n - 10; i < id.n; i++) {
-        if (id.p[i] < '0' || id.p[i] > '9')
-            return NULL;
-        seq = seq * 10 + (uint64_t)(id.p[i] - '0');
-    }
-    o = seq <= UINT32_MAX ? books_at(b, (uint32_t)seq) : NULL;
-    if (!o || o->merchant != m)
-        return NULL;
-    order_transaction_id(o, whole);
-    return slice_is(id, whole) ? o : NULL;
-}
-
 /* ---- business ---- */
 
 static enum books_result dead_or_alive(struct order *o, pay_time_t now)
 {
     switch (order_settle(o, now)) {
     case ORDER_NOTPAY:
+    case ORDER_USERPAYING:
         return BOOKS_DONE;
     case ORDER_SUCCESS:
         return BOOKS_IS_PAID;
+    case ORDER_REVOKED:
+        return BOOKS_IS_REVOKED;
     default:
         return BOOKS_IS_CLOSED;
     }
@@ -317,8 +300,10 @@ static enum books_result prepare_again(struct books *b, struct order *o,
 {
     enum books_result state;
 
-    if (memcmp(o->digest, t->digest, sizeof(o->digest)) != 0)
+    if (memcmp(o->digest, t->digest, sizeof(o->digest)) != 0 || o->method != t->method)
         return BOOKS_OTHER_CONTENT;
+    if (o->payer != t->payer)
+        return BOOKS_OTHER_PAYER;
     state = dead_or_alive(o, now);
     if (state != BOOKS_DONE)
         return state;
@@ -332,7 +317,7 @@ static enum books_result prepare_again(struct books *b, struct order *o,
 enum books_result books_prepare(struct books *b, const struct order_terms *t, pay_time_t now,
                                 struct order **out)
 {
-    struct order *o = books_find(b, t->merchant, t->out_trade_no);
+    struct order *o = books_find_stamped(b, t->merchant, t->out_trade_no, t->stamp);
 
     *out = o;
     if (o)
@@ -362,7 +347,9 @@ static enum books_result end_order(struct books *b, struct order *o, const char 
 
 enum books_result books_pay(struct books *b, struct order *o, pay_time_t now)
 {
-    bool old = o->merchant->channel == CHANNEL_WECHAT_V3 && now - o->prepared_at >= CODE_LIFE_US;
+    bool wechat =
+        o->merchant->channel == CHANNEL_WECHAT_V3 || o->merchant->channel == CHANNEL_WECHAT_V2;
+    bool old = wechat && o->method != METHOD_BARCODE && now - o->prepared_at >= CODE_LIFE_US;
 
     if (old && dead_or_alive(o, now) == BOOKS_DONE)
         return BOOKS_CODE_OLD;
@@ -379,9 +366,44 @@ enum books_result books_close(struct books *b, struct order *o, pay_time_t now)
     return end_order(b, o, "close", ORDER_CLOSED, now);
 }
 
+enum books_result books_await(struct books *b, struct order *o, pay_time_t now)
+{
+    if (order_settle(o, now) == ORDER_USERPAYING)
+        return BOOKS_IS_PAYING;
+    return end_order(b, o, "await", ORDER_USERPAYING, now);
+}
+
+enum books_result books_reverse(struct books *b, struct order *o, bool paying_too, pay_time_t now)
+{
+    enum order_state state = order_settle(o, now);
+
+    if (state == ORDER_REVOKED)
+        return BOOKS_IS_REVOKED;
+    if (state == ORDER_CLOSED)
+        return BOOKS_IS_CLOSED;
+    if (state == ORDER_USERPAYING && !paying_too)
+        return BOOKS_IS_PAYING;
+    if (o->refunds)
+        return BOOKS_REFUNDED;
+    if (record_change(b, "reverse", o, now) < 0)
+        return BOOKS_BROKEN;
+    order_move(o, ORDER_REVOKED, now);
+    return BOOKS_DONE;
+}
+
+int books_scan(struct books *b, struct order *o, pay_time_t now)
+{
+    if (o->scanned)
+        return 0;
+    if (record_change(b, "scan", o, now) < 0)
+        return -1;
+    o->scanned = true;
+    return 0;
+}
+
 int books_tried(struct books *b, struct order *o, int status, bool taken, pay_time_t now)
 {
-    if (record_try(b, o, status, taken, now) < 0)
+    if (record_try(b, o, NULL, status, taken, now) < 0)
         return -1;
     o->notify_tries++;
     o->notified = o->notified || taken;

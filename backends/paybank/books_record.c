@@ -38,10 +38,15 @@ int record_order(struct books *b, const struct order *o)
     json_member_str(&w, "mchid", o->merchant->id);
     json_member_str_opt(&w, "appid", slice_of(o->appid));
     json_member_str(&w, "out_trade_no", order_no(o));
+    json_member_str_opt(&w, "stamp", slice_of(o->stamp));
+    json_member_str(&w, "method", slice_of(pay_method_name(o->method)));
     json_member_int64(&w, "amount", o->amount);
     json_member_str(&w, "currency", slice_of(o->currency));
     json_member_str(&w, "notify_url", slice_of(o->notify_url));
     json_member_str_opt(&w, "attach", order_attach(o));
+    json_member_str_opt(&w, "subject", order_subject(o));
+    json_member_int64(&w, "payer", (int64_t)o->payer);
+    json_member_int64(&w, "variant", o->variant);
     json_member_int64(&w, "expire_at", o->expire_at);
     json_member_str(&w, "digest", buf_slice(&digest));
     json_end_object(&w);
@@ -58,11 +63,32 @@ int record_change(struct books *b, const char *op, const struct order *o, pay_ti
     return hand_over(b);
 }
 
-int record_try(struct books *b, const struct order *o, int status, bool taken, pay_time_t now)
+int record_refund(struct books *b, const struct refund *r)
+{
+    struct json_writer w;
+
+    begin_line(b, &w, "refund", r->order->seq, r->created_at);
+    json_member_str(&w, "out_refund_no", refund_no(r));
+    json_member_str_opt(&w, "stamp", slice_of(r->stamp));
+    json_member_int64(&w, "amount", r->amount);
+    json_member_int64(&w, "delay", r->due_at - r->created_at);
+    json_member_int64(&w, "outcome", r->outcome);
+    json_member_str_opt(&w, "notify_url", slice_of(r->notify_url));
+    json_key(&w, "undo");
+    json_put_bool(&w, r->undo);
+    json_end_object(&w);
+    return hand_over(b);
+}
+
+/* r: of this refund; NULL: of the payment. */
+int record_try(struct books *b, const struct order *o, const struct refund *r, int status,
+               bool taken, pay_time_t now)
 {
     struct json_writer w;
 
     begin_line(b, &w, "notify", o->seq, now);
+    if (r)
+        json_member_int64(&w, "refund", r->seq);
     json_member_int64(&w, "status", status);
     json_key(&w, "taken");
     json_put_bool(&w, taken);
@@ -92,28 +118,44 @@ static int read_digest(const struct json *doc, uint8_t out[CONTENT_DIGEST_LEN])
     return rc;
 }
 
+static bool is_true(const struct json *doc, const char *member)
+{
+    const struct json *v = json_get(doc, member);
+
+    return v && v->type == JSON_TRUE;
+}
+
 static int replay_order(struct books *b, const struct json *doc, int64_t seq, pay_time_t at,
                         const char **reason)
 {
     int channel = bank_channel_parse(json_str(doc, "channel"));
+    int method = pay_method_parse(json_str(doc, "method"));
+    int64_t payer, variant;
     struct order_terms t = {
         .out_trade_no = json_str(doc, "out_trade_no"),
         .appid = json_str(doc, "appid"),
         .notify_url = json_str(doc, "notify_url"),
         .attach = json_str(doc, "attach"),
+        .subject = json_str(doc, "subject"),
+        .stamp = json_str(doc, "stamp"),
         .currency = json_str(doc, "currency"),
     };
     struct order *o;
 
-    if (channel < 0)
-        return refuse_line(reason, "unknown channel");
+    if (channel < 0 || method < 0)
+        return refuse_line(reason, "unknown channel or method");
+    t.method = (enum pay_method)method;
     t.merchant = bank_conf_merchant(b->conf, (enum bank_channel)channel, json_str(doc, "mchid"));
     if (!t.merchant)
         return refuse_line(reason, "merchant is not in the configuration");
     if (json_int64(json_get(doc, "amount"), &t.amount) < 0 ||
-        json_int64(json_get(doc, "expire_at"), &t.expire_at) < 0 || read_digest(doc, t.digest) < 0)
+        json_int64(json_get(doc, "expire_at"), &t.expire_at) < 0 ||
+        json_int64(json_get(doc, "payer"), &payer) < 0 ||
+        json_int64(json_get(doc, "variant"), &variant) < 0 || read_digest(doc, t.digest) < 0)
         return refuse_line(reason, "order is not whole");
-    if (seq != (int64_t)b->count + 1 || books_find(b, t.merchant, t.out_trade_no))
+    t.payer = (uint64_t)payer;
+    t.variant = (uint8_t)variant;
+    if (seq != (int64_t)b->count + 1 || books_find_stamped(b, t.merchant, t.out_trade_no, t.stamp))
         return refuse_line(reason, "order stands twice or out of order");
     o = order_make(b, &t, at);
     if (!o)
@@ -131,28 +173,83 @@ static int replay_move(struct order *o, enum order_state to, pay_time_t at, cons
     return 0;
 }
 
-static int replay_change(struct order *o, const struct json *doc, pay_time_t at,
+static int replay_refund(struct books *b, struct order *o, const struct json *doc, pay_time_t at,
                          const char **reason)
 {
-    const struct json *taken = json_get(doc, "taken");
+    struct refund_terms t = {
+        .order = o,
+        .out_refund_no = json_str(doc, "out_refund_no"),
+        .stamp = json_str(doc, "stamp"),
+        .notify_url = json_str(doc, "notify_url"),
+        .undo = is_true(doc, "undo"),
+    };
+    struct refund *r;
+    int64_t outcome;
+
+    if (json_int64(json_get(doc, "amount"), &t.amount) < 0 || t.amount < 1 ||
+        json_int64(json_get(doc, "delay"), &t.delay_us) < 0 ||
+        json_int64(json_get(doc, "outcome"), &outcome) < 0 || outcome < 0 ||
+        outcome >= REFUND_STATE_COUNT)
+        return refuse_line(reason, "refund is not whole");
+    t.outcome = (enum refund_state)outcome;
+    if (order_settle(o, at) != ORDER_SUCCESS || t.amount > o->amount - order_refunded(o, at))
+        return refuse_line(reason, "state does not allow this refund");
+    r = refund_make(b, &t, at);
+    if (!r)
+        return refuse_line(reason, "refund does not fit");
+    refund_file(b, r);
+    return 0;
+}
+
+static int replay_try(struct books *b, struct order *o, const struct json *doc, const char **reason)
+{
+    const struct json *v = json_get(doc, "refund");
+    bool taken = is_true(doc, "taken");
+    struct refund *r;
+    int64_t seq = 0;
+
+    if (!v) {
+        o->notify_tries++;
+        o->notified = o->notified || taken;
+        return 0;
+    }
+    r = json_int64(v, &seq) == 0 && seq <= UINT32_MAX ? refunds_at(b, (uint32_t)seq) : NULL;
+    if (!r || r->order != o)
+        return refuse_line(reason, "no such refund");
+    r->notify_tries++;
+    r->notified = r->notified || taken;
+    return 0;
+}
+
+static const struct {
+    const char *op;
+    enum order_state to;
+} move_ops[] = {
+    {"pay", ORDER_SUCCESS},      {"close", ORDER_CLOSED},    {"fail", ORDER_FAILED},
+    {"await", ORDER_USERPAYING}, {"reverse", ORDER_REVOKED},
+};
+
+static int replay_change(struct books *b, struct order *o, const struct json *doc, pay_time_t at,
+                         const char **reason)
+{
     struct slice op = json_str(doc, "op");
 
-    if (slice_is(op, "pay"))
-        return replay_move(o, ORDER_SUCCESS, at, reason);
-    if (slice_is(op, "close"))
-        return replay_move(o, ORDER_CLOSED, at, reason);
-    if (slice_is(op, "fail"))
-        return replay_move(o, ORDER_FAILED, at, reason);
+    for (size_t i = 0; i < sizeof(move_ops) / sizeof(move_ops[0]); i++)
+        if (slice_is(op, move_ops[i].op))
+            return replay_move(o, move_ops[i].to, at, reason);
     if (slice_is(op, "prepare")) {
         o->prepares++;
         o->prepared_at = at;
         return 0;
     }
-    if (slice_is(op, "notify")) {
-        o->notify_tries++;
-        o->notified = o->notified || (taken && taken->type == JSON_TRUE);
+    if (slice_is(op, "scan")) {
+        o->scanned = true;
         return 0;
     }
+    if (slice_is(op, "refund"))
+        return replay_refund(b, o, doc, at, reason);
+    if (slice_is(op, "notify"))
+        return replay_try(b, o, doc, reason);
     return refuse_line(reason, "unknown op");
 }
 
@@ -169,7 +266,7 @@ static int replay_doc(struct books *b, const struct json *doc, const char **reas
     o = seq >= 1 && seq <= b->count ? books_at(b, (uint32_t)seq) : NULL;
     if (!o)
         return refuse_line(reason, "no such order");
-    return replay_change(o, doc, at, reason);
+    return replay_change(b, o, doc, at, reason);
 }
 
 int books_replay(struct books *b, struct slice line, const char **reason)

@@ -5,8 +5,9 @@
 #include "notify.h"
 #include "payer.h"
 
-#define LIST_CAP   ((size_t)1 << 30)
-#define ANSWER_CAP 65536
+#define LIST_CAP     ((size_t)1 << 30)
+#define ANSWER_CAP   65536
+#define CLOCK_MAX_MS (400 * 86400000LL)
 
 void reply_text(struct http_req *req, int status, const char *type, struct slice body)
 {
@@ -54,16 +55,42 @@ static const struct json *body_of(struct http_req *req)
 
 /* ---- the payer ---- */
 
+static const char *reason_of(enum books_result r)
+{
+    switch (r) {
+    case BOOKS_IS_PAID:
+        return "paid already";
+    case BOOKS_IS_CLOSED:
+    case BOOKS_IS_REVOKED:
+        return "closed";
+    case BOOKS_CODE_OLD:
+        return "code is older than two hours";
+    default:
+        return "not possible here, or the books cannot be written";
+    }
+}
+
+/* By code_url or prepay_id, or by a number that only one merchant uses. */
+static struct order *order_of(struct bank *bank, const struct json *doc)
+{
+    struct slice code = json_str(doc, "code_url");
+    struct order *o;
+
+    if (code.p)
+        return payer_scan(bank, code);
+    o = books_next(bank->books, json_str(doc, "out_trade_no"), NULL);
+    return o && !books_next(bank->books, json_str(doc, "out_trade_no"), o) ? o : NULL;
+}
+
+/* {"code_url"|"out_trade_no", "refuse":true | "scan":true} */
 static void pay(struct bank *bank, struct http_req *req)
 {
-    static const char *const reasons[] = {
-        [BOOKS_IS_PAID] = "paid already",
-        [BOOKS_IS_CLOSED] = "closed",
-        [BOOKS_CODE_OLD] = "code is older than two hours",
-        [BOOKS_BROKEN] = "not possible here, or the books cannot be written",
-    };
     const struct json *doc = body_of(req);
     const struct json *refuse = json_get(doc, "refuse");
+    const struct json *scan = json_get(doc, "scan");
+    enum payer_act act = refuse && refuse->type == JSON_TRUE ? PAYER_REFUSES
+                         : scan && scan->type == JSON_TRUE   ? PAYER_LOOKS
+                                                             : PAYER_PAYS;
     char id[TRANSACTION_ID_MAX];
     struct json_writer w;
     enum books_result r;
@@ -72,14 +99,14 @@ static void pay(struct bank *bank, struct http_req *req)
 
     if (!doc)
         return;
-    o = payer_scan(bank, json_str(doc, "code_url"));
+    o = order_of(bank, doc);
     if (!o) {
-        reply_error(req, 404, "no such code");
+        reply_error(req, 404, "no such code or number, or several");
         return;
     }
-    r = payer_pay(bank, o, refuse && refuse->type == JSON_TRUE);
+    r = payer_acts(bank, o, act);
     if (r != BOOKS_DONE) {
-        reply_error(req, 409, reasons[r]);
+        reply_error(req, 409, reason_of(r));
         return;
     }
     order_transaction_id(o, id);
@@ -89,6 +116,31 @@ static void pay(struct bank *bank, struct http_req *req)
     json_member_str(&w, "out_trade_no", order_no(o));
     json_member_str(&w, "transaction_id", slice_of(id));
     json_member_int64(&w, "amount", o->amount);
+    json_end_object(&w);
+    reply_buf(req, 200, &b);
+}
+
+/* {"offset_ms"}: how far the bank's business day is ahead of the wall clock. */
+static void set_clock(struct bank *bank, struct http_req *req)
+{
+    const struct json *doc = body_of(req);
+    char now[RFC3339_LEN + 1];
+    struct json_writer w;
+    struct buf b;
+    int64_t ms;
+
+    if (!doc)
+        return;
+    if (json_int64(json_get(doc, "offset_ms"), &ms) < 0 || ms < 0 || ms > CLOCK_MAX_MS) {
+        reply_error(req, 400, "offset_ms is 0 to 400 days");
+        return;
+    }
+    bank->clock_offset_us = ms * 1000;
+    time_format_rfc3339(now, bank_now(bank));
+    buf_init(&b, ANSWER_CAP);
+    json_writer_init(&w, &b);
+    json_begin_object(&w);
+    json_member_str(&w, "now", slice_of(now));
     json_end_object(&w);
     reply_buf(req, 200, &b);
 }
@@ -138,12 +190,29 @@ static void put_time(struct json_writer *w, const char *key, pay_time_t t)
     }
 }
 
+static void put_refunds(struct json_writer *w, struct order *o, pay_time_t now)
+{
+    json_key(w, "refunds");
+    json_begin_array(w);
+    for (struct refund *r = o->refunds; r; r = r->order_next) {
+        json_begin_object(w);
+        json_member_str(w, "out_refund_no", refund_no(r));
+        json_member_int64(w, "amount", r->amount);
+        json_member_str(w, "state", slice_of(refund_state_name(refund_settle(r, now))));
+        json_member_int64(w, "notify_tries", r->notify_tries);
+        json_key(w, "notified");
+        json_put_bool(w, r->notified);
+        json_end_object(w);
+    }
+    json_end_array(w);
+}
+
 static void put_order(struct json_writer *w, struct order *o, pay_time_t now)
 {
     char id[TRANSACTION_ID_MAX];
     char code_url[CODE_URL_MAX];
-    bool paid = order_settle(o, now) == ORDER_SUCCESS;
 
+    order_settle(o, now);
     order_transaction_id(o, id);
     payer_code_url(o, code_url);
     json_begin_object(w);
@@ -153,25 +222,27 @@ static void put_order(struct json_writer *w, struct order *o, pay_time_t now)
     json_member_int64(w, "amount", o->amount);
     json_member_str(w, "currency", slice_of(o->currency));
     json_member_str(w, "state", slice_of(order_state_name(o->state)));
+    json_member_str(w, "method", slice_of(pay_method_name(o->method)));
     json_key(w, "transaction_id");
-    if (paid)
+    if (id[0])
         json_put_str(w, slice_of(id));
     else
         json_put_null(w);
     json_member_str(w, "code_url", slice_of(code_url));
     put_time(w, "created_at", o->created_at);
-    put_time(w, "paid_at", paid ? o->ended_at : 0);
+    put_time(w, "paid_at", o->paid_at);
     json_member_int64(w, "prepares", o->prepares);
     json_member_int64(w, "charges", o->charges);
     json_member_int64(w, "notify_tries", o->notify_tries);
     json_key(w, "notified");
     json_put_bool(w, o->notified);
+    put_refunds(w, o, now);
     json_end_object(w);
 }
 
 static void put_orders(struct bank *bank, struct slice no, struct json_writer *w)
 {
-    pay_time_t now = clock_read_wall();
+    pay_time_t now = bank_now(bank);
     struct order *o = NULL;
 
     json_begin_array(w);
@@ -246,6 +317,8 @@ void control_handle(struct bank *bank, struct http_req *req)
 
     if (slice_is(path, "/_control/pay") && post)
         pay(bank, req);
+    else if (slice_is(path, "/_control/clock") && post)
+        set_clock(bank, req);
     else if (slice_is(path, "/_control/notify") && post)
         notify(bank, req);
     else if (slice_is(path, "/_control/orders") && get)

@@ -6,8 +6,9 @@
 #include "exchange.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-#define BODY_CAP   65536
+#define BODY_CAP   ((size_t)64 << 20) /* bills */
 #define NEVER_US   (120 * USEC_PER_SEC)
 #define HEADER_MAX 64
 
@@ -16,13 +17,18 @@ void bank_request_id(struct bank *bank, char out[40])
     snprintf(out, 40, "%s%010llX", bank->request_id_head, (unsigned long long)++bank->request_ids);
 }
 
-const struct protocol *protocol_of(const struct merchant *m)
+const struct protocol *protocol_of(enum bank_channel channel)
 {
-    return m->channel == CHANNEL_WECHAT_V3 ? &wechat_protocol : &bank_json_protocol;
+    static const struct protocol *const protocols[CHANNEL_COUNT] = {
+        [CHANNEL_WECHAT_V2] = &wechat_v2_protocol,
+        [CHANNEL_WECHAT_V3] = &wechat_protocol,
+        [CHANNEL_BANK_JSON] = &bank_json_protocol,
+    };
+
+    return protocols[channel];
 }
 
-struct exchange *exchange_new(struct bank *bank, struct http_req *req,
-                              const struct protocol *protocol)
+struct exchange *exchange_new(struct bank *bank, struct http_req *req, enum bank_channel channel)
 {
     struct exchange *ex = arena_new(&req->arena, struct exchange);
     char id[40];
@@ -33,8 +39,10 @@ struct exchange *exchange_new(struct bank *bank, struct http_req *req,
     }
     ex->bank = bank;
     ex->req = req;
-    ex->protocol = protocol;
-    ex->now = clock_read_wall();
+    ex->channel = channel;
+    ex->protocol = protocol_of(channel);
+    ex->wall = clock_read_wall();
+    ex->now = ex->wall + bank->clock_offset_us;
     buf_init(&ex->body, BODY_CAP);
     bank_request_id(bank, id);
     exchange_header(ex, "Request-ID", slice_of(id));
@@ -134,7 +142,7 @@ void exchange_cut_all(struct bank *bank)
 
 static void note(const struct exchange *ex, int status)
 {
-    reqlog_add(ex->bank->reqlog, ex->now, ex->protocol->channel, ex->api, ex->out_trade_no, status,
+    reqlog_add(ex->bank->reqlog, ex->wall, ex->channel, ex->api, ex->out_trade_no, status,
                ex->fault.kind);
 }
 
@@ -142,7 +150,7 @@ static void note(const struct exchange *ex, int status)
 
 bool exchange_strike(struct exchange *ex)
 {
-    ex->fault = faults_draw(ex->bank->faults, ex->protocol->channel, ex->api, ex->out_trade_no);
+    ex->fault = faults_draw(ex->bank->faults, ex->channel, ex->api, ex->out_trade_no);
     switch (ex->fault.kind) {
     case FAULT_TIMEOUT_BEFORE:
         note(ex, 0);
@@ -159,6 +167,10 @@ bool exchange_strike(struct exchange *ex)
         ex->protocol->fault_answer(ex, ex->fault.kind);
         exchange_send(ex);
         return true;
+    case FAULT_CODE:
+        ex->protocol->code_answer(ex, ex->fault.code, ex->fault.status);
+        exchange_send(ex);
+        return true;
     default:
         return false;
     }
@@ -172,18 +184,45 @@ static void make_garbage(struct exchange *ex)
     exchange_header(ex, "Content-Type", SLICE("text/html"));
 }
 
+int64_t exchange_amount(const struct exchange *ex, int64_t amount)
+{
+    return amount + (ex->fault.kind == FAULT_WRONG_AMOUNT);
+}
+
+void exchange_digest(struct slice content, uint8_t out[CONTENT_DIGEST_LEN])
+{
+    uint8_t whole[SHA256_LEN];
+
+    if (sha256(content, whole) < 0)
+        abort(); /* no memory: better than two orders that look the same */
+    memcpy(out, whole, CONTENT_DIGEST_LEN);
+}
+
+static void make_answer(struct exchange *ex)
+{
+    enum fault_kind fault = ex->fault.kind;
+    enum sign_how how = fault == FAULT_BAD_SIGNATURE ? SIGN_WRONG
+                        : fault == FAULT_UNSIGNED    ? SIGN_NOT
+                                                     : SIGN_RIGHT;
+
+    if (fault == FAULT_CODE_AFTER)
+        ex->protocol->code_answer(ex, ex->fault.code, ex->fault.status);
+    if (fault == FAULT_GARBAGE) {
+        make_garbage(ex);
+        return;
+    }
+    if (!ex->bare)
+        ex->protocol->finish(ex, how);
+    if (ex->body.n)
+        exchange_header(ex, "Content-Type",
+                        slice_of(ex->content_type ? ex->content_type : ex->protocol->content_type));
+}
+
 void exchange_send(struct exchange *ex)
 {
     enum fault_kind fault = ex->fault.kind;
 
-    if (fault == FAULT_GARBAGE) {
-        make_garbage(ex);
-    } else {
-        if (ex->body.n)
-            exchange_header(ex, "Content-Type", SLICE("application/json; charset=utf-8"));
-        if (ex->merchant)
-            ex->protocol->sign(ex, fault == FAULT_BAD_SIGNATURE);
-    }
+    make_answer(ex);
     if (fault == FAULT_TIMEOUT_AFTER || fault == FAULT_RESET_AFTER) {
         note(ex, 0);
         if (fault == FAULT_RESET_AFTER)

@@ -1,54 +1,22 @@
 #include "faults.h"
 
+#include "scenario.h"
 #include <stdlib.h>
 
-#define ANY          (-1)
-#define NO_MAX       64
-#define DELAY_MAX_MS 600000
-#define DELAY_MS     1000
+#define SCENARIOS_MAX 64
 
 struct fault {
     struct fault *next;
-    enum fault_kind kind;
-    int channel;   /* or ANY */
-    int api;       /* or ANY */
-    int64_t times; /* left; 0 = for ever */
-    int64_t percent;
-    int64_t delay_ms;
+    struct fault_rule rule;
     int64_t hits;
-    uint8_t no_len;
-    char no[NO_MAX];
 };
 
 struct faults {
     struct fault *first;
+    struct scenario *scenarios[SCENARIOS_MAX];
+    uint32_t nscenarios;
     uint64_t dice;
 };
-
-static const struct {
-    const char *text;
-    unsigned strikes;
-} kinds[FAULT_COUNT] = {
-#define X(name, text, strikes) {text, strikes},
-    FAULT_TABLE(X)
-#undef X
-};
-
-static const char *const apis[BANK_API_COUNT] = {
-#define X(name, text) text,
-    BANK_API_TABLE(X)
-#undef X
-};
-
-const char *fault_name(enum fault_kind k)
-{
-    return kinds[k].text;
-}
-
-const char *bank_api_name(enum bank_api api)
-{
-    return apis[api];
-}
 
 struct faults *faults_new(uint64_t seed)
 {
@@ -67,6 +35,8 @@ void faults_clear(struct faults *f)
         f->first = t->next;
         free(t);
     }
+    while (f->nscenarios)
+        scenario_free(f->scenarios[--f->nscenarios]);
 }
 
 void faults_free(struct faults *f)
@@ -86,119 +56,34 @@ static uint64_t roll(struct faults *f)
     return z ^ (z >> 31);
 }
 
-/* ---- making ---- */
-
-static int refuse_rule(const char **reason, const char *why)
+static int refuse(const char **reason, const char *why)
 {
     *reason = why;
     return -1;
 }
 
-static int read_int(const struct json *doc, const char *key, int64_t dflt, int64_t max,
-                    int64_t *out)
+static int add_scenario(struct faults *f, const struct json *doc, const char **reason)
 {
-    const struct json *v = json_get(doc, key);
-
-    *out = dflt;
-    if (!v)
-        return 0;
-    return json_int64(v, out) < 0 || *out < 0 || *out > max ? -1 : 0;
-}
-
-static int read_kind(struct slice name, enum fault_kind *out)
-{
-    for (int k = FAULT_NONE + 1; k < FAULT_COUNT; k++)
-        if (slice_is(name, kinds[k].text)) {
-            *out = (enum fault_kind)k;
-            return 0;
-        }
-    return -1;
-}
-
-static int read_api(struct slice name, int *out)
-{
-    *out = ANY;
-    if (name.n == 0 || slice_is(name, "*"))
-        return 0;
-    for (int a = BANK_NATIVE; a < BANK_API_COUNT; a++)
-        if (slice_is(name, apis[a])) {
-            *out = a;
-            return 0;
-        }
-    return -1;
-}
-
-static int read_rule_channel(struct slice name, int *out)
-{
-    *out = ANY;
-    if (name.n == 0 || slice_is(name, "*"))
-        return 0;
-    *out = bank_channel_parse(name);
-    return *out < 0 ? -1 : 0;
-}
-
-static bool strikes_at(enum fault_kind kind, int api)
-{
-    unsigned where = kinds[kind].strikes;
-
-    if (api == ANY)
-        return true;
-    return (where & (api == BANK_NOTIFY ? STRIKE_NOTIFY : STRIKE_ANSWER)) != 0;
-}
-
-static int only_known_members(const struct json *doc)
-{
-    static const char *const known[] = {"fault", "channel", "api",     "out_trade_no",
-                                        "times", "percent", "delay_ms"};
-
-    for (const struct json *m = doc->child; m; m = m->next) {
-        size_t i = 0;
-
-        while (i < sizeof(known) / sizeof(known[0]) && !slice_is(m->key, known[i]))
-            i++;
-        if (i == sizeof(known) / sizeof(known[0]))
-            return -1;
-    }
-    return 0;
-}
-
-/* A misspelt rule that never strikes would make a test pass for nothing: all is checked. */
-static int fill(struct fault *t, const struct json *doc, const char **reason)
-{
-    struct slice no = json_str(doc, "out_trade_no");
-
-    if (doc->type != JSON_OBJECT || only_known_members(doc) < 0)
-        return refuse_rule(reason, "unknown member");
-    if (read_kind(json_str(doc, "fault"), &t->kind) < 0)
-        return refuse_rule(reason, "unknown fault");
-    if (read_rule_channel(json_str(doc, "channel"), &t->channel) < 0)
-        return refuse_rule(reason, "channel is wechat_v3, bank_json or *");
-    if (read_api(json_str(doc, "api"), &t->api) < 0)
-        return refuse_rule(reason, "api is native, query, close, notify or *");
-    if (!strikes_at(t->kind, t->api))
-        return refuse_rule(reason, "this fault does not fit this api");
-    if (no.n > NO_MAX)
-        return refuse_rule(reason, "out_trade_no too long");
-    if (read_int(doc, "times", 0, INT32_MAX, &t->times) < 0)
-        return refuse_rule(reason, "times is a whole number, 0 = for ever");
-    if (read_int(doc, "percent", 100, 100, &t->percent) < 0)
-        return refuse_rule(reason, "percent is 0 to 100");
-    if (read_int(doc, "delay_ms", DELAY_MS, DELAY_MAX_MS, &t->delay_ms) < 0)
-        return refuse_rule(reason, "delay_ms is 0 to 600000");
-    t->no_len = (uint8_t)no.n;
-    if (no.n)
-        memcpy(t->no, no.p, no.n);
+    if (f->nscenarios == SCENARIOS_MAX)
+        return refuse(reason, "too many scenarios");
+    f->scenarios[f->nscenarios] = scenario_new(doc, reason);
+    if (!f->scenarios[f->nscenarios])
+        return -1;
+    f->nscenarios++;
     return 0;
 }
 
 int faults_add(struct faults *f, const struct json *doc, const char **reason)
 {
-    struct fault *t = calloc(1, sizeof(*t));
     struct fault **end = &f->first;
+    struct fault *t;
 
+    if (json_get(doc, "scenario"))
+        return add_scenario(f, doc, reason);
+    t = calloc(1, sizeof(*t));
     if (!t)
-        return refuse_rule(reason, "no memory");
-    if (fill(t, doc, reason) < 0) {
+        return refuse(reason, "no memory");
+    if (fault_rule_read(&t->rule, doc, false, reason) < 0) {
         free(t);
         return -1;
     }
@@ -215,55 +100,49 @@ void faults_list(const struct faults *f, struct json_writer *w)
     json_begin_array(w);
     for (const struct fault *t = f->first; t; t = t->next) {
         json_begin_object(w);
-        json_member_str(w, "fault", slice_of(kinds[t->kind].text));
-        json_member_str(w, "channel",
-                        t->channel == ANY
-                            ? SLICE("*")
-                            : slice_of(bank_channel_name((enum bank_channel)t->channel)));
-        json_member_str(w, "api", t->api == ANY ? SLICE("*") : slice_of(apis[t->api]));
-        json_member_str_opt(w, "out_trade_no", slice_n(t->no, t->no_len));
-        json_member_int64(w, "times", t->times);
-        json_member_int64(w, "percent", t->percent);
-        json_member_int64(w, "delay_ms", t->delay_ms);
+        fault_rule_write(&t->rule, false, w);
         json_member_int64(w, "hits", t->hits);
         json_end_object(w);
     }
+    json_end_array(w);
+    json_key(w, "scenarios");
+    json_begin_array(w);
+    for (uint32_t i = 0; i < f->nscenarios; i++)
+        scenario_write(f->scenarios[i], w);
     json_end_array(w);
     json_end_object(w);
 }
 
 /* ---- drawing ---- */
 
-static bool fits(const struct fault *t, enum bank_channel channel, enum bank_api api,
+static bool fits(const struct fault_rule *r, enum bank_channel channel, enum bank_api api,
                  struct slice no)
 {
-    if (t->channel != ANY && t->channel != (int)channel)
+    if (r->channel != FAULT_ANY && r->channel != (int)channel)
         return false;
-    if (t->api != ANY && t->api != (int)api)
+    if (!fault_rule_fits(r, api))
         return false;
-    if (!strikes_at(t->kind, (int)api))
-        return false;
-    if (t->kind == FAULT_NOT_FOUND && api == BANK_NATIVE)
-        return false;
-    return t->no_len == 0 || slice_eq(slice_n(t->no, t->no_len), no);
+    return r->no_len == 0 || slice_eq(slice_n(r->no, r->no_len), no);
 }
 
 struct fault_draw faults_draw(struct faults *f, enum bank_channel channel, enum bank_api api,
                               struct slice out_trade_no)
 {
-    struct fault_draw draw = {FAULT_NONE, 0};
+    struct fault_draw draw = {FAULT_NONE, 0, 0, ""};
 
+    for (uint32_t i = 0; i < f->nscenarios; i++)
+        if (scenario_draw(f->scenarios[i], channel, api, out_trade_no, &draw))
+            return draw;
     for (struct fault **link = &f->first; *link; link = &(*link)->next) {
         struct fault *t = *link;
 
-        if (!fits(t, channel, api, out_trade_no))
+        if (!fits(&t->rule, channel, api, out_trade_no))
             continue;
-        if (t->percent < 100 && (int64_t)(roll(f) % 100) >= t->percent)
+        if (t->rule.percent < 100 && (int64_t)(roll(f) % 100) >= t->rule.percent)
             continue;
         t->hits++;
-        draw.kind = t->kind;
-        draw.delay_us = t->delay_ms * 1000;
-        if (t->times > 0 && --t->times == 0) {
+        draw = fault_rule_draw(&t->rule);
+        if (t->rule.times > 0 && --t->rule.times == 0) {
             *link = t->next;
             free(t);
         }

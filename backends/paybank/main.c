@@ -1,6 +1,6 @@
 /*
- * paybank - the virtual bank: WeChat Pay v3 and bank_json from the other side, with books of its
- * own and faults on demand. One process, one loop, loopback only.
+ * paybank - the virtual bank: WeChat Pay v2 and v3, Alipay, UnionPay and bank_json from the other
+ * side, with books of its own and faults on demand. One process, one loop, loopback only.
  */
 #include "bank.h"
 
@@ -9,6 +9,7 @@
 #include "control.h"
 #include "journal.h"
 #include "notify.h"
+#include "payer.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,18 +32,39 @@ static bool under(struct slice target, const char *folder)
     return slice_starts(target, slice_of(folder));
 }
 
+typedef void handler(struct bank *bank, struct http_req *req);
+
+/* By the path alone: what are five hosts in the real world share one door here. */
+static const struct {
+    const char *folder;
+    handler *handle;
+    bool tls_only;
+} doors[] = {
+    {"/bank/", bank_json_handle, false},  {"/_control/", control_handle, false},
+    {"/v3/", wechat_handle, true},        {"/pay/", wechat_v2_handle, true},
+    {"/secapi/", wechat_v2_handle, true},
+};
+#define DOORS (sizeof(doors) / sizeof(doors[0]))
+
+static size_t door_of(const struct http_req *req)
+{
+    size_t i = 0;
+
+    while (i < DOORS && !under(req->target, doors[i].folder))
+        i++;
+    return i;
+}
+
 static void serve(struct bank *bank, struct http_req *req, bool tls)
 {
-    if (under(req->target, "/bank/"))
-        bank_json_handle(bank, req);
-    else if (under(req->target, "/v3/") && tls)
-        wechat_handle(bank, req);
-    else if (under(req->target, "/v3/"))
-        reply_error(req, 403, "WeChat Pay speaks HTTPS only: use listen_tls");
-    else if (under(req->target, "/_control/"))
-        control_handle(bank, req);
-    else
+    size_t i = door_of(req);
+
+    if (i == DOORS)
         page_handle(bank, req);
+    else if (doors[i].tls_only && !tls && !bank->conf.plain_channels)
+        reply_error(req, 403, "this protocol speaks HTTPS only: use listen_tls");
+    else
+        doors[i].handle(bank, req);
 }
 
 static void on_plain(void *arg, struct http_req *req)
@@ -193,6 +215,7 @@ static int start(struct bank *bank)
 static void stop(struct bank *bank)
 {
     exchange_cut_all(bank);
+    payer_forget_all(bank);
     notifier_free(bank->notifier);
     if (bank->plain)
         http_in_free(bank->plain);

@@ -18,7 +18,7 @@ enum phase { WAITING, QUEUED, ACTIVE };
 
 struct notification {
     struct notifier *nf;
-    struct order *order;
+    struct event event;
     struct loop_timer *timer;
     struct notification *prev, *next; /* all of them */
     struct notification *queue_next;
@@ -65,6 +65,22 @@ struct notifier *notifier_new(struct bank *bank)
     return nf;
 }
 
+/* Where the books keep what is under way. */
+static struct notification **place_of(const struct event *ev)
+{
+    return ev->refund ? &ev->refund->notification : &ev->order->notification;
+}
+
+static const char *url_of(const struct event *ev)
+{
+    return ev->refund ? ev->refund->notify_url : ev->order->notify_url;
+}
+
+static uint32_t *tries_of(const struct event *ev)
+{
+    return ev->refund ? &ev->refund->notify_tries : &ev->order->notify_tries;
+}
+
 static void forget(struct notification *n)
 {
     if (n->prev)
@@ -73,7 +89,7 @@ static void forget(struct notification *n)
         n->nf->all = n->next;
     if (n->next)
         n->next->prev = n->prev;
-    n->order->notification = NULL;
+    *place_of(&n->event) = NULL;
     loop_timer_free(n->timer);
     free(n);
 }
@@ -97,9 +113,12 @@ static void on_due(void *arg);
 static void say(enum log_level level, const char *event, const struct notification *n, int status,
                 const char *reason)
 {
-    log_event(level, event, LOG_S("out_trade_no", order_no(n->order)),
-              LOG_S("channel", slice_of(bank_channel_name(n->order->merchant->channel))),
-              LOG_I("try", n->order->notify_tries), LOG_I("status", status),
+    const struct order *o = n->event.order;
+
+    log_event(level, event, LOG_S("out_trade_no", order_no(o)),
+              LOG_S("channel", slice_of(bank_channel_name(o->merchant->channel))),
+              LOG_S("refund", n->event.refund ? refund_no(n->event.refund) : SLICE_NULL),
+              LOG_I("try", *tries_of(&n->event)), LOG_I("status", status),
               LOG_S("reason", slice_of(reason)));
 }
 
@@ -136,11 +155,21 @@ static void try_later(struct notification *n, int status, const char *reason)
     wait(n, conf->notify_retry_us[n->sent - 1]);
 }
 
+static void book_try(const struct notification *n, int status, bool taken)
+{
+    struct bank *bank = n->nf->bank;
+
+    if (n->event.refund)
+        refunds_tried(bank->books, n->event.refund, status, taken, bank_now(bank));
+    else
+        books_tried(bank->books, n->event.order, status, taken, bank_now(bank));
+}
+
 static void on_result(void *arg, const struct http_out_result *r)
 {
     struct notification *n = arg;
     struct notifier *nf = n->nf;
-    const struct protocol *protocol = protocol_of(n->order->merchant);
+    const struct protocol *protocol = protocol_of(n->event.order->merchant->channel);
     int status = r->error == HTTP_OUT_OK ? r->status : 0;
     bool taken = r->error == HTTP_OUT_OK && protocol->taken(r->status, r->body);
 
@@ -152,7 +181,7 @@ static void on_result(void *arg, const struct http_out_result *r)
         wait(n, BUSY_US);
     } else {
         n->sent++;
-        books_tried(nf->bank->books, n->order, status, taken, clock_read_wall());
+        book_try(n, status, taken);
         n->fault = FAULT_NONE;
         if (n->again) {
             n->again = false;
@@ -190,8 +219,12 @@ static bool stays_here(struct slice s)
 static void send_one(struct notification *n)
 {
     struct notifier *nf = n->nf;
-    struct slice url = slice_of(n->order->notify_url);
-    struct notice notice;
+    struct slice url = slice_of(url_of(&n->event));
+    enum sign_how how = n->fault == FAULT_BAD_SIGNATURE ? SIGN_WRONG
+                        : n->fault == FAULT_UNSIGNED    ? SIGN_NOT
+                                                        : SIGN_RIGHT;
+    const struct protocol *protocol = protocol_of(n->event.order->merchant->channel);
+    struct notice notice = {.nheaders = 0};
     struct arena a;
 
     if (!stays_here(url)) {
@@ -202,8 +235,7 @@ static void send_one(struct notification *n)
     arena_init(&a, 65536);
     n->phase = ACTIVE;
     n->drawn = false;
-    if (protocol_of(n->order->merchant)
-            ->notice(nf->bank, n->order, n->fault, clock_read_wall(), &a, &notice) < 0) {
+    if (protocol->notice(nf->bank, &n->event, n->fault, how, &a, &notice) < 0 || a.failed) {
         say(LOG_ERROR, "notify_not_made", n, 0, "out of memory, or the key failed");
         forget(n);
     } else {
@@ -230,11 +262,12 @@ static void on_due(void *arg)
 {
     struct notification *n = arg;
     struct notifier *nf = n->nf;
-    struct fault_draw draw = {FAULT_NONE, 0};
+    struct order *o = n->event.order;
+    struct fault_draw draw = {.kind = FAULT_NONE};
 
     if (!n->drawn)
-        draw = faults_draw(nf->bank->faults, n->order->merchant->channel, BANK_NOTIFY,
-                           order_no(n->order));
+        draw = faults_draw(nf->bank->faults, o->merchant->channel,
+                           n->event.refund ? BANK_NOTIFY_REFUND : BANK_NOTIFY, order_no(o));
     n->drawn = true;
     if (draw.kind == FAULT_NO_NOTIFY) {
         forget(n);
@@ -246,7 +279,7 @@ static void on_due(void *arg)
     }
     if (draw.kind != FAULT_NONE)
         n->fault = draw.kind;
-    if (draw.kind == FAULT_DUPLICATE_NOTIFY)
+    if (draw.kind == FAULT_DUPLICATE_NOTIFY || draw.kind == FAULT_CONTRADICTORY)
         n->again = true;
     enqueue(n);
     pump(nf);
@@ -254,7 +287,7 @@ static void on_due(void *arg)
 
 /* ---- beginning ---- */
 
-static struct notification *begin(struct notifier *nf, struct order *o)
+static struct notification *begin(struct notifier *nf, const struct event *ev)
 {
     struct notification *n = calloc(1, sizeof(*n));
 
@@ -266,31 +299,48 @@ static struct notification *begin(struct notifier *nf, struct order *o)
         return NULL;
     }
     n->nf = nf;
-    n->order = o;
+    n->event = *ev;
     n->next = nf->all;
     if (n->next)
         n->next->prev = n;
     nf->all = n;
-    o->notification = n;
+    *place_of(ev) = n;
     return n;
+}
+
+static void begin_after(struct notifier *nf, const struct event *ev, int64_t delay_us)
+{
+    struct notification *n = *url_of(ev) ? begin(nf, ev) : NULL;
+
+    if (n)
+        wait(n, delay_us + nf->bank->conf.notify_delay_us);
 }
 
 void notify_paid(struct notifier *nf, struct order *o)
 {
-    struct notification *n = begin(nf, o);
+    struct event ev = {o, NULL};
 
-    if (n)
-        wait(n, nf->bank->conf.notify_delay_us);
+    if (!o->notification)
+        begin_after(nf, &ev, 0);
+}
+
+void notify_refund(struct notifier *nf, struct refund *r)
+{
+    struct event ev = {r->order, r};
+    int64_t left = r->due_at - bank_now(nf->bank);
+
+    begin_after(nf, &ev, left > 0 ? left : 0);
 }
 
 int notify_now(struct notifier *nf, struct order *o)
 {
     struct notification *n = o->notification;
+    struct event ev = {o, NULL};
 
-    if (o->state != ORDER_SUCCESS)
+    if (!o->paid_at || !*o->notify_url)
         return -1;
     if (!n) {
-        n = begin(nf, o);
+        n = begin(nf, &ev);
         if (!n)
             return -1;
         n->by_hand = true;
@@ -302,20 +352,37 @@ int notify_now(struct notifier *nf, struct order *o)
     return 0;
 }
 
-void notifier_resume(struct notifier *nf)
+static void resume(struct notifier *nf, const struct event *ev, int64_t first_us)
 {
     const struct bank_conf *conf = &nf->bank->conf;
+    uint32_t sent = *tries_of(ev);
+    struct notification *n;
 
-    for (uint32_t seq = 1; seq <= books_count(nf->bank->books); seq++) {
-        struct order *o = books_at(nf->bank->books, seq);
-        struct notification *n;
+    if (sent > conf->notify_retries || !*url_of(ev))
+        return;
+    n = begin(nf, ev);
+    if (!n)
+        return;
+    n->sent = sent;
+    wait(n, sent ? conf->notify_retry_us[sent - 1] : conf->notify_delay_us + first_us);
+}
 
-        if (o->state != ORDER_SUCCESS || o->notified || o->notify_tries > conf->notify_retries)
-            continue;
-        n = begin(nf, o);
-        if (!n)
-            return;
-        n->sent = o->notify_tries;
-        wait(n, n->sent ? conf->notify_retry_us[n->sent - 1] : conf->notify_delay_us);
+void notifier_resume(struct notifier *nf)
+{
+    struct books *books = nf->bank->books;
+    pay_time_t now = bank_now(nf->bank);
+
+    for (uint32_t seq = 1; seq <= books_count(books); seq++) {
+        struct event ev = {books_at(books, seq), NULL};
+
+        if (ev.order->paid_at && !ev.order->notified)
+            resume(nf, &ev, 0);
+    }
+    for (uint32_t seq = 1; seq <= refunds_count(books); seq++) {
+        struct refund *r = refunds_at(books, seq);
+        struct event ev = {r->order, r};
+
+        if (!r->notified)
+            resume(nf, &ev, r->due_at > now ? r->due_at - now : 0);
     }
 }

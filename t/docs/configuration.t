@@ -233,8 +233,11 @@ def payd_defaults():
 
 def paybank():
     lines = [line.split("\t") for line in program("paybank", "--directives").splitlines()]
-    blocks = {"main": "Main level of paybank.conf", "wechat": "wechat and bank_json", "bank_json": "wechat and bank_json",
-              "wechat.merchant": "merchant of wechat", "bank_json.merchant": "merchant of bank_json"}
+    channels = ("wechat", "wechat_v2", "alipay", "unionpay", "bank_json")
+    blocks = {"main": "Main level of paybank.conf"}
+    for channel in channels:
+        blocks[channel] = ", ".join(channels[:-1]) + " and " + channels[-1]
+        blocks[channel + ".merchant"] = "merchant of " + channel
     is_(sorted({block for block, *_ in lines}), sorted(blocks), "paybank.conf: the blocks")
     for block, part in blocks.items():
         compare(f"paybank.conf {block}", part, [[n, syntax, default] for b, n, syntax, default, _ in lines if b == block])

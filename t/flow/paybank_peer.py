@@ -109,6 +109,12 @@ wechat {{
         platform_serial {serial}; platform_key platform.key; disabled on;
     }}
 }}
+wechat_v2 {{
+    merchant 1900000209 {{ appid wx7777777777777777; api_key 192006250b4c09247ec02edce69f6a2d; }}
+    merchant 1900000210 {{
+        appid wx7777777777777777; api_key 192006250b4c09247ec02edce69f6a2d; disabled on;
+    }}
+}}
 bank_json {{
     merchant {bank_mchid} {{ key {bank_key}; }}
     merchant M10002 {{ key {bank_key}; disabled on; }}
@@ -315,6 +321,7 @@ class Receiver:
     def __init__(self, tls_folder=None):
         receiver = self
         self.got, self.answers, self.lock = [], [], threading.Lock()
+        self.default = (200, b'{"code":"OK"}')
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
@@ -322,7 +329,7 @@ class Receiver:
                 with receiver.lock:
                     receiver.got.append((self.path, self.headers, body))
                     status, answer = receiver.answers.pop(0) if receiver.answers else \
-                        (200, b'{"code":"OK"}')
+                        receiver.default
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()

@@ -1,10 +1,9 @@
 /* The virtual bank's smaller parts: faults and their dice, nonces, the log of requests. */
 #include "core_test.h"
 
-#include "backends/paybank/conf.c"
-#include "backends/paybank/faults.c"
-#include "backends/paybank/nonces.c"
-#include "backends/paybank/reqlog.c"
+#include "backends/paybank/faults.h"
+#include "backends/paybank/nonces.h"
+#include "backends/paybank/reqlog.h"
 
 #define NOW 1788235200000000LL
 
