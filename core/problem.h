@@ -15,6 +15,7 @@
     X(KEY_DISABLED, 401, "Key, app or merchant disabled or key outside its validity")              \
     X(TIMESTAMP_STALE, 401, "Timestamp outside the window")                                        \
     X(IDENTITY_MISMATCH, 401, "Identity in the request differs from the key's")                    \
+    X(ADDRESS_NOT_ALLOWED, 403, "Address not on the app's list")                                   \
     X(NONCE_REPLAYED, 409, "Nonce used before")                                                    \
     X(RATE_LIMITED, 429, "Rate limit exceeded")                                                    \
     X(REQUEST_INVALID, 400, "Not a valid request")                                                 \

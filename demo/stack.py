@@ -336,6 +336,8 @@ class Stack:
         conf.set("user", "root" if os.geteuid() == 0 else None)
         conf.set("worker_processes", "2")
         conf.set("worker_rlimit_nofile", None)  # more than a container may allow
+        # all of its clients have one address
+        conf.set("http > pay_attack", "on except=127.0.0.0/8")
         conf.set("http > pay_platform_key", f"{self.keys.platform_serial} {self.keys.path('platform.key')}")
         listens = {"443": f"127.0.0.1:{self.ingress_port}", "127.0.0.1:9180": f"127.0.0.1:{self.status_port}"}
         for listen in conf.all("listen"):

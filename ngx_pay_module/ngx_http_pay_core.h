@@ -100,6 +100,7 @@ typedef struct {
     unsigned                    body_read:1;
     unsigned                    body_asked:1;
     unsigned                    in_handler:1;
+    unsigned                    allowed:1;  /* address is on the app's list */
     unsigned                    guarded:1;  /* nonce and limits passed */
     unsigned                    refused:1;
     unsigned                    limited:1;  /* limit ... policy are set */
@@ -130,7 +131,8 @@ typedef struct {
  * in that slot, summed when read.
  */
 
-#define NGX_HTTP_PAY_ROWS  128
+#define NGX_HTTP_PAY_ROWS     128
+#define NGX_HTTP_PAY_ATTACKS  4         /* signals of attack */
 
 typedef struct {
     ngx_atomic_t                requests;   /* seen by pay_sign */
@@ -152,6 +154,9 @@ typedef struct {
     ngx_atomic_t                fallbacks;  /* guarded without Redis */
     ngx_atomic_t                limited[5]; /* by NGX_PAY_LIMIT_... */
     ngx_atomic_t                undone;     /* refused by another hash tag */
+    ngx_atomic_t                unlisted;   /* address not on the app's list */
+    ngx_atomic_t                attacks[NGX_HTTP_PAY_ATTACKS]; /* by signal */
+    ngx_atomic_t                attack_refused; /* of blocked sources */
 
     ngx_atomic_t                sign_hmac;
     ngx_atomic_t                sign_rsa;

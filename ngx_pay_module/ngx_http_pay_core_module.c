@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_pay_private.h"
+#include "ngx_http_pay_attack.h"
 #include "ngx_pay_keys.h"
 #include "ngx_pay_limit.h"
 #include "ngx_pay_nonce.h"
@@ -210,8 +211,11 @@ ngx_http_pay_init_zone(ngx_shm_zone_t *zone, void *data)
     shm->keys = ngx_pay_keys_init_shm(shpool);
     shm->nonces = ngx_pay_nonce_init_shm(shpool, zone->shm.size);
     shm->limits = ngx_pay_limits_init_shm(shpool, zone->shm.size);
+    shm->attack = ngx_http_pay_attack_init_shm(shpool, zone->shm.size);
 
-    if (shm->keys == NULL || shm->nonces == NULL || shm->limits == NULL) {
+    if (shm->keys == NULL || shm->nonces == NULL || shm->limits == NULL
+        || shm->attack == NULL)
+    {
         return NGX_ERROR;
     }
 

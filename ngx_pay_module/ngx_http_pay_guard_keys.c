@@ -12,6 +12,7 @@
  *   {vVALUE}LLLL, {wMD5}LLLL     of a value of at most 32 bytes, or longer
  */
 
+#include "ngx_http_pay_attack.h"
 #include "ngx_http_pay_guard.h"
 #include "ngx_pay_keys.h"
 #include "ngx_pay_nonce.h"
@@ -20,27 +21,6 @@
 
 
 #define NGX_HTTP_PAY_GUARD_RAW  32
-
-
-/* the network that counts as one source: an IPv6 subscriber has a /64 */
-
-static struct slice
-ngx_http_pay_guard_address(struct sockaddr *sa)
-{
-    switch (sa->sa_family) {
-
-    case AF_INET:
-        return slice_n(&((struct sockaddr_in *) sa)->sin_addr, 4);
-
-#if (NGX_HAVE_INET6)
-    case AF_INET6:
-        return slice_n(&((struct sockaddr_in6 *) sa)->sin6_addr, 8);
-#endif
-
-    default:
-        return SLICE_NULL;
-    }
-}
 
 
 static ngx_int_t
@@ -89,7 +69,7 @@ ngx_http_pay_guard_value(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
         return NGX_OK;
 
     case NGX_PAY_LIMIT_IP:
-        *value = ngx_http_pay_guard_address(r->connection->sockaddr);
+        *value = ngx_http_pay_source(r);
         return NGX_OK;
 
     default:

@@ -13,6 +13,7 @@
 typedef struct ngx_pay_keys_shm_s   ngx_pay_keys_shm_t;
 typedef struct ngx_pay_nonce_shm_s  ngx_pay_nonce_shm_t;
 typedef struct ngx_pay_limits_shm_s ngx_pay_limits_shm_t;
+typedef struct ngx_http_pay_attack_shm_s  ngx_http_pay_attack_shm_t;
 typedef struct ngx_http_pay_counts_s  ngx_http_pay_counts_t;
 
 
@@ -35,6 +36,7 @@ typedef struct {
     ngx_pay_nonce_shm_t  *nonces;
     ngx_pay_limits_shm_t *limits;
     ngx_http_pay_master_t master;
+    ngx_http_pay_attack_shm_t  *attack;
 
     /* finished requests by API, one block per process slot in use, or NULL */
     ngx_http_pay_counts_t  *counts[NGX_HTTP_PAY_ROWS];
@@ -51,7 +53,11 @@ extern ngx_http_pay_shm_t  *ngx_http_pay_shm;
  * NGX_OK goes on to the next one, anything else is returned to the phase.
  */
 ngx_int_t ngx_http_pay_sign_request(ngx_http_request_t *r);
+ngx_int_t ngx_http_pay_allow_request(ngx_http_request_t *r);
 ngx_int_t ngx_http_pay_guard_request(ngx_http_request_t *r);
+
+/* a refusal, which may be a signal of attack */
+void ngx_http_pay_attack_note(ngx_http_request_t *r, enum problem_code code);
 
 /* parts of the core module that stand in their own files */
 ngx_int_t ngx_http_pay_preaccess(ngx_http_request_t *r);

@@ -103,6 +103,7 @@ ngx_http_pay_problem(ngx_http_request_t *r, enum problem_code code,
     }
 
     ngx_http_pay_count(refused[code]);
+    ngx_http_pay_attack_note(r, code);
 
     r->err_status = 0;
     r->headers_out.status = status ? status : (ngx_uint_t) problem_status(code);

@@ -53,6 +53,11 @@ ngx_http_pay_preaccess(ngx_http_request_t *r)
         return rc;
     }
 
+    rc = ngx_http_pay_allow_request(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     rc = ngx_http_pay_guard_request(r);
     if (rc != NGX_OK) {
         return rc;

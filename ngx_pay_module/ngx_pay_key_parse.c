@@ -124,13 +124,40 @@ ngx_pay_key_limit(ngx_pay_key_t *key, const struct json *doc, ngx_uint_t kind)
 }
 
 
+/* a network that cannot be read must not open the door: no key then */
+
+static int
+ngx_pay_key_allow(ngx_pay_key_t *key, const struct json *allow)
+{
+    const struct json  *v;
+
+    if (allow && allow->type != JSON_ARRAY) {
+        return -1;
+    }
+
+    for (v = allow ? allow->child : NULL; v; v = v->next) {
+        if (v->type != JSON_STRING
+            || addr_rule_parse(v->text, &key->allow[key->nallow]) != 0)
+        {
+            return -1;
+        }
+
+        key->nallow++;
+    }
+
+    return 0;
+}
+
+
 static ngx_pay_key_t *
 ngx_pay_key_create(const struct json *doc)
 {
-    u_char         *p;
-    int64_t         base_slot, span;
-    struct slice    serial, mchid, app;
-    ngx_pay_key_t  *key;
+    u_char             *p;
+    size_t              rules;
+    int64_t             base_slot, span;
+    struct slice        serial, mchid, app;
+    ngx_pay_key_t      *key;
+    const struct json  *allow;
 
     serial = json_str(doc, "serial");
     mchid = json_str(doc, "mchid");
@@ -143,7 +170,10 @@ ngx_pay_key_create(const struct json *doc)
         return NULL;
     }
 
-    key = ngx_calloc(sizeof(ngx_pay_key_t) + serial.n + mchid.n + app.n,
+    allow = json_get(doc, "allow");
+    rules = allow ? allow->count * sizeof(struct addr_rule) : 0;
+
+    key = ngx_calloc(sizeof(ngx_pay_key_t) + rules + serial.n + mchid.n + app.n,
                      ngx_cycle->log);
     if (key == NULL) {
         return NULL;
@@ -152,13 +182,17 @@ ngx_pay_key_create(const struct json *doc)
     key->refs = 1;
     key->on = slice_is(json_str(doc, "state"), "on");
 
-    p = (u_char *) (key + 1);
+    key->allow_alert = slice_is(json_str(doc, "allow_mode"), "alert");
+    key->allow = (struct addr_rule *) (key + 1);
+
+    p = (u_char *) key->allow + rules;
     p = ngx_pay_key_copy(&key->serial, serial, p);
     p = ngx_pay_key_copy(&key->mchid, mchid, p);
     p = ngx_pay_key_copy(&key->app, app, p);
 
     if (ngx_pay_key_number(doc, "base_slot", 0, SLOT_COUNT - 1, 0, &base_slot)
         || ngx_pay_key_number(doc, "span", 1, 64, 1, &span)
+        || ngx_pay_key_allow(key, allow)
         || ngx_pay_key_limit(key, doc, NGX_PAY_LIMIT_APP)
         || ngx_pay_key_limit(key, doc, NGX_PAY_LIMIT_MERCHANT)
         || ngx_pay_key_number(doc, "valid_from", 0, INT64_MAX, 0,

@@ -18,6 +18,8 @@
 
 #include "ngx_pay_limit.h"
 
+#include "core/net.h"
+
 
 #define NGX_PAY_SERIAL_MAX  64      /* as authorization_parse allows */
 #define NGX_PAY_LINE_MAX    16384   /* of the protocol, with its newline */
@@ -34,11 +36,16 @@ struct ngx_pay_key_s {
     ngx_uint_t              base_slot;
     ngx_uint_t              span;
     ngx_pay_limit_t         limits[2];  /* of app and merchant; rate 0: none */
+    struct addr_rule       *allow;      /* where the app may call from */
+    ngx_uint_t              nallow;     /* 0: from anywhere */
     unsigned                on:1;
+    unsigned                allow_alert:1; /* from elsewhere, too: say so */
 
     /* private to the cache */
     unsigned                listed:1;   /* the cache holds a reference */
     ngx_uint_t              refs;
+    ngx_uint_t              unlisted;   /* calls since it was last said */
+    ngx_msec_t              said;
     ngx_uint_t              hash;
     ngx_uint_t              generation; /* of the feed it is fresh in, or 0 */
     ngx_msec_t              confirmed;  /* last known to be right */

@@ -27,6 +27,7 @@ struct command {
 };
 
 extern const struct command registry_commands[]; /* merchants, apps, keys, accounts */
+extern const struct command limit_commands[];    /* limits of merchants and apps */
 extern const struct command order_commands[];    /* orders, trace, callbacks, cases */
 extern const struct command migrate_commands[];
 extern const struct command channel_commands[]; /* nginx's control socket */

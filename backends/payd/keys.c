@@ -52,6 +52,30 @@ static void answer(struct keys *k, uint64_t peer, const char *word, struct slice
     buf_release(&b);
 }
 
+static void write_limit(struct json_writer *w, const char *rate, const char *window,
+                        const char *burst, const struct store_limit *l)
+{
+    if (l->rate == 0)
+        return;
+    json_member_int64(w, rate, l->rate);
+    json_member_int64(w, window, l->window);
+    json_member_int64(w, burst, l->burst);
+}
+
+static void write_allow(struct json_writer *w, const struct store_key *key)
+{
+    struct slice rest = key->allow;
+
+    if (rest.n == 0)
+        return;
+    json_key(w, "allow");
+    json_begin_array(w);
+    while (rest.n)
+        json_put_str(w, slice_cut(&rest, ' '));
+    json_end_array(w);
+    json_member_str(w, "allow_mode", key->allow_alert ? SLICE("alert") : SLICE("refuse"));
+}
+
 static int write_record(struct keys *k, const struct store_key *key, struct slice context,
                         struct buf *out)
 {
@@ -76,8 +100,9 @@ static int write_record(struct keys *k, const struct store_key *key, struct slic
         json_member_int64(&w, "span", key->span);
         json_member_int64(&w, "valid_from", key->valid_from / USEC_PER_SEC);
         json_member_int64(&w, "valid_to", key->valid_to / USEC_PER_SEC);
-        json_member_int64(&w, "rate", key->rate);
-        json_member_int64(&w, "burst", key->burst);
+        write_limit(&w, "rate", "window", "burst", &key->app_limit);
+        write_limit(&w, "merchant_rate", "merchant_window", "merchant_burst", &key->merchant_limit);
+        write_allow(&w, key);
         json_end_object(&w);
         rc = buf_ok(out) && buf_ok(&text) ? 0 : -1;
     }

@@ -16,6 +16,16 @@ struct admin_rows {
 
 /* Times are shown in China's zone (set per session), to the millisecond. */
 #define TIME(column) "to_char(" column ", 'YYYY-MM-DD HH24:MI:SS.MS') AS "
+/* "5r/m", or nothing when nginx.conf's limit counts. */
+#define RATE                                                                                       \
+    "CASE WHEN rate > 0 THEN rate || 'r/' ||"                                                      \
+    " CASE rate_window WHEN 1 THEN 's' WHEN 60 THEN 'm' ELSE 'h' END END AS rate,"                 \
+    " CASE WHEN rate > 0 THEN burst END AS burst"
+/* Networks, and what becomes of calls from elsewhere. */
+#define ALLOW                                                                                      \
+    "nullif(array_to_string(allow, ' '), '') AS allow,"                                            \
+    " CASE WHEN allow <> '{}' THEN CASE WHEN allow_alert THEN 'alert' ELSE 'refuse' END END"       \
+    " AS elsewhere"
 /* Numbers of core/terms.h as words. */
 #define WORDS(name, num, text) " WHEN " #num " THEN '" text "'"
 #define STATE(column)          "CASE " column PAYMENT_STATE_TABLE(WORDS) " END"
@@ -36,18 +46,26 @@ static const struct {
     [ADMIN_MERCHANT_STATE] =
         {2, "UPDATE pay.merchant SET enabled = ($2 = 'on') WHERE mchid = $1"
             " RETURNING mchid, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
+    [ADMIN_MERCHANT_LIMIT] =
+        {4, "UPDATE pay.merchant SET rate = $2::int, rate_window = $3::int, burst = $4::int"
+            " WHERE mchid = $1 RETURNING mchid, " RATE},
     [ADMIN_MERCHANT_LIST] =
         {0, "SELECT mchid, name, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state,"
-            " base_slot, span, " TIME("created_at") "created_at"
-                                                    " FROM pay.merchant ORDER BY mchid"},
+            " base_slot, span, " RATE ", " TIME("created_at") "created_at"
+                                                              " FROM pay.merchant ORDER BY mchid"},
     [ADMIN_APP_ADD] = {3, "INSERT INTO pay.app (app_id, mchid, name)"
                           " SELECT $1, mchid, $3 FROM pay.merchant WHERE mchid = $2"
                           " ON CONFLICT (app_id) DO NOTHING RETURNING app_id, mchid, name"},
     [ADMIN_APP_STATE] = {2,
                          "UPDATE pay.app SET enabled = ($2 = 'on') WHERE app_id = $1"
                          " RETURNING app_id, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
+    [ADMIN_APP_LIMIT] = {4, "UPDATE pay.app SET rate = $2::int, rate_window = $3::int,"
+                            " burst = $4::int WHERE app_id = $1 RETURNING app_id, " RATE},
+    [ADMIN_APP_ALLOW] = {3, "UPDATE pay.app SET allow = $2::cidr[], allow_alert = $3::boolean"
+                            " WHERE app_id = $1 RETURNING app_id, " ALLOW},
     [ADMIN_APP_LIST] =
-        {1, "SELECT app_id, mchid, name, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"
+        {1, "SELECT app_id, mchid, name, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state,"
+            " " RATE ", " ALLOW
             " FROM pay.app WHERE $1::text IS NULL OR mchid = $1 ORDER BY mchid, app_id"},
     [ADMIN_KEY_ADD] =
         {5, "INSERT INTO pay.app_key (serial, app_id, alg, material_sealed, valid_to)"

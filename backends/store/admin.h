@@ -19,9 +19,12 @@ void admin_close(struct admin *a);
 enum admin_statement {
     ADMIN_MERCHANT_ADD,     /* mchid, name, base_slot, span */
     ADMIN_MERCHANT_STATE,   /* mchid, "on" | "off" */
+    ADMIN_MERCHANT_LIMIT,   /* mchid, rate, window, burst */
     ADMIN_MERCHANT_LIST,    /* */
     ADMIN_APP_ADD,          /* app, mchid, name */
     ADMIN_APP_STATE,        /* app, on | off */
+    ADMIN_APP_LIMIT,        /* app, rate, window, burst */
+    ADMIN_APP_ALLOW,        /* app, networks "{a,b}", "t" = only alert */
     ADMIN_APP_LIST,         /* mchid or NULL */
     ADMIN_KEY_ADD,          /* serial, app, alg, material sealed (hex), valid days */
     ADMIN_KEY_STATE,        /* serial, on | off */

@@ -7,8 +7,8 @@
 #define KEYS(which)                                                                                \
     "SELECT k.serial, k.alg, k.material_sealed, a.mchid, k.app_id,"                                \
     " k.enabled AND a.enabled AND m.enabled, m.base_slot, m.span, k.valid_from, k.valid_to,"       \
-    " coalesce(least(nullif(a.rate, 0), nullif(m.rate, 0)), 0),"                                   \
-    " coalesce(least(nullif(a.burst, 0), nullif(m.burst, 0)), 0)"                                  \
+    " a.rate, a.rate_window, a.burst, m.rate, m.rate_window, m.burst,"                             \
+    " array_to_string(a.allow, ' '), a.allow_alert"                                                \
     " FROM (SELECT * FROM pay.app_key WHERE " which " OFFSET 0) k"                                 \
     " JOIN pay.app a ON a.app_id = ANY (ARRAY[k.app_id])"                                          \
     " JOIN pay.merchant m ON m.mchid = ANY (ARRAY[a.mchid])"
@@ -50,6 +50,13 @@ static struct slice text(const struct ask *q, const PGresult *r, int row, int co
 
 /* ---- keys ---- */
 
+static struct store_limit limit(const PGresult *r, int col)
+{
+    return (struct store_limit){.rate = (uint32_t)pg_get_int(r, 0, col),
+                                .window = (uint32_t)pg_get_int(r, 0, col + 1),
+                                .burst = (uint32_t)pg_get_int(r, 0, col + 2)};
+}
+
 static void on_key(void *arg, const struct pg_answer *answer)
 {
     struct ask *q = arg;
@@ -70,8 +77,10 @@ static void on_key(void *arg, const struct pg_answer *answer)
                                .span = (uint32_t)pg_get_int(r, 0, 7),
                                .valid_from = pg_get_time(r, 0, 8),
                                .valid_to = pg_get_time(r, 0, 9),
-                               .rate = (uint32_t)pg_get_int(r, 0, 10),
-                               .burst = (uint32_t)pg_get_int(r, 0, 11)};
+                               .app_limit = limit(r, 10),
+                               .merchant_limit = limit(r, 13),
+                               .allow = text(q, r, 0, 16),
+                               .allow_alert = pg_get_bool(r, 0, 17)};
         if (q->arena->failed)
             result = STORE_BUSY;
     }

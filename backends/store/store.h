@@ -120,12 +120,17 @@ struct store_callback_try {
 void store_callback_tried(struct store *s, struct store_callback_try *t);
 
 /* ---- reference data ---- */
+struct store_limit {
+    uint32_t rate, window, burst; /* requests per window (s), 0 = nginx.conf's */
+};
 struct store_key { /* one app key with what the edge needs */
     struct slice serial, alg, material_sealed, mchid, app_id;
     bool on; /* key, app and merchant enabled */
     uint32_t base_slot, span;
     pay_time_t valid_from, valid_to;
-    uint32_t rate, burst;
+    struct store_limit app_limit, merchant_limit;
+    struct slice allow; /* networks, blank between them; empty: from anywhere */
+    bool allow_alert;   /* report calls from elsewhere, do not refuse them */
 };
 typedef void store_key_cb(void *arg, enum store_result r, const struct store_key *k);
 void store_key_get(struct store *s, struct slice serial, struct arena *a, store_key_cb *cb,

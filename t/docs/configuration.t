@@ -28,12 +28,16 @@ PARAMETERS = {
     ("pay_redis", "failures"): ("redis_conf.c", r"redis->failures = (\d+);", "{}"),
     ("pay_redis", "pause"): ("redis_conf.c", r"redis->pause = (\d+);", "{}ms"),
     ("pay_redis", "inflight"): ("redis_conf.c", r"redis->inflight = (\d+);", "{}"),
+    ("pay_attack", "within"): ("attack_module.c", r"acf->within = (\d+);", "{}s"),
+    ("pay_attack", "block"): ("attack_module.c", r"acf->time = (\d+);", "{}s"),
+    **{("pay_attack", n.lower()): ("attack_module.c", rf"most\[NGX_HTTP_PAY_ATTACK_{n}\] = (\d+);", "{}")
+       for n in ("SIGNATURES", "REPLAYS", "SERIALS", "PATHS")},
     ("pay_guard", "window"): ("guard.h", r"PAY_WINDOW +(\d+)", "{}s"),
 }
 # parameters whose default is zero memory or a rule
 OTHERS = {("pay_redis", "db"): "0", ("pay_redis", "password_file"): "none", ("pay_redis", "user"): "none",
           ("pay_redis", "sentinel"): "none", ("pay_redis", "sentinel_user"): "none",
-          ("pay_redis", "sentinel_password_file"): "none", ("pay_limit", "rate"): "required",
+          ("pay_redis", "sentinel_password_file"): "none", ("pay_limit", "rate"): "required", ("pay_attack", "rate"): "none", ("pay_attack", "except"): "none",
           ("pay_limit", "burst"): "0", ("pay_limit", "algorithm"): "gcra", ("pay_limit", "name"): "the key",
           ("pay_guard", "nonce"): "twice window",
           ("pay_route", "by"): "weight", ("pay_guard", "app"): "off", ("pay_guard", "burst"): "0", ("pay_guard", "fallback"): "open"}
@@ -84,8 +88,9 @@ def nginx():
 
 def in_code() -> set[tuple[str, str]]:
     """(directive, parameter) for every name=value that the parsers know."""
-    found = {(f"pay_{d}", p) for d in ("guard", "limit", "redis")
-             for p in re.findall(r"guard_param\([^,]+,\s+\"(\w+)\"", source(f"ngx_pay_module/ngx_http_pay_{d}_conf.c"))}
+    found = {(f"pay_{d}", p) for d, f in (("guard", "guard_conf"), ("limit", "limit_conf"),
+                                                ("redis", "redis_conf"), ("attack", "attack_module"))
+             for p in re.findall(r"guard_param\([^,]+,\s+\"(\w+)\"", source(f"ngx_pay_module/ngx_http_pay_{f}.c"))}
     found |= {("pay_keys", p) for p in
               re.findall(r"arg->data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_sign_module.c"))}
     found |= {("pay_platform_key", p) for p in

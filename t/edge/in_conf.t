@@ -94,6 +94,12 @@ for new in ("pay_limit app rate=5r/s;", "pay_limit merchant rate=10r/m burst=5; 
             'pay_limit "$host:$uri" rate=1r/s name=page;'):
     is_(e.test(good.replace(guard, f"{guard} {new}")), "", new)
     is_(e.test(good.replace("upstream pay_orders", f"{new} upstream pay_orders")), "", f"in http: {new}")
+for new, reason in (("yes", 'invalid parameter "yes"'), ("on off", 'invalid parameter "off"'), ("signatures=0", "signatures=0"), ("replays=x", "replays=x"),
+                    ("serials=1000001", "serials=1000001"), ("paths=-1", "paths=-1"), ("within=0s", "within=0s"), ("within=2d", "within=2d"),
+                    ("block=0s", "block=0s"), ("rate=5", "rate=5"), ("except=10.0.0.0/33", "except=10.0.0.0/33"), ("more=1", "more=1")):
+    wrong(good.replace("upstream pay_orders", f"pay_attack {new}; upstream pay_orders"), reason, f"pay_attack {new}", "pay_attack ")
+for new in ("on", "off", "on signatures=5 block=off", "paths=off rate=1r/s except=10.0.0.0/8 except=::1 within=1d block=1d"):
+    is_(e.test(good.replace("upstream pay_orders", f"pay_attack {new}; upstream pay_orders")), "", f"pay_attack {new}")
 key = f"pay_platform_key {PLATFORM.serial} {e.folder}/platform.pem ;"
 for new, reason in ((f"pay_platform_key X {e.folder}/none;", "none"), (f"pay_platform_key X {e.folder}/empty;", "no private RSA key"),
                     (f"pay_platform_key X {e.folder}/password;", "no private RSA key"),

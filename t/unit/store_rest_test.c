@@ -276,9 +276,10 @@ static void ask_changes(pay_time_t since)
 static void test_keys(void **state)
 {
     (void)state;
-    sql_do("INSERT INTO pay.merchant (mchid, base_slot, span, rate, burst)"
-           " VALUES ('KM', 100, 4, 50, 70);"
-           " INSERT INTO pay.app (app_id, mchid, rate) VALUES ('KA', 'KM', 60);"
+    sql_do("INSERT INTO pay.merchant (mchid, base_slot, span, rate, rate_window, burst)"
+           " VALUES ('KM', 100, 4, 50, 60, 70);"
+           " INSERT INTO pay.app (app_id, mchid, rate, allow, allow_alert) VALUES ('KA', 'KM', 60,"
+           "  '{10.0.0.0/8,192.0.2.1,2001:db8::/32}', true);"
            " INSERT INTO pay.app_key (serial, app_id, alg, material_sealed, valid_to) VALUES"
            " ('K1', 'KA', 'rsa-sha256', '\\x0100ff', now() + interval '1 day'),"
            " ('K2', 'KA', 'hmac-sha256', '\\x02', now() + interval '1 day'),"
@@ -291,8 +292,14 @@ static void test_keys(void **state)
     assert_true(got.key.on);
     assert_int_equal(got.key.base_slot, 100);
     assert_int_equal(got.key.span, 4);
-    assert_int_equal(got.key.rate, 50); /* the lower one */
-    assert_int_equal(got.key.burst, 70);
+    assert_int_equal(got.key.merchant_limit.rate, 50);
+    assert_int_equal(got.key.merchant_limit.window, 60);
+    assert_int_equal(got.key.merchant_limit.burst, 70);
+    assert_int_equal(got.key.app_limit.rate, 60);
+    assert_int_equal(got.key.app_limit.window, 1);
+    assert_int_equal(got.key.app_limit.burst, 0);
+    assert_slice(got.key.allow, SLICE("10.0.0.0/8 192.0.2.1/32 2001:db8::/32"));
+    assert_true(got.key.allow_alert);
     assert_true(got.key.valid_to - got.key.valid_from > 86000 * USEC_PER_SEC);
     get_key("nobody's");
     assert_int_equal(got.result, STORE_NONE);
