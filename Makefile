@@ -90,7 +90,12 @@ run: built ## start everything under ./run, make one payment, wait for Ctrl-C
 demo: built ## the same without waiting; exit 0 = the payment was called back as succeeded
 	@PAY_BUILD=$(BUILD) exec demo/tour.py --once
 
+# what only some tests need, beside what is always built
+TEST_EXTRAS := $(if $(SAN),,$(if $(or $(findstring fuzz,$(TESTS)),$(if $(TESTS),,all)),fuzzers) \
+                            $(if $(or $(findstring static,$(TESTS)),$(if $(TESTS),,all)),statics))
+
 test: built ## every test; SAN=1 under sanitizers; TESTS='t/flow/*.t' some of them
+	$(if $(strip $(TEST_EXTRAS)),@$(MAKE) -s --no-print-directory -j$(JOBS) $(TEST_EXTRAS))
 	@PAY_BUILD=$(BUILD) t/run-tests $(TESTS)
 
 bench-edge bench-create bench-memory: built ## measure; bench/ says how

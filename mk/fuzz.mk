@@ -35,8 +35,6 @@ $(FUZZ_BUILD)/fuzz/key_record.o $(FUZZ_BUILD)/ngx_pay_module/ngx_pay_key_parse.o
 $(FUZZ_BUILD)/key_record: $(FUZZ_BUILD)/ngx_pay_module/ngx_pay_key_parse.o
 
 .PHONY: fuzz fuzzers
-# their own sanitizers are always on: one build serves all
-all: $(if $(CLANG)$(SAN),,fuzzers)
 fuzzers: $(FUZZERS:%=$(FUZZ_BUILD)/%) ## build the fuzzers
 
 fuzz: install-deps ## fuzz TIME= seconds (60) each; FUZZ=name for one of them
