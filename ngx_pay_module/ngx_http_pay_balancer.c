@@ -331,6 +331,13 @@ ngx_http_pay_balancer_free(ngx_peer_connection_t *pc, void *data,
         ctx->latency = u->state->header_time;
     }
 
+    if (u->pipe && !u->pipe->upstream_done
+        && (u->pipe->upstream_error
+            || (u->pipe->upstream_eof && u->pipe->length > 0)))
+    {
+        ctx->cut = 1;
+    }
+
     ngx_http_pay_egress_judge(ctx, state & NGX_PEER_FAILED);
 
     if ((state & NGX_PEER_FAILED) && !ctx->passed && !ctx->late

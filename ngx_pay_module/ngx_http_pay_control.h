@@ -104,6 +104,8 @@ void ngx_http_pay_control_set_handler(ngx_conf_t *cf);
 ngx_int_t ngx_http_pay_control_channels(ngx_http_pay_control_call_t *call);
 ngx_int_t ngx_http_pay_control_channel(ngx_http_pay_control_call_t *call);
 ngx_int_t ngx_http_pay_control_set_state(ngx_http_pay_control_call_t *call);
+ngx_int_t ngx_http_pay_control_set_health(ngx_http_pay_control_call_t *call);
+ngx_int_t ngx_http_pay_control_outcomes(ngx_http_pay_control_call_t *call);
 
 
 extern ngx_module_t  ngx_http_pay_control_module;

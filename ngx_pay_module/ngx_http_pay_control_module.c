@@ -23,6 +23,12 @@ static ngx_http_pay_control_route_t  ngx_http_pay_control_routes[] = {
     { NGX_HTTP_PUT, ngx_string("/channels/*/state"),
       ngx_http_pay_control_set_state, 1 },
 
+    { NGX_HTTP_PUT, ngx_string("/channels/*/health"),
+      ngx_http_pay_control_set_health, 1 },
+
+    { NGX_HTTP_POST, ngx_string("/-/outcomes"),
+      ngx_http_pay_control_outcomes, 1 },
+
     { 0, ngx_null_string, NULL, 0 }
 };
 

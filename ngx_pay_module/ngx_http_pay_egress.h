@@ -106,6 +106,7 @@ typedef struct {
     unsigned                           late:1;      /* when about to be sent */
     unsigned                           hurried:1;   /* to connect */
     unsigned                           judged:1;    /* by its health */
+    unsigned                           cut:1;       /* answer ended early */
 } ngx_http_pay_egress_ctx_t;
 
 

@@ -40,6 +40,8 @@ static const struct conf_directive top_table[] = {
     {"not_sent_limit", 1, 1, 0, "NUMBER", "3",
      "Attempts never passed on before a payment fails as not sent."},
     {"expire", 1, 1, 0, "TIME", "2h", "Life of orders that name no time_expire."},
+    {"outcomes", 1, 1, 0, "TIME | off", "200ms",
+     "How often the egress is told what was read in the channels' answers."},
     {"max_requests", 1, 1, 0, "NUMBER", "8192",
      "Requests in progress per process; more are answered 503 OVERLOADED."},
     {"timers", 0, 0, CONF_BLOCK, "{ ... }", "", "The timer role."},
@@ -203,6 +205,12 @@ static int read_times(struct options *o, const struct conf_node *n, struct conf_
     return 0;
 }
 
+static int read_outcomes(struct options *o, const struct conf_node *n, struct conf_error *err)
+{
+    o->outcomes_us = 0;
+    return slice_is(n->args[0], "off") ? 0 : get_time(n, n->args[0], 10, &o->outcomes_us, err);
+}
+
 static int read_timers(struct options *o, const struct conf_node *block, struct conf_error *err)
 {
     struct timer_options *t = &o->timers;
@@ -356,6 +364,8 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
         return read_callbacks(o, n, err);
     if (slice_is(n->name, "process"))
         return read_process(o, n, err);
+    if (slice_is(n->name, "outcomes"))
+        return read_outcomes(o, n, err);
     return read_times(o, n, err);
 }
 
@@ -374,6 +384,7 @@ static void set_defaults(struct options *o)
     o->resend_interval_us = 2 * USEC_PER_SEC;
     o->not_sent_limit = 3;
     o->expire_us = 7200 * USEC_PER_SEC;
+    o->outcomes_us = 200 * USEC_PER_MSEC;
     o->max_requests = 8192;
     o->timers = (struct timer_options){200 * USEC_PER_MSEC, 256, 512};
     o->callbacks.poll_us = 200 * USEC_PER_MSEC;

@@ -61,6 +61,7 @@ struct options {
     int64_t query_interval_us, query_max_us, query_soon_us, resend_interval_us;
     int64_t not_sent_limit;
     int64_t expire_us;
+    int64_t outcomes_us; /* 0: off */
     int64_t max_requests;
     struct timer_options timers;
     struct callback_options callbacks;

@@ -4,6 +4,7 @@
 #include "backends/io/log.h"
 #include "core/json.h"
 #include "flow.h"
+#include "outcomes.h"
 
 /* The egress's own time-outs (pay_channel timeout) end a call much earlier; this is the backstop.
  */
@@ -111,6 +112,15 @@ static struct slice refusal_code(struct flow *f, const struct http_answer *answe
     return code.n ? code : arena_printf(&f->arena, "HTTP %d", answer->status);
 }
 
+/* What only we could read in it. A 5xx says it itself: the egress has counted it. */
+static void report(const struct flow *f, const struct http_answer *answer,
+                   const struct payment_event *e)
+{
+    if (e->sent == SENT_ANSWERED && answer->status < 500)
+        outcomes_add(f->w->outcomes, f->payment.channel, f->attempt.kind, e->cls,
+                     loop_now_us(f->w->loop) - f->sent_us);
+}
+
 static void on_answer(void *arg, const struct http_answer *answer)
 {
     struct flow *f = arg;
@@ -132,6 +142,7 @@ static void on_answer(void *arg, const struct http_answer *answer)
                              arena_printf(&f->arena, "HTTP %d", answer->status));
         e.http_status = answer->status;
     }
+    report(f, answer, &e);
     flow_answer(f, &e);
 }
 
@@ -172,6 +183,7 @@ static const char *encode_and_send(struct flow *f, const struct channel *c,
                              .nheaders = PAY_HEADERS + req.nheaders,
                              .body = req.body,
                              .timeout_us = CALL_TIMEOUT_US};
+    f->sent_us = loop_now_us(f->w->loop);
     http_egress_send(f->w->egress, &call, on_answer, f);
     return NULL;
 }

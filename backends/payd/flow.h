@@ -51,6 +51,7 @@ struct flow {
     struct store_job job;
     int64_t send_before_boot_us;
     int64_t attempt_id;
+    int64_t sent_us; /* loop time of the call under way */
     struct payment_attempt attempt;
     unsigned conflicts, retries;
     struct loop_timer *retry;

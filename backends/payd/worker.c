@@ -3,6 +3,7 @@
 #include "accounts.h"
 #include "backends/io/log.h"
 #include "flow.h"
+#include "outcomes.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -156,9 +157,10 @@ int worker_init(struct worker *w, const struct options *o, const struct process_
         return -1;
     w->egress = http_egress_new(loop, &ec);
     w->accounts = accounts_new(w);
+    w->outcomes = outcomes_new(w);
     w->flows = flows_new(w);
     w->second = loop_timer_new(loop, on_second, w);
-    if (!w->egress || !w->accounts || !w->flows || !w->second)
+    if (!w->egress || !w->accounts || !w->outcomes || !w->flows || !w->second)
         return conf_fail(err, NULL, "out of memory");
     return 0;
 }
@@ -169,6 +171,7 @@ void worker_end(struct worker *w)
     w->ending = true;
     loop_timer_free(w->second);
     w->second = NULL;
+    outcomes_stop(w->outcomes);
     http_egress_free(w->egress);
     store_free(w->store);
 }
@@ -177,6 +180,7 @@ void worker_release(struct worker *w)
 {
     flows_free(w->flows);
     accounts_free(w->accounts);
+    outcomes_free(w->outcomes);
     channel_set_free(w->channels);
     verify_key_release(&w->platform_key);
     wipe(w->master_key, sizeof(w->master_key));

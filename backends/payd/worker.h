@@ -18,6 +18,7 @@
 #include "core/scheme.h"
 
 struct accounts;
+struct outcomes;
 struct flows;
 
 struct worker {
@@ -28,6 +29,7 @@ struct worker {
     struct http_egress *egress;
     struct channel_set *channels;
     struct accounts *accounts;
+    struct outcomes *outcomes;
     struct flows *flows;
     struct verify_key platform_key;
     struct slice platform_cert; /* PEM */
