@@ -38,6 +38,12 @@
     X(ORDER_NOT_FOUND, 404, "No such order")                                                       \
     X(OUT_TRADE_NO_CONFLICT, 409, "out_trade_no used before with other content")                   \
     X(STATE_CONFLICT, 409, "Order state does not allow this")                                      \
+    X(PAYMENT_NOT_PAID, 422, "Payment is not paid")                                                \
+    X(REFUND_EXCEEDS_PAID, 422, "Refunds would exceed what was paid")                              \
+    X(REFUND_TOO_LATE, 422, "Too late for a refund over this channel")                             \
+    X(REFUND_UNSUPPORTED, 422, "The channel cannot refund this payment")                           \
+    X(REFUND_NOT_FOUND, 404, "No such refund")                                                     \
+    X(OUT_REFUND_NO_CONFLICT, 409, "out_refund_no used before with other content")                 \
     X(INTERNAL, 500, "Internal error; query by out_trade_no")
 
 enum problem_code {

@@ -22,6 +22,18 @@ enum payment_state {
         PAYMENT_STATE_COUNT
 };
 
+#define REFUND_STATE_TABLE(X)                                                                      \
+    X(NONE, 0, "none") /* does not exist yet; never stored */                                      \
+    X(PROCESSING, 1, "processing")                                                                 \
+    X(SUCCEEDED, 2, "succeeded")                                                                   \
+    X(FAILED, 3, "failed") /* nothing was given back, definitely */
+enum refund_state {
+#define X(name, num, text) REFUND_##name = num,
+    REFUND_STATE_TABLE(X)
+#undef X
+        REFUND_STATE_COUNT
+};
+
 /* Classes of a channel's answer (DESIGN.md section 7). What no table names is `unknown`. */
 #define ANSWER_CLASS_TABLE(X)                                                                      \
     X(UNKNOWN, 0, "unknown")         /* anything may have happened */                              \
@@ -80,11 +92,13 @@ enum sent { SENT_UNKNOWN, SENT_NO, SENT_MAYBE, SENT_ANSWERED };
 
 /* Number -> word ("?" when out of range) and word -> number (-1 when unknown). */
 const char *payment_state_name(enum payment_state s);
+const char *refund_state_name(enum refund_state s);
 const char *answer_class_name(enum answer_class c);
 const char *call_kind_name(enum call_kind k);
 const char *payment_method_name(enum payment_method m);
 const char *sent_name(enum sent s);
 int payment_state_parse(struct slice s);
+int refund_state_parse(struct slice s);
 int answer_class_parse(struct slice s);
 int call_kind_parse(struct slice s);
 int payment_method_parse(struct slice s);
@@ -93,6 +107,11 @@ int sent_parse(struct slice s);
 static inline bool payment_state_final(enum payment_state s)
 {
     return s == PAYMENT_SUCCEEDED || s == PAYMENT_FAILED || s == PAYMENT_CLOSED;
+}
+
+static inline bool refund_state_final(enum refund_state s)
+{
+    return s == REFUND_SUCCEEDED || s == REFUND_FAILED;
 }
 
 #endif

@@ -1,5 +1,7 @@
 #include "payment.h"
 
+#include "due.h"
+
 /* After this many closes in a row without a result, one turn asks instead: a paid order whose
  * notification was lost would never be found by closing alone. */
 #define CLOSES_PER_QUERY 3
@@ -60,7 +62,7 @@ static enum payment_input classify_prepare(const struct payment *p, const struct
     if (e->sent == SENT_NO) {
         if (!latest)
             return INPUT_PREPARE_UNKNOWN;
-        return p->prepare_past == PREPARE_UNSENT && p->not_sent + 1 >= policy->not_sent_limit
+        return p->prepare_past == MARK_UNSENT && p->not_sent + 1 >= policy->not_sent_limit
                    ? INPUT_PREPARE_GIVEN_UP
                    : INPUT_PREPARE_NOT_SENT;
     }
@@ -73,8 +75,8 @@ static enum payment_input classify_prepare(const struct payment *p, const struct
         return INPUT_PREPARE_ACCEPTED;
     case CLASS_FAILED:
     case CLASS_REFUSED:
-        return latest && p->prepare_past != PREPARE_OPEN ? INPUT_PREPARE_FAILED
-                                                         : INPUT_PREPARE_FAILED_DOUBTED;
+        return latest && p->prepare_past != MARK_OPEN ? INPUT_PREPARE_FAILED
+                                                      : INPUT_PREPARE_FAILED_DOUBTED;
     case CLASS_CLOSED:
         return INPUT_PREPARE_CLOSED;
     case CLASS_TOO_FREQUENT:
@@ -133,7 +135,7 @@ static enum payment_input classify_query(const struct payment *p, const struct p
 static enum payment_input classify_close(const struct payment *p, const struct payment_event *e,
                                          pay_time_t now, const struct payment_policy *policy)
 {
-    bool open = p->prepare_last == PREPARE_OPEN || p->prepare_past == PREPARE_OPEN;
+    bool open = p->prepare_last == MARK_OPEN || p->prepare_past == MARK_OPEN;
 
     if (e->sent != SENT_ANSWERED)
         return INPUT_CLOSE_UNKNOWN;
@@ -215,33 +217,15 @@ enum payment_input payment_classify(const struct payment *p, const struct paymen
             return INPUT_MERCHANT_CLOSE_UNSENT;
         return busy(p, CALL_CLOSE, now) ? INPUT_MERCHANT_CLOSE_BUSY : INPUT_MERCHANT_CLOSE;
     case PAYMENT_EVENT_OPERATOR_QUERY:
+        return busy(p, CALL_QUERY, now) ? INPUT_OPERATOR_QUERY_BUSY : INPUT_OPERATOR_QUERY;
+    case PAYMENT_EVENT_REFUND: /* refund_decide's */
     case PAYMENT_EVENT_KINDS:
         break;
     }
-    return busy(p, CALL_QUERY, now) ? INPUT_OPERATOR_QUERY_BUSY : INPUT_OPERATOR_QUERY;
+    return INPUT_TIMER_EARLY;
 }
 
 /* ---- the timer ---- */
-
-/* base * 2^tries, at most max. */
-static int64_t grown(int64_t base, uint32_t tries, int64_t max)
-{
-    int64_t d = base > 0 ? base : USEC_PER_SEC;
-
-    while (tries-- > 0 && d < max)
-        d *= 2;
-    return max > 0 && d > max ? max : d;
-}
-
-/* 0 .. d/10, from the order and its tries: orders made together do not ask together. */
-static int64_t spread(const struct payment *p, int64_t d)
-{
-    uint64_t h = (uint64_t)p->id + (uint64_t)p->due_tries * 0x9e3779b97f4a7c15ULL;
-
-    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    h = (h ^ (h >> 27)) * 0x94d049bb133111ebULL;
-    return (int64_t)((h ^ (h >> 31)) % (uint64_t)(d / 10 + 1));
-}
 
 /* Before the expiry nothing is planned beyond it but the close that it brings. */
 static void set_due(struct payment *a, enum call_kind kind, pay_time_t at, pay_time_t now)
@@ -264,7 +248,7 @@ static void set_due(struct payment *a, enum call_kind kind, pay_time_t at, pay_t
 /* A query asked for by something that was said: soon, and before whatever else was planned. */
 static void query_soon(struct payment *a, pay_time_t now, const struct payment_policy *policy)
 {
-    pay_time_t at = now + grown(policy->soon, a->due_tries, policy->query_max);
+    pay_time_t at = now + due_grown(policy->soon, a->due_tries, policy->query_max);
 
     if (a->time_expire && !expired(a, now) && at > a->time_expire + PAYMENT_EXPIRE_MARGIN)
         at = a->time_expire + PAYMENT_EXPIRE_MARGIN;
@@ -289,8 +273,8 @@ static void call_later(struct payment *a, enum call_kind kind, bool sending, pay
     if (!sending && a->due_at > now &&
         (a->due_kind == kind || (a->due_kind == CALL_CLOSE && kind == CALL_QUERY)))
         return;
-    d = grown(base, a->due_tries, policy->query_max);
-    d += 2 * spread(a, d) - d / 10;
+    d = due_grown(base, a->due_tries, policy->query_max);
+    d += 2 * due_spread(a->id, a->due_tries, d) - d / 10;
     a->due_tries++;
     set_due(a, kind, now + d, now);
 }
@@ -301,9 +285,9 @@ static void query_after_prepare(struct payment *a, pay_time_t now,
 {
     int64_t d = policy->query_first;
 
-    if (a->due_tries && d < grown(policy->query_interval, a->due_tries, policy->query_max))
-        d = grown(policy->query_interval, a->due_tries, policy->query_max);
-    set_due(a, CALL_QUERY, now + d + spread(a, d), now);
+    if (a->due_tries && d < due_grown(policy->query_interval, a->due_tries, policy->query_max))
+        d = due_grown(policy->query_interval, a->due_tries, policy->query_max);
+    set_due(a, CALL_QUERY, now + d + due_spread(a->id, a->due_tries, d), now);
 }
 
 static void plan(struct payment *a, unsigned actions, pay_time_t now,
@@ -331,15 +315,15 @@ static void note_answer(struct payment *a, const struct payment_event *e)
         a->busy_kind = CALL_NONE;
         a->busy_before = 0;
     }
-    if (e->call != CALL_PREPARE || e->attempt_n != a->prepare_n || a->prepare_last != PREPARE_OPEN)
+    if (e->call != CALL_PREPARE || e->attempt_n != a->prepare_n || a->prepare_last != MARK_OPEN)
         return;
     if (e->sent == SENT_NO) {
-        a->prepare_last = PREPARE_UNSENT;
+        a->prepare_last = MARK_UNSENT;
         a->not_sent++;
     } else if (e->sent == SENT_ANSWERED && e->cls == CLASS_TOO_FREQUENT) {
-        a->prepare_last = PREPARE_IDLE;
+        a->prepare_last = MARK_IDLE;
     }
-    a->maybe_sent = a->prepare_last != PREPARE_UNSENT || a->prepare_past != PREPARE_UNSENT;
+    a->maybe_sent = a->prepare_last != MARK_UNSENT || a->prepare_past != MARK_UNSENT;
 }
 
 static void take(struct payment *a, const struct payment_event *e)
@@ -395,7 +379,7 @@ static void add_attempt(struct payment *a, unsigned actions, pay_time_t now,
     if (a->prepare_n && a->prepare_last > a->prepare_past)
         a->prepare_past = a->prepare_last;
     a->prepare_n = attempt->n;
-    a->prepare_last = PREPARE_OPEN;
+    a->prepare_last = MARK_OPEN;
     a->prepare_before = attempt->send_before;
     a->maybe_sent = true;
 }
@@ -423,10 +407,10 @@ static struct slice case_kind(enum payment_state state, enum payment_input in)
 }
 
 /* What is written whether or not the order moves. */
-static void note_facts(const struct payment *p, const struct payment_event *e, pay_time_t now,
-                       unsigned actions, struct payment_step *out)
+void payment_note_facts(const struct payment_event *e, pay_time_t now, unsigned actions,
+                        struct slice kind, struct payment_step *out)
 {
-    if (e->kind == PAYMENT_EVENT_ANSWER && p->state != PAYMENT_NONE)
+    if (e->kind == PAYMENT_EVENT_ANSWER)
         out->outcome = (struct payment_outcome){.n = e->attempt_n,
                                                 .sent = e->sent,
                                                 .cls = e->cls,
@@ -436,8 +420,8 @@ static void note_facts(const struct payment *p, const struct payment_event *e, p
                                                 .answered_at = now};
     if (actions & ACTION_CASE) {
         out->open_case = true;
-        out->case_kind = case_kind(p->state, out->input);
-        out->case_detail = slice_of(payment_input_name(out->input));
+        out->case_kind = kind;
+        out->case_detail = slice_of(out->input_name);
     }
 }
 
@@ -478,13 +462,17 @@ void payment_decide(const struct payment *p, const struct payment_event *e, pay_
 
     memset(out, 0, sizeof(*out));
     out->input = in;
+    out->input_name = payment_input_name(in);
+    out->mismatch = in == INPUT_NOTIFY_MISMATCH;
     out->after = *p;
     if (rule->actions & ACTION_REFUSE) {
         out->verdict = STEP_REFUSE;
         out->problem = p->state == PAYMENT_NONE ? PROBLEM_ORDER_NOT_FOUND : PROBLEM_STATE_CONFLICT;
         return;
     }
-    note_facts(p, e, now, rule->actions, out);
+    payment_note_facts(e, now, rule->actions, case_kind(p->state, in), out);
+    if (p->state == PAYMENT_NONE)
+        out->outcome.n = 0; /* no attempt was ever made */
     if ((rule->actions & ACTION_IGNORE) || payment_state_final(p->state))
         out->verdict = out->outcome.n || out->open_case ? STEP_RECORD : STEP_NOTHING;
     else

@@ -25,11 +25,11 @@
 #include "core/problem.h"
 #include "core/terms.h"
 
-/* What a prepare attempt may have done; committed means OPEN, only an answer makes it less. */
-enum prepare_mark {
-    PREPARE_UNSENT = 0, /* the egress's own word: never passed on */
-    PREPARE_IDLE = 1,   /* the channel's word: not executed */
-    PREPARE_OPEN = 2    /* anything else, silence included */
+/* What an attempt may have done there; committed means OPEN, only an answer makes it less. */
+enum send_mark {
+    MARK_UNSENT = 0, /* the egress's own word: never passed on */
+    MARK_IDLE = 1,   /* the channel's word: not executed */
+    MARK_OPEN = 2    /* anything else, silence included */
 };
 
 /* The aggregate: row of `payment` with its timer. Slices belong to the loader's arena. */
@@ -53,20 +53,22 @@ struct payment {
     struct slice trace_id;
     struct slice channel;
     struct slice account;
-    struct slice route;             /* why this channel */
-    uint32_t command_seq;           /* of the charging command; its request number: ids.h */
-    uint32_t attempts;              /* attempts committed so far, all kinds */
-    bool maybe_sent;                /* some prepare attempt was not answered `not sent` */
-    pay_time_t prepare_before;      /* latest send_before of a prepare attempt */
-    uint32_t prepare_n;             /* the latest prepare attempt */
-    enum prepare_mark prepare_last; /* what is known of it */
-    enum prepare_mark prepare_past; /* the worst of all earlier ones */
-    uint32_t not_sent;              /* prepare attempts answered `not sent` */
-    enum call_kind busy_kind;       /* of the latest attempt while it has no answer, else NONE */
-    pay_time_t busy_before;         /* its send_before */
+    struct slice route;          /* why this channel */
+    uint32_t command_seq;        /* of the charging command; its request number: ids.h */
+    uint32_t attempts;           /* attempts committed so far, all kinds */
+    bool maybe_sent;             /* some prepare attempt was not answered `not sent` */
+    pay_time_t prepare_before;   /* latest send_before of a prepare attempt */
+    uint32_t prepare_n;          /* the latest prepare attempt */
+    enum send_mark prepare_last; /* what is known of it */
+    enum send_mark prepare_past; /* the worst of all earlier ones */
+    uint32_t not_sent;           /* prepare attempts answered `not sent` */
+    enum call_kind busy_kind;    /* of the latest attempt while it has no answer, else NONE */
+    pay_time_t busy_before;      /* its send_before */
     struct slice channel_trade_no;
     struct slice code_url;
-    struct slice fail_code; /* channel's code behind failed/closed */
+    struct slice fail_code;  /* channel's code behind failed/closed */
+    int64_t refund_reserved; /* of refunds that have not failed */
+    int64_t refunded;        /* of them those that succeeded */
     pay_time_t created_at;
     pay_time_t time_expire;
     pay_time_t final_at;     /* entered a final state (our clock) */
@@ -84,6 +86,7 @@ enum payment_event_kind {
     PAYMENT_EVENT_TIMER,
     PAYMENT_EVENT_CLOSE, /* the merchant's wish */
     PAYMENT_EVENT_OPERATOR_QUERY,
+    PAYMENT_EVENT_REFUND, /* the merchant's wish (refund.h) */
     PAYMENT_EVENT_KINDS
 };
 const char *payment_event_name(enum payment_event_kind k); /* "create", "answer", ... */
@@ -119,6 +122,9 @@ struct payment_policy {
     int64_t settle;          /* after send_before: how long not_found proves nothing */
     uint32_t not_sent_limit; /* attempts never passed on before giving up: 3 */
     bool prepare_resend;     /* adapter: resend=same_number */
+    bool refund;             /* the channel has refunds */
+    bool refund_resend;
+    int64_t refund_window; /* after the payment; 0 = no limit */
 };
 
 /* What an event means for an order: the columns of the state machine. */
@@ -235,7 +241,9 @@ struct payment_outcome { /* of an attempt */
 
 struct payment_step {
     enum payment_verdict verdict;
-    enum payment_input input;
+    enum payment_input input; /* payment_decide's */
+    const char *input_name;
+    bool mismatch;                  /* a notification whose amount is not ours */
     struct payment after;           /* image to store, timer included */
     bool timer_changed;             /* due_at, due_kind or due_tries differ from before */
     struct payment_attempt attempt; /* to be committed, then sent */
@@ -250,5 +258,9 @@ struct payment_step {
 /* Total over all inputs. Slices in *out point into p, e or static text. */
 void payment_decide(const struct payment *p, const struct payment_event *e, pay_time_t now,
                     const struct payment_policy *policy, struct payment_step *out);
+
+/* For refund.c: the attempt's outcome, and the case if the actions ask for one. */
+void payment_note_facts(const struct payment_event *e, pay_time_t now, unsigned actions,
+                        struct slice case_kind, struct payment_step *out);
 
 #endif

@@ -335,7 +335,8 @@ const char *payment_input_name(enum payment_input i)
 
 const char *payment_event_name(enum payment_event_kind k)
 {
-    static const char *const names[] = {"create", "answer", "notify", "timer", "close", "query"};
+    static const char *const names[] = {"create", "answer", "notify", "timer",
+                                        "close",  "query",  "refund"};
 
     _Static_assert(sizeof(names) / sizeof(names[0]) == PAYMENT_EVENT_KINDS, "one word each");
     return (unsigned)k < PAYMENT_EVENT_KINDS ? names[k] : "?";

@@ -66,8 +66,8 @@ static void check_create(const struct store_job *j)
     const struct payment *a = &j->step->after;
 
     assert(a->version == 1 && a->state == PAYMENT_PROCESSING && a->prev_state == PAYMENT_NONE);
-    assert(a->attempts == 1 && a->prepare_n == 1 && a->prepare_last == PREPARE_OPEN);
-    assert(a->prepare_past == PREPARE_UNSENT && a->not_sent == 0 && a->due_tries == 0);
+    assert(a->attempts == 1 && a->prepare_n == 1 && a->prepare_last == MARK_OPEN);
+    assert(a->prepare_past == MARK_UNSENT && a->not_sent == 0 && a->due_tries == 0);
     assert(a->busy_kind == CALL_PREPARE && a->busy_before == a->prepare_before);
     assert(j->step->attempt.n == 1 && j->attempt_id && a->due_at && id_slot(a->id) == a->slot);
 }

@@ -131,8 +131,8 @@ static struct payment *payment_of(struct row *w)
     p->attempts = (uint32_t)next_int(w);
     p->prepare_before = next_time(w);
     p->prepare_n = (uint32_t)next_int(w);
-    p->prepare_last = (enum prepare_mark)next_int(w);
-    p->prepare_past = (enum prepare_mark)next_int(w);
+    p->prepare_last = (enum send_mark)next_int(w);
+    p->prepare_past = (enum send_mark)next_int(w);
     p->not_sent = (uint32_t)next_int(w);
     p->busy_kind = (enum call_kind)next_int(w);
     p->busy_before = next_time(w);
@@ -147,7 +147,7 @@ static struct payment *payment_of(struct row *w)
     p->due_kind = (enum call_kind)next_int(w);
     p->due_tries = (uint32_t)next_int(w);
     p->maybe_sent =
-        p->prepare_n && (p->prepare_last != PREPARE_UNSENT || p->prepare_past != PREPARE_UNSENT);
+        p->prepare_n && (p->prepare_last != MARK_UNSENT || p->prepare_past != MARK_UNSENT);
     return w->arena->failed ? NULL : p;
 }
 

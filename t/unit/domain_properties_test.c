@@ -26,7 +26,7 @@ static void check_final_entry(const struct payment *p, const struct payment_even
 {
     const struct payment *a = &step.after;
     bool answered = e->kind != PAYMENT_EVENT_ANSWER || e->sent == SENT_ANSWERED;
-    bool unsent = a->prepare_last == PREPARE_UNSENT && a->prepare_past == PREPARE_UNSENT;
+    bool unsent = a->prepare_last == MARK_UNSENT && a->prepare_past == MARK_UNSENT;
 
     assert_true(step.callback);
     assert_int_equal(a->due_at, 0);
@@ -87,7 +87,7 @@ static void check_properties(const struct payment *p, const struct payment_event
         assert_int_equal(a->prev_state, p->prev_state);
     assert_true(a->state == p->state || payment_move_allowed(p->state, a->state));
     assert_int_equal(a->maybe_sent,
-                     a->prepare_last != PREPARE_UNSENT || a->prepare_past != PREPARE_UNSENT);
+                     a->prepare_last != MARK_UNSENT || a->prepare_past != MARK_UNSENT);
     if (step.attempt.n) {
         assert_int_equal(step.attempt.n, a->attempts);
         assert_int_equal(step.attempt.committed_at, now);
@@ -179,8 +179,8 @@ static void test_final_states_never_move(void **state)
             p.version = 5;
             p.attempts = 1 + random_below(4);
             p.prepare_n = 1 + random_below(p.attempts);
-            p.prepare_last = (enum prepare_mark)random_below(3);
-            p.prepare_past = (enum prepare_mark)random_below(3);
+            p.prepare_last = (enum send_mark)random_below(3);
+            p.prepare_past = (enum send_mark)random_below(3);
             p.maybe_sent = p.prepare_last || p.prepare_past;
             p.channel_trade_no = random_below(2) ? SLICE("B1") : SLICE_NULL;
             p.due_at = random_below(2) ? T0 : 0;

@@ -24,7 +24,9 @@ static const struct payment_policy policy = {.send_window = 5 * SEC,
                                              .resend_interval = 3 * SEC,
                                              .settle = 30 * SEC,
                                              .not_sent_limit = 3,
-                                             .prepare_resend = true};
+                                             .prepare_resend = true,
+                                             .refund = true,
+                                             .refund_resend = true};
 static const struct payment_policy no_resend = {.send_window = 5 * SEC,
                                                 .query_first = 120 * SEC,
                                                 .query_interval = 30 * SEC,
