@@ -1,7 +1,7 @@
 /*
  * DESIGN. Jobs wait in mailboxes. Whenever a connection is free, up to batch_max ready ones become
- * a batch: one transaction of at most three statements (creates; steps, or answers when that is all
- * they are; records), each over arrays. What becomes of a batch:
+ * a batch: one transaction of at most four statements (creates; steps, or answers when that is all
+ * they are; steps of refunds; records), each over arrays. What becomes of a batch:
  *
  *   done      winners are DONE; losers moved on under us: CONFLICT, EXISTS
  *   retry     serialisation or deadlock: once more as it is
@@ -30,7 +30,7 @@
 #define GATHER      16
 #define GATHER_US   (2 * USEC_PER_MSEC)
 
-enum job_kind { JOB_CREATE, JOB_STEP, JOB_ANSWER, JOB_RECORD, JOB_KINDS };
+enum job_kind { JOB_CREATE, JOB_STEP, JOB_ANSWER, JOB_REFUND, JOB_RECORD, JOB_KINDS };
 
 struct batch {
     struct batch *next;
@@ -87,6 +87,8 @@ static enum job_kind kind_of(const struct store_job *job)
         return JOB_RECORD;
     if (job->before->version == 0)
         return JOB_CREATE;
+    if (job->refund)
+        return JOB_REFUND;
     return step_is_answer(job) ? JOB_ANSWER : JOB_STEP;
 }
 
@@ -291,6 +293,7 @@ static void send_batch(struct batch *b)
     } kinds[JOB_KINDS] = {[JOB_CREATE] = {"create", params_create},
                           [JOB_STEP] = {"step", params_step},
                           [JOB_ANSWER] = {"answer", params_answer},
+                          [JOB_REFUND] = {"refund", params_refund},
                           [JOB_RECORD] = {"record", params_record}};
     struct pg_unit_statement s[JOB_KINDS];
     size_t n = 0, at = 0;

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* One array parameter: `value` is evaluated for each job, with b, a, s, e at hand. */
+/* One array parameter: `value` is evaluated for each job, with b, a, s, e, f at hand. */
 #define ARRAY(type, add, value)                                                                    \
     do {                                                                                           \
         pg_array_begin(p, (type), (uint32_t)n);                                                    \
@@ -14,8 +14,9 @@
             const struct payment *b = j->before, *a = &j->step->after;                             \
             const struct payment_step *s = j->step;                                                \
             const struct payment_event *e = j->event;                                              \
+            const struct refund *f = j->refund;                                                    \
                                                                                                    \
-            (void)b, (void)a, (void)s, (void)e;                                                    \
+            (void)b, (void)a, (void)s, (void)e, (void)f;                                           \
             add(p, value);                                                                         \
         }                                                                                          \
         pg_array_end(p);                                                                           \
@@ -44,11 +45,11 @@ static struct pg_params *new_params(void)
     return p;
 }
 
-static enum timer_op timer_op(const struct payment_step *s)
+static enum timer_op timer_op(const struct payment_step *s, pay_time_t due_at)
 {
     if (!s->timer_changed)
         return TIMER_KEEP;
-    return s->after.due_at ? TIMER_SET : TIMER_DELETE;
+    return due_at ? TIMER_SET : TIMER_DELETE;
 }
 
 bool step_is_answer(const struct store_job *job)
@@ -154,12 +155,12 @@ struct pg_params *params_step(struct store_job *const *jobs, size_t n)
     INT8(e->id);
     TIME(j->now);
     INT2(e->kind);
-    TEXT(slice_of(payment_input_name(s->input)));
+    TEXT(slice_of(s->input_name));
     TEXT(e->code);
     add_outcome(p, jobs, n);
     INT8(s->attempt.n ? j->attempt_id : 0);
     INT8(j->adapter_version);
-    INT2(timer_op(s));
+    INT2(timer_op(s, a->due_at));
     TIME(a->due_at);
     INT2(a->due_kind);
     INT4(a->due_tries);
@@ -189,9 +190,59 @@ struct pg_params *params_answer(struct store_job *const *jobs, size_t n)
     INT8(e->id);
     TIME(j->now);
     INT2(e->kind);
-    TEXT(slice_of(payment_input_name(s->input)));
+    TEXT(slice_of(s->input_name));
     TEXT(e->code);
     add_outcome(p, jobs, n);
+    return p;
+}
+
+struct pg_params *params_refund(struct store_job *const *jobs, size_t n)
+{
+    struct pg_params *p = new_params();
+
+    INT2(b->slot);
+    INT8(b->id);
+    INT4(b->version);
+    INT4(a->attempts);
+    INT8(a->refund_reserved);
+    INT8(a->refunded);
+    INT8(f->id);
+    INT2(j->refund_before->state);
+    INT2(f->state);
+    TEXT(f->out_refund_no);
+    BYTEA(f->digest);
+    INT8(f->amount);
+    TEXT(f->reason);
+    TEXT(f->notify_url);
+    TEXT(f->trace_id);
+    TIME(f->created_at);
+    INT4(f->send_n);
+    INT4(f->not_sent);
+    INT2(f->send_last);
+    INT2(f->send_past);
+    TIME(f->send_before);
+    TEXT(f->channel_refund_no);
+    TEXT(f->fail_code);
+    TIME(f->final_at);
+    TIME(f->succeeded_at);
+    INT8(e->id);
+    TIME(j->now);
+    INT2(e->kind);
+    TEXT(slice_of(s->input_name));
+    TEXT(e->code);
+    add_outcome(p, jobs, n);
+    INT8(s->attempt.n ? j->attempt_id : 0);
+    INT2(s->attempt.kind);
+    TIME(s->attempt.send_before);
+    INT8(j->adapter_version);
+    INT2(timer_op(s, f->due_at));
+    TIME(f->due_at);
+    INT2(f->due_kind);
+    INT4(f->due_tries);
+    INT8(s->callback ? j->callback_id : 0);
+    TEXT(s->callback ? j->callback_body : SLICE_NULL);
+    TIME(s->callback ? j->callback_at : 0);
+    add_case(p, jobs, n);
     return p;
 }
 

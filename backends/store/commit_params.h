@@ -10,6 +10,7 @@
 struct pg_params *params_create(struct store_job *const *jobs, size_t n);
 struct pg_params *params_step(struct store_job *const *jobs, size_t n);
 struct pg_params *params_answer(struct store_job *const *jobs, size_t n);
+struct pg_params *params_refund(struct store_job *const *jobs, size_t n);
 struct pg_params *params_record(struct store_job *const *jobs, size_t n);
 struct pg_params *params_known(struct store_job *const *jobs, size_t n);
 

@@ -35,13 +35,21 @@ static const char triggers[] =
     "    channel, account\n"
     "    ON pay.payment FOR EACH ROW EXECUTE FUNCTION pay.refuse_move();\n"
     "\n"
-    "-- A final order is not updated at all; any other by one version, where it is or by a move.\n"
+    "-- By one version, where it is or by a move. A final order is not updated at all; but "
+    "refunds\n"
+    "-- of a paid one count in it, beside what became final.\n"
     "CREATE OR REPLACE TRIGGER payment_moves BEFORE UPDATE ON pay.payment FOR EACH ROW\n"
-    "    WHEN (OLD.state IN (";
-static const char tail[] =
-    ") OR NEW.version <> OLD.version + 1\n"
+    "    WHEN (NEW.version <> OLD.version + 1\n"
     "          OR NOT (NEW.prev_state = OLD.state\n"
-    "                  OR NEW.state = OLD.state AND NEW.prev_state = OLD.prev_state))\n"
+    "                  OR NEW.state = OLD.state AND NEW.prev_state = OLD.prev_state)\n"
+    "          OR OLD.state IN (";
+static const char tail[] =
+    ")\n"
+    "          OR OLD.state = %d\n"
+    "             AND (NEW.state, NEW.prev_state, NEW.final_at, NEW.succeeded_at,"
+    " NEW.channel_trade_no)\n"
+    "                 IS DISTINCT FROM (OLD.state, OLD.prev_state, OLD.final_at,"
+    " OLD.succeeded_at, OLD.channel_trade_no))\n"
     "    EXECUTE FUNCTION pay.refuse_move();\n"
     "\n"
     "RESET ROLE;\n";
@@ -92,7 +100,7 @@ static void add_finals(struct buf *b)
     const char *separator = "";
 
     for (unsigned s = 0; s < PAYMENT_STATE_COUNT; s++) {
-        if (!payment_state_final((enum payment_state)s))
+        if (!payment_state_final((enum payment_state)s) || s == PAYMENT_SUCCEEDED)
             continue;
         buf_addf(b, "%s%u", separator, s);
         separator = ", ";
@@ -107,5 +115,5 @@ void moves_sql(struct buf *b)
     add_check(b);
     buf_add_str(b, triggers);
     add_finals(b);
-    buf_add_str(b, tail);
+    buf_addf(b, tail, PAYMENT_SUCCEEDED);
 }

@@ -21,8 +21,14 @@ const char sql_lease[] =
 
 const char sql_clock[] = "SELECT now()";
 
-const char sql_due[] = "SELECT payment_id FROM pay.payment_timer WHERE due_at <= $3::timestamptz"
-                       " AND slot BETWEEN $1::int2 AND $2::int2 ORDER BY due_at LIMIT $4::int4";
+/* Each side by its own index, merged by time. */
+const char sql_due[] = "(SELECT payment_id, 0::int8 AS refund_id, due_at FROM pay.payment_timer"
+                       " WHERE due_at <= $3::timestamptz AND slot BETWEEN $1::int2 AND $2::int2"
+                       " ORDER BY due_at LIMIT $4::int4)"
+                       " UNION ALL (SELECT payment_id, refund_id, due_at FROM pay.refund_timer"
+                       " WHERE due_at <= $3::timestamptz AND slot BETWEEN $1::int2 AND $2::int2"
+                       " ORDER BY due_at LIMIT $4::int4)"
+                       " ORDER BY due_at LIMIT $4::int4";
 
 struct ask {
     store_lease_cb *on_lease;
@@ -97,17 +103,17 @@ static void on_due(void *arg, const struct pg_answer *answer)
     enum store_result result = store_result_of(answer, "due");
     const PGresult *r = result == STORE_DONE ? answer->results[0] : NULL;
     size_t n = r ? (size_t)PQntuples(r) : 0;
-    int64_t *ids = n ? store_alloc(n * sizeof(*ids)) : NULL;
+    struct store_due *due = n ? store_alloc(n * sizeof(*due)) : NULL;
 
     for (size_t i = 0; i < n; i++)
-        ids[i] = pg_get_int(r, (int)i, 0);
-    q->on_due(q->arg, result, ids, n);
-    free(ids);
+        due[i] = (struct store_due){pg_get_int(r, (int)i, 0), pg_get_int(r, (int)i, 1)};
+    q->on_due(q->arg, result, due, n);
+    free(due);
     free(q);
 }
 
-void store_payments_due(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now,
-                        unsigned max, store_due_cb *cb, void *arg)
+void store_due(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now, unsigned max,
+               store_due_cb *cb, void *arg)
 {
     struct ask *q = ask_new(arg);
     struct pg_params *p = store_params();

@@ -6,6 +6,7 @@
 
 #include "backends/io/log.h"
 #include "core/ids.h"
+#include "row.h"
 #include "statements.h"
 
 #include <stdlib.h>
@@ -13,28 +14,19 @@
 #define WAIT_US     (3 * USEC_PER_SEC)
 #define BATCH_LIMIT 512
 
-#define COLUMNS                                                                                    \
-    " p.id, p.slot, p.version, p.state, p.prev_state, p.mchid, p.app_id, p.out_trade_no,"          \
-    " p.digest, p.method, p.scene, p.product, p.store_id, p.amount, p.currency, p.description,"    \
-    " p.attach, p.notify_url, p.trace_id, p.channel, p.account, p.route, p.command_seq,"           \
-    " p.attempts, p.prepare_before, p.prepare_n, p.prepare_last, p.prepare_past, p.not_sent,"      \
-    " p.busy_kind, p.busy_before, p.channel_trade_no, p.code_url, p.fail_code, p.created_at,"      \
-    " p.time_expire, p.final_at, p.succeeded_at, t.due_at, t.kind, t.tries"
-#define TIMER                                                                                      \
-    " LEFT JOIN pay.payment_timer t ON t.slot = ANY (ARRAY[p.slot]) AND t.payment_id = p.id"
-
 const char sql_by_id[] =
-    "SELECT j.k," COLUMNS " FROM unnest($1::int2[], $2::int8[]) WITH ORDINALITY AS j(slot, id, k)"
-    " JOIN pay.payment p ON p.slot = ANY (ARRAY[j.slot]) AND p.id = j.id" TIMER;
+    "SELECT j.k," PAYMENT_COLUMNS
+    " FROM unnest($1::int2[], $2::int8[]) WITH ORDINALITY AS j(slot, id, k)"
+    " JOIN pay.payment p ON p.slot = ANY (ARRAY[j.slot]) AND p.id = j.id" PAYMENT_TIMER;
 
 /* The first number at or behind the one asked for: only the number's own index has that order, so
  * no plan can take another one. */
 const char sql_by_no[] =
-    "SELECT j.k," COLUMNS " FROM unnest($1::int2[], $2::text[], $3::text[]) WITH ORDINALITY"
+    "SELECT j.k," PAYMENT_COLUMNS " FROM unnest($1::int2[], $2::text[], $3::text[]) WITH ORDINALITY"
     " AS j(slot, mchid, out_trade_no, k), LATERAL (SELECT * FROM pay.payment n"
     " WHERE n.slot = j.slot AND n.mchid = j.mchid COLLATE \"C\" AND n.id > 0"
-    " AND n.out_trade_no >= j.out_trade_no COLLATE \"C\" ORDER BY n.out_trade_no LIMIT 1) p" TIMER
-    " WHERE p.out_trade_no = j.out_trade_no COLLATE \"C\"";
+    " AND n.out_trade_no >= j.out_trade_no COLLATE \"C\" ORDER BY n.out_trade_no LIMIT 1) "
+    "p" PAYMENT_TIMER " WHERE p.out_trade_no = j.out_trade_no COLLATE \"C\"";
 
 enum queue_kind { BY_ID, BY_NO, QUEUES };
 
@@ -70,86 +62,6 @@ struct read_batch {
     size_t n;
     struct read *reads[];
 };
-
-/* ---- rows ---- */
-
-struct row {
-    const PGresult *r;
-    int row, col;
-    struct arena *arena;
-};
-
-static int64_t next_int(struct row *w)
-{
-    int col = w->col++;
-
-    return pg_is_null(w->r, w->row, col) ? 0 : pg_get_int(w->r, w->row, col);
-}
-
-static pay_time_t next_time(struct row *w)
-{
-    int col = w->col++;
-
-    return pg_is_null(w->r, w->row, col) ? 0 : pg_get_time(w->r, w->row, col);
-}
-
-static struct slice next_text(struct row *w)
-{
-    return arena_copy(w->arena, pg_get_text(w->r, w->row, w->col++));
-}
-
-/* In the order of COLUMNS. */
-static struct payment *payment_of(struct row *w)
-{
-    struct payment *p = arena_new(w->arena, struct payment);
-
-    if (!p)
-        return NULL;
-    p->id = next_int(w);
-    p->slot = (uint32_t)next_int(w);
-    p->version = (uint32_t)next_int(w);
-    p->state = (enum payment_state)next_int(w);
-    p->prev_state = (enum payment_state)next_int(w);
-    p->mchid = next_text(w);
-    p->app_id = next_text(w);
-    p->out_trade_no = next_text(w);
-    p->digest = next_text(w);
-    p->method = (enum payment_method)next_int(w);
-    p->scene = next_text(w);
-    p->product = next_text(w);
-    p->store_id = next_text(w);
-    p->amount = next_int(w);
-    p->currency = next_text(w);
-    p->description = next_text(w);
-    p->attach = next_text(w);
-    p->notify_url = next_text(w);
-    p->trace_id = next_text(w);
-    p->channel = next_text(w);
-    p->account = next_text(w);
-    p->route = next_text(w);
-    p->command_seq = (uint32_t)next_int(w);
-    p->attempts = (uint32_t)next_int(w);
-    p->prepare_before = next_time(w);
-    p->prepare_n = (uint32_t)next_int(w);
-    p->prepare_last = (enum send_mark)next_int(w);
-    p->prepare_past = (enum send_mark)next_int(w);
-    p->not_sent = (uint32_t)next_int(w);
-    p->busy_kind = (enum call_kind)next_int(w);
-    p->busy_before = next_time(w);
-    p->channel_trade_no = next_text(w);
-    p->code_url = next_text(w);
-    p->fail_code = next_text(w);
-    p->created_at = next_time(w);
-    p->time_expire = next_time(w);
-    p->final_at = next_time(w);
-    p->succeeded_at = next_time(w);
-    p->due_at = next_time(w);
-    p->due_kind = (enum call_kind)next_int(w);
-    p->due_tries = (uint32_t)next_int(w);
-    p->maybe_sent =
-        p->prepare_n && (p->prepare_last != MARK_UNSENT || p->prepare_past != MARK_UNSENT);
-    return w->arena->failed ? NULL : p;
-}
 
 /* ---- queues ---- */
 
@@ -198,7 +110,7 @@ static void on_rows(struct read_batch *b, const PGresult *res)
         if (!d)
             continue;
         b->reads[k] = NULL;
-        p = payment_of(&(struct row){.r = res, .row = i, .col = 1, .arena = d->arena});
+        p = row_payment(&(struct row){.r = res, .row = i, .col = 1, .arena = d->arena});
         tell(d, p ? STORE_DONE : STORE_BUSY, p);
     }
     for (size_t i = 0; i < b->n; i++)

@@ -16,12 +16,15 @@ extern const char *const sql_settings[]; /* NULL-terminated */
 extern const char sql_create[]; /* -> k of the orders that are new */
 extern const char sql_step[];   /* -> k of the steps that won */
 extern const char sql_answer[]; /* the same for steps that only take an answer */
+extern const char sql_refund[]; /* -> k of the refunds' steps that won (refund_sql.c) */
 extern const char sql_record[]; /* -> nothing */
 extern const char sql_known[];  /* -> k of the events whose history row is there */
 
 /* reads (read.c) */
 extern const char sql_by_id[];
 extern const char sql_by_no[];
+extern const char sql_refund_by_id[]; /* refund.c */
+extern const char sql_refund_by_no[];
 
 /* callbacks (callback.c, claim.c) */
 extern const char sql_tried[];

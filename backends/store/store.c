@@ -9,14 +9,21 @@
 #define TICK_US (200 * USEC_PER_MSEC)
 
 static const struct pg_statement writer_statements[] = {
-    {"create", sql_create}, {"step", sql_step},   {"answer", sql_answer},
-    {"record", sql_record}, {"known", sql_known}, {"tried", sql_tried}};
+    {"create", sql_create}, {"step", sql_step},   {"answer", sql_answer}, {"record", sql_record},
+    {"known", sql_known},   {"tried", sql_tried}, {"refund", sql_refund}};
 
-static const struct pg_statement reader_statements[] = {
-    {"by_id", sql_by_id},      {"by_no", sql_by_no}, {"due", sql_due},
-    {"claim", sql_claim},      {"key", sql_key},     {"signing_key", sql_signing_key},
-    {"changes", sql_changes},  {"lease", sql_lease}, {"clock", sql_clock},
-    {"accounts", sql_accounts}};
+static const struct pg_statement reader_statements[] = {{"by_id", sql_by_id},
+                                                        {"by_no", sql_by_no},
+                                                        {"due", sql_due},
+                                                        {"claim", sql_claim},
+                                                        {"key", sql_key},
+                                                        {"signing_key", sql_signing_key},
+                                                        {"changes", sql_changes},
+                                                        {"lease", sql_lease},
+                                                        {"clock", sql_clock},
+                                                        {"accounts", sql_accounts},
+                                                        {"refund_by_id", sql_refund_by_id},
+                                                        {"refund_by_no", sql_refund_by_no}};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -13,7 +13,7 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
-#include "backends/domain/payment.h"
+#include "backends/domain/refund.h"
 #include "backends/io/pg.h"
 
 struct store;
@@ -44,6 +44,8 @@ struct store_job {
     const struct payment *before;    /* version 0: create */
     const struct payment_step *step; /* COMMIT or RECORD */
     const struct payment_event *event;
+    /* a refund's step: its images before and after; NULL: the payment's own */
+    const struct refund *refund_before, *refund;
     pay_time_t now;
     int64_t attempt_id;       /* when step->attempt.n */
     uint32_t adapter_version; /* of the channel, kept with the attempt */
@@ -74,10 +76,24 @@ void store_payment_by_no(struct store *s, uint32_t slot, struct slice mchid,
                          struct slice out_trade_no, struct arena *a, store_payment_cb *cb,
                          void *arg);
 
-/* Up to max ids of orders in slots [from, to] that are due at `now`, oldest first. */
-typedef void store_due_cb(void *arg, enum store_result r, const int64_t *ids, size_t n);
-void store_payments_due(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now,
-                        unsigned max, store_due_cb *cb, void *arg);
+/* The same with one refund of the order: refund->id is 0 where there is no such refund. STORE_NONE:
+ * no such refund (by id), no such order (by number). */
+typedef void store_refund_cb(void *arg, enum store_result r, const struct payment *p,
+                             const struct refund *refund);
+void store_refund_by_id(struct store *s, int64_t refund_id, struct arena *a, store_refund_cb *cb,
+                        void *arg);
+void store_refund_by_no(struct store *s, uint32_t slot, struct slice mchid,
+                        struct slice out_trade_no, struct slice out_refund_no, struct arena *a,
+                        store_refund_cb *cb, void *arg);
+
+/* Up to max of what is due at `now` in slots [from, to]: orders and refunds, oldest first. */
+struct store_due {
+    int64_t payment_id;
+    int64_t refund_id; /* 0: the payment itself */
+};
+typedef void store_due_cb(void *arg, enum store_result r, const struct store_due *due, size_t n);
+void store_due(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now, unsigned max,
+               store_due_cb *cb, void *arg);
 
 /* ---- callbacks ---- */
 struct store_callback {
