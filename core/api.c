@@ -29,13 +29,32 @@ static const struct api_field close_fields[] = {
     {0},
 };
 
+static const struct api_field refund_fields[] = {
+    {"out_trade_no", FIELD_STRING, true, 6, 32, "0-9A-Za-z_-|*", NULL, "of the payment"},
+    {"out_refund_no", FIELD_STRING, true, 6, 64, "0-9A-Za-z_-|*@", NULL,
+     "the merchant's refund number; repeating a request with the same one is safe"},
+    {"amount", FIELD_OBJECT, true, 0, 0, NULL, NULL, "what is to be given back"},
+    {"amount.refund", FIELD_INTEGER, true, AMOUNT_MIN, AMOUNT_MAX, NULL, NULL, "fen"},
+    {"amount.total", FIELD_INTEGER, false, AMOUNT_MIN, AMOUNT_MAX, NULL, NULL,
+     "of the payment; compared when it is there"},
+    {"amount.currency", FIELD_STRING, false, 3, 3, NULL, "CNY", "ISO 4217; CNY when absent"},
+    {"reason", FIELD_STRING, false, 1, 80, NULL, NULL, "what the payer reads"},
+    {"notify_url", FIELD_URL, false, 1, 255, NULL, NULL, "where the result is sent"},
+    {"mchid", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-", NULL, "must be the key's merchant"},
+    {"appid", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-", NULL, "must be the key's app"},
+    {0},
+};
+
 static const struct api apis[] = {
-    {API_PAYMENT_CREATE, "POST", "/v1/payments", payment_fields, 16384},
-    {API_PAYMENT_FIND, "GET", "/v1/payments", NULL, 0},
-    {API_PAYMENT_FIND, "GET", "/v1/payments/out-trade-no/{no}", NULL, 0},
-    {API_PAYMENT_GET, "GET", "/v1/payments/{id}", NULL, 0},
-    {API_PAYMENT_CLOSE, "POST", "/v1/payments/{id}/close", close_fields, 1024},
-    {API_CERTIFICATES, "GET", "/v1/certificates", NULL, 0},
+    {API_PAYMENT_CREATE, "POST", "/v1/payments", payment_fields, 16384, 0},
+    {API_PAYMENT_FIND, "GET", "/v1/payments", NULL, 0, 0},
+    {API_PAYMENT_FIND, "GET", "/v1/payments/out-trade-no/{no}", NULL, 0, 0},
+    {API_PAYMENT_GET, "GET", "/v1/payments/{id}", NULL, 0, 'P'},
+    {API_PAYMENT_CLOSE, "POST", "/v1/payments/{id}/close", close_fields, 1024, 'P'},
+    {API_CERTIFICATES, "GET", "/v1/certificates", NULL, 0, 0},
+    {API_REFUND_CREATE, "POST", "/v1/refunds", refund_fields, 16384, 0},
+    {API_REFUND_FIND, "GET", "/v1/refunds", NULL, 0, 0},
+    {API_REFUND_GET, "GET", "/v1/refunds/{id}", NULL, 0, 'R'},
 };
 /* clang-format on */
 
@@ -123,14 +142,15 @@ static int percent_decode(struct arena *a, struct slice in, struct slice *out)
     return 0;
 }
 
-static bool out_trade_no_valid(struct slice s)
+/* A merchant's number as the fields' table has it. */
+static bool number_valid(struct slice s, size_t max, const char *marks)
 {
-    if (s.n < 6 || s.n > 32)
+    if (s.n < 6 || s.n > max)
         return false;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-            c == '_' || c == '-' || c == '|' || c == '*')
+            (c && strchr(marks, c)))
             continue;
         return false;
     }
@@ -140,22 +160,39 @@ static bool out_trade_no_valid(struct slice s)
 static int take_out_trade_no(struct arena *a, struct slice raw, struct api_match *out,
                              struct problem *problem)
 {
-    if (percent_decode(a, raw, &out->out_trade_no) == 0 && out_trade_no_valid(out->out_trade_no))
+    if (percent_decode(a, raw, &out->out_trade_no) == 0 &&
+        number_valid(out->out_trade_no, 32, "_-|*"))
         return 0;
     return refuse(problem, PROBLEM_FIELD_INVALID,
                   SLICE("out_trade_no must be 6 to 32 of 0-9 A-Z a-z _ - | *"));
 }
 
-/* Parameters: mchid everywhere (WeChat's SDKs send it), out_trade_no where the path has none. */
-static int take_query(struct arena *a, struct slice query, bool find, struct api_match *out,
+static int take_out_refund_no(struct arena *a, struct slice raw, struct api_match *out,
+                              struct problem *problem)
+{
+    if (percent_decode(a, raw, &out->out_refund_no) == 0 &&
+        number_valid(out->out_refund_no, 64, "_-|*@"))
+        return 0;
+    return refuse(problem, PROBLEM_FIELD_INVALID,
+                  SLICE("out_refund_no must be 6 to 64 of 0-9 A-Z a-z _ - | * @"));
+}
+
+/* Parameters: mchid everywhere (WeChat's SDKs send it), numbers where the path has none. */
+static int take_query(struct arena *a, struct slice query, struct api_match *out,
                       struct problem *problem)
 {
+    bool refund = out->api->id == API_REFUND_FIND;
+    bool find = refund || (out->api->id == API_PAYMENT_FIND && out->out_trade_no.n == 0);
+
     while (query.n) {
         struct slice value = slice_cut(&query, '&');
         struct slice name = slice_cut(&value, '=');
 
         if (find && slice_is(name, "out_trade_no") && out->out_trade_no.n == 0) {
             if (take_out_trade_no(a, value, out, problem) != 0)
+                return -1;
+        } else if (refund && slice_is(name, "out_refund_no") && out->out_refund_no.n == 0) {
+            if (take_out_refund_no(a, value, out, problem) != 0)
                 return -1;
         } else if (slice_is(name, "mchid") && value.n && out->mchid.n == 0) {
             out->mchid = value;
@@ -166,6 +203,8 @@ static int take_query(struct arena *a, struct slice query, bool find, struct api
     }
     if (find && out->out_trade_no.n == 0)
         return refuse(problem, PROBLEM_FIELD_MISSING, SLICE("query parameter out_trade_no"));
+    if (refund && out->out_refund_no.n == 0)
+        return refuse(problem, PROBLEM_FIELD_MISSING, SLICE("query parameter out_refund_no"));
     return 0;
 }
 
@@ -197,7 +236,7 @@ int api_match(struct arena *a, struct slice method, struct slice target, struct 
         } else {
             out->id = param;
         }
-        return take_query(a, query, api->id == API_PAYMENT_FIND && param.n == 0, out, problem);
+        return take_query(a, query, out, problem);
     }
     return refuse(problem, allowed.n ? PROBLEM_METHOD_NOT_ALLOWED : PROBLEM_PATH_UNKNOWN, allowed);
 }

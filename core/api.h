@@ -14,7 +14,10 @@ enum api_id {
     API_PAYMENT_GET,    /* GET  /v1/payments/{id} */
     API_PAYMENT_FIND,   /* GET  /v1/payments?out_trade_no=  (also /v1/payments/out-trade-no/{no}) */
     API_PAYMENT_CLOSE,  /* POST /v1/payments/{id}/close */
-    API_CERTIFICATES    /* GET  /v1/certificates */
+    API_CERTIFICATES,   /* GET  /v1/certificates */
+    API_REFUND_CREATE,  /* POST /v1/refunds */
+    API_REFUND_GET,     /* GET  /v1/refunds/{id} */
+    API_REFUND_FIND     /* GET  /v1/refunds?out_trade_no=&out_refund_no= */
 };
 
 enum api_type { FIELD_STRING, FIELD_INTEGER, FIELD_OBJECT, FIELD_TIME, FIELD_URL };
@@ -35,6 +38,7 @@ struct api {
     const char *path;               /* "/v1/payments/{id}/close" */
     const struct api_field *fields; /* ends with path NULL; NULL = no body */
     uint32_t max_body;
+    char id_kind; /* of {id}: 'P' or 'R' (ids.h); 0 = none */
 };
 
 const struct api *api_table(size_t *count);
@@ -45,7 +49,8 @@ struct api_match {
     const struct api *api;
     struct slice id;           /* {id} of the path, still text */
     struct slice out_trade_no; /* from query or path, percent-decoded into the arena */
-    struct slice mchid;        /* from the query, optional; must be the key's (caller checks) */
+    struct slice out_refund_no;
+    struct slice mchid; /* from the query, optional; must be the key's (caller checks) */
 };
 /* target = path[?query] as sent. 0, or -1 with PATH_UNKNOWN, METHOD_NOT_ALLOWED (detail is the
  * value of an Allow header), FIELD_*. */

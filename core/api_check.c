@@ -113,7 +113,7 @@ static int check_string(struct check *c, const struct api_field *f, struct slice
 static int check_integer(struct check *c, const struct api_field *f, const struct json *v)
 {
     /* an amount is refused by its own code, so that programs tell it from a typing error */
-    enum problem_code code = slice_is(slice_of(f->path), "amount.total")
+    enum problem_code code = slice_starts(slice_of(f->path), SLICE("amount."))
                                  ? PROBLEM_AMOUNT_OUT_OF_RANGE
                                  : PROBLEM_FIELD_INVALID;
     int64_t n;

@@ -466,8 +466,11 @@ ngx_http_pay_sign_content(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
     }
 
     if (ctx->match.id.n) {
-        if (id_parse(ctx->match.id, 'P', &id) != 0) {
-            return ngx_http_pay_refuse(r, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
+        if (id_parse(ctx->match.id, ctx->match.api->id_kind, &id) != 0) {
+            return ngx_http_pay_refuse(r, ctx->match.api->id_kind == 'R'
+                                          ? PROBLEM_REFUND_NOT_FOUND
+                                          : PROBLEM_ORDER_NOT_FOUND,
+                                       NULL, NULL);
         }
 
         ctx->slot = id_slot(id);

@@ -9,6 +9,7 @@ ALTER TABLE pay.payment
     ADD refunded        bigint NOT NULL DEFAULT 0, -- of them those that succeeded
     ADD CONSTRAINT payment_refunds CHECK (refunded >= 0 AND refunded <= refund_reserved
         AND refund_reserved <= CASE state WHEN 3 THEN amount ELSE 0 END);
+ALTER TABLE pay.payment SET (fillfactor = 45); -- the row has grown, its versions stay in the page
 GRANT UPDATE (refund_reserved, refunded) ON pay.payment TO ngx_pay_app;
 
 -- 0 = the payment's own; states and inputs are the refund's where it is not

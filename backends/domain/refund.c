@@ -5,7 +5,8 @@
 /* ---- what an event means ---- */
 
 static enum refund_input classify_wish(const struct payment *p, const struct refund *r,
-                                       pay_time_t now, const struct payment_policy *policy)
+                                       const struct payment_event *e, pay_time_t now,
+                                       const struct payment_policy *policy)
 {
     if (r->state != REFUND_NONE)
         return INPUT_REFUND_CREATE;
@@ -15,6 +16,8 @@ static enum refund_input classify_wish(const struct payment *p, const struct ref
         return INPUT_REFUND_UNSUPPORTED;
     if (policy->refund_window && now >= p->succeeded_at + policy->refund_window)
         return INPUT_REFUND_TOO_LATE;
+    if (e->amount != -1 && e->amount != p->amount)
+        return INPUT_REFUND_DIFFERS;
     if (r->amount < 1 || r->amount > p->amount - p->refund_reserved)
         return INPUT_REFUND_EXCEEDS;
     return INPUT_REFUND_CREATE;
@@ -113,7 +116,7 @@ enum refund_input refund_classify(const struct payment *p, const struct refund *
 {
     switch (e->kind) {
     case PAYMENT_EVENT_REFUND:
-        return classify_wish(p, r, now, policy);
+        return classify_wish(p, r, e, now, policy);
     case PAYMENT_EVENT_ANSWER:
         if (e->call == CALL_REFUND)
             return classify_send(r, e, policy);
@@ -255,6 +258,8 @@ static enum problem_code problem_of(enum refund_input in)
     switch (in) {
     case INPUT_REFUND_NOT_PAID:
         return PROBLEM_PAYMENT_NOT_PAID;
+    case INPUT_REFUND_DIFFERS:
+        return PROBLEM_FIELD_INVALID;
     case INPUT_REFUND_EXCEEDS:
         return PROBLEM_REFUND_EXCEEDS_PAID;
     case INPUT_REFUND_TOO_LATE:

@@ -44,6 +44,7 @@ struct refund {
 #define REFUND_INPUT_TABLE(X)                                                                      \
     X(REFUND_CREATE)                                                                               \
     X(REFUND_NOT_PAID)        /* the payment is not succeeded */                                   \
+    X(REFUND_DIFFERS)         /* the merchant believes another amount was paid */                  \
     X(REFUND_EXCEEDS)         /* with those reserved before it would be more than was paid */      \
     X(REFUND_TOO_LATE)        /* outside the channel's window */                                   \
     X(REFUND_UNSUPPORTED)     /* the channel has no refunds */                                     \

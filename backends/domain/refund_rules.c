@@ -21,6 +21,7 @@ const struct refund_rule refund_rules[REFUND_STATE_COUNT][REFUND_INPUT_COUNT] = 
     [REFUND_NONE] = {
         ON(CREATE,                PROCESSING, SEND | LATER_QUERY),
         ON(NOT_PAID,              NONE,       REFUSE),
+        ON(DIFFERS,               NONE,       REFUSE),
         ON(EXCEEDS,               NONE,       REFUSE),
         ON(TOO_LATE,              NONE,       REFUSE),
         ON(UNSUPPORTED,           NONE,       REFUSE),
@@ -51,6 +52,7 @@ const struct refund_rule refund_rules[REFUND_STATE_COUNT][REFUND_INPUT_COUNT] = 
     [REFUND_PROCESSING] = {
         ON(CREATE,                PROCESSING, IGNORE),
         ON(NOT_PAID,              PROCESSING, IGNORE),
+        ON(DIFFERS,               PROCESSING, IGNORE),
         ON(EXCEEDS,               PROCESSING, IGNORE),
         ON(TOO_LATE,              PROCESSING, IGNORE),
         ON(UNSUPPORTED,           PROCESSING, IGNORE),
@@ -82,6 +84,7 @@ const struct refund_rule refund_rules[REFUND_STATE_COUNT][REFUND_INPUT_COUNT] = 
     [REFUND_SUCCEEDED] = {
         ON(CREATE,                SUCCEEDED,  IGNORE),
         ON(NOT_PAID,              SUCCEEDED,  IGNORE),
+        ON(DIFFERS,               SUCCEEDED,  IGNORE),
         ON(EXCEEDS,               SUCCEEDED,  IGNORE),
         ON(TOO_LATE,              SUCCEEDED,  IGNORE),
         ON(UNSUPPORTED,           SUCCEEDED,  IGNORE),
@@ -113,6 +116,7 @@ const struct refund_rule refund_rules[REFUND_STATE_COUNT][REFUND_INPUT_COUNT] = 
     [REFUND_FAILED] = {
         ON(CREATE,                FAILED,     IGNORE),
         ON(NOT_PAID,              FAILED,     IGNORE),
+        ON(DIFFERS,               FAILED,     IGNORE),
         ON(EXCEEDS,               FAILED,     IGNORE),
         ON(TOO_LATE,              FAILED,     IGNORE),
         ON(UNSUPPORTED,           FAILED,     IGNORE),

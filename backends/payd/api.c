@@ -3,9 +3,9 @@
 #include "core/api.h"
 #include "create.h"
 #include "flow.h"
+#include "refunds.h"
 #include "reply.h"
-
-#include <stdlib.h>
+#include "waiting.h"
 
 #define DOC_ARENA (256u << 10)
 
@@ -16,14 +16,6 @@ struct ask {
     struct slice mchid;
     struct slice out_trade_no;
     bool close;
-    int64_t deadline_us; /* of the loop */
-};
-
-/* A close under way. The merchant is answered in time; the flow goes on. */
-struct closing {
-    struct http_req *req; /* NULL once answered */
-    struct flow *flow;
-    struct loop_timer *deadline;
 };
 
 static struct ask *ask_new(struct worker *w, struct http_req *req)
@@ -37,7 +29,6 @@ static struct ask *ask_new(struct worker *w, struct http_req *req)
     a->w = w;
     a->req = req;
     a->mchid = http_req_header(req, "Pay-Mchid");
-    a->deadline_us = loop_now_us(w->loop) + w->options->answer_within_us;
     return a;
 }
 
@@ -48,44 +39,16 @@ static int close_status(const struct payment *p)
     return payment_state_final(p->state) ? 200 : 202;
 }
 
-static void answer_close(struct http_req *req, const struct flow *f)
+static void answer_close(struct http_req *req, const struct flow *f, const void *arg)
 {
-    switch (f->end) {
-    case FLOW_SETTLED:
-        reply_payment(req, close_status(&f->payment), &f->payment, false);
-        return;
-    case FLOW_REFUSED:
-        reply_problem(req, f->problem, payment_state_name(f->payment.state), NULL);
-        return;
-    case FLOW_NONE:
+    const struct payment *p = &f->payment;
+
+    (void)arg;
+    if (f->end == FLOW_REFUSED)
+        reply_problem(req, f->problem, payment_state_name(p->state), NULL);
+    else if (f->end == FLOW_NONE)
         reply_problem(req, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
-        return;
-    default:
-        reply_problem(req, PROBLEM_RESULT_UNKNOWN, NULL, NULL);
-        return;
-    }
-}
-
-static void on_closed(void *arg, struct flow *f)
-{
-    struct closing *c = arg;
-
-    if (c->req)
-        answer_close(c->req, f);
-    loop_timer_free(c->deadline);
-    free(c);
-}
-
-/* A channel's time-out may be longer than a merchant is kept waiting, and so may its answer's way
- * into a database that is away. */
-static void on_close_deadline(void *arg)
-{
-    struct closing *c = arg;
-    const struct payment *p = &c->flow->payment;
-    struct http_req *req = c->req;
-
-    c->req = NULL;
-    if (p->version > 0)
+    else if (f->end == FLOW_SETTLED || (f->end == FLOW_RUNNING && p->version > 0))
         reply_payment(req, close_status(p), p, false);
     else
         reply_problem(req, PROBLEM_RESULT_UNKNOWN, NULL, NULL);
@@ -94,22 +57,10 @@ static void on_close_deadline(void *arg)
 static void close_payment(struct ask *a, int64_t id)
 {
     const struct payment_event e = {.kind = PAYMENT_EVENT_CLOSE, .amount = -1};
-    struct closing *c = calloc(1, sizeof(*c));
+    struct flow *f = waiting_flow(a->w, a->req, answer_close, NULL);
 
-    if (c) {
-        c->req = a->req;
-        c->deadline = loop_timer_new(a->w->loop, on_close_deadline, c);
-        c->flow = c->deadline ? flow_new(a->w, on_closed, c) : NULL;
-    }
-    if (!c || !c->flow) {
-        reply_problem(a->req, PROBLEM_OVERLOADED, NULL, NULL);
-        if (c)
-            loop_timer_free(c->deadline);
-        free(c);
-        return;
-    }
-    loop_timer_set(c->deadline, a->deadline_us - loop_now_us(a->w->loop));
-    flow_start(c->flow, id, &e);
+    if (f)
+        flow_start(f, id, &e);
 }
 
 /* ---- read ---- */
@@ -160,9 +111,7 @@ static void by_number(struct worker *w, struct http_req *req, struct slice out_t
     if (!a)
         return;
     a->out_trade_no = out_trade_no;
-    if (slice_int64(http_req_header(req, "Pay-Slot"), &slot) != 0 || slot < 0 || slot >= SLOT_COUNT)
-        reply_problem(req, PROBLEM_INTERNAL, "no slot", NULL);
-    else
+    if (reply_slot(req, &slot) == 0)
         store_payment_by_no(w->store, (uint32_t)slot, a->mchid, out_trade_no, &req->arena, on_read,
                             a);
 }
@@ -208,7 +157,8 @@ static void certificates(struct worker *w, struct http_req *req)
 /* ---- dispatch ---- */
 
 /* The document lives only for this call: what the order needs of it is copied. */
-static void create(struct worker *w, struct http_req *req, const struct api *api)
+static void create(struct worker *w, struct http_req *req, const struct api *api,
+                   void (*make)(struct worker *w, struct http_req *req, const struct json *doc))
 {
     const struct json *doc;
     struct problem problem;
@@ -218,7 +168,7 @@ static void create(struct worker *w, struct http_req *req, const struct api *api
     if (api_check(&scratch, api, req->body, &doc, &problem) != 0)
         reply_problem_full(req, &problem);
     else
-        create_payment(w, req, doc);
+        make(w, req, doc);
     arena_release(&scratch);
 }
 
@@ -238,7 +188,7 @@ void api_handle(void *arg, struct http_req *req)
     }
     switch (m.api->id) {
     case API_PAYMENT_CREATE:
-        create(w, req, m.api);
+        create(w, req, m.api, create_payment);
         return;
     case API_PAYMENT_GET:
         by_id(w, req, m.id, false);
@@ -251,6 +201,15 @@ void api_handle(void *arg, struct http_req *req)
         return;
     case API_CERTIFICATES:
         certificates(w, req);
+        return;
+    case API_REFUND_CREATE:
+        create(w, req, m.api, refunds_create);
+        return;
+    case API_REFUND_GET:
+        refunds_get(w, req, m.id);
+        return;
+    case API_REFUND_FIND:
+        refunds_find(w, req, &m);
         return;
     case API_NONE:
         break;

@@ -55,6 +55,17 @@ static void not_sent(struct flow *f, const char *code)
     loop_defer(f->w->loop, on_unsent, u);
 }
 
+static void add_refund(const struct flow *f, struct arena *a, struct channel_order *o)
+{
+    char no[ID_TEXT_LEN + 1];
+
+    id_format(no, 'R', f->refund.id);
+    o->refund_no = arena_copy(a, slice_of(no));
+    o->refund_amount = f->refund.amount;
+    o->refund_reason = f->refund.reason;
+    o->refund_created_at = f->refund.created_at;
+}
+
 static void order_of(const struct flow *f, struct arena *a, struct channel_order *o)
 {
     const struct payment *p = &f->payment;
@@ -70,6 +81,8 @@ static void order_of(const struct flow *f, struct arena *a, struct channel_order
                                 .attach = p->attach,
                                 .created_at = p->created_at,
                                 .time_expire = p->time_expire};
+    if (f->of_refund)
+        add_refund(f, a, o);
 }
 
 static struct payment_event decoded_event(struct flow *f, const struct http_answer *answer)
@@ -92,8 +105,8 @@ static struct payment_event decoded_event(struct flow *f, const struct http_answ
                    answer->nheaders, body, worker_now(f->w), &f->arena, &r);
     e = answer_event(f, SENT_ANSWERED, r.cls, r.code);
     e.message = r.message;
-    e.channel_trade_no = r.channel_trade_no;
-    e.amount = r.amount;
+    e.channel_trade_no = f->of_refund ? r.channel_refund_no : r.channel_trade_no;
+    e.amount = f->of_refund ? r.refund_amount : r.amount;
     e.currency = r.currency;
     e.paid_at = r.paid_at;
     e.code_url = r.code_url;

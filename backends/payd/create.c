@@ -1,6 +1,7 @@
 #include "create.h"
 
 #include "accounts.h"
+#include "digest.h"
 #include "flow.h"
 #include "reply.h"
 
@@ -37,33 +38,13 @@ static void look_up(struct creation *c);
 
 /* ---- what the request says ---- */
 
-/* Equal content, whatever the order of members or the white space. */
-static struct slice content_digest(struct arena *a, const struct json *doc, struct slice app)
+static struct slice digest_of(struct arena *a, const struct json *doc, struct slice app)
 {
-    /* mchid and appid may be left out of a body; they are the key's anyway */
     static const char *const paths[] = {
         "method", "out_trade_no", "amount.currency", "description", "notify_url", "time_expire",
-        "scene",  "product",      "store_id",        "attach",      "channel"};
-    const struct json *total = json_get(doc, "amount.total");
-    struct buf b;
-    uint8_t *digest = arena_alloc(a, SHA256_LEN);
-    int rc = -1;
+        "scene",  "product",      "store_id",        "attach",      "channel",    NULL};
 
-    buf_init(&b, ARENA_CAP);
-    buf_addf(&b, "app=%.*s\namount.total=%.*s\n", SLICE_FMT(app),
-             SLICE_FMT(total ? total->text : SLICE_NULL));
-    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        struct slice v = json_str(doc, paths[i]);
-        if (strcmp(paths[i], "amount.currency") == 0 && v.n == 0)
-            v = SLICE("CNY");
-        buf_addf(&b, "%s=%zu:", paths[i], v.n);
-        buf_add_slice(&b, v);
-        buf_add_char(&b, '\n');
-    }
-    if (digest && buf_ok(&b))
-        rc = sha256(buf_slice(&b), digest);
-    buf_release(&b);
-    return rc == 0 ? slice_n(digest, SHA256_LEN) : SLICE_NULL;
+    return content_digest(a, doc, app, "amount.total", paths);
 }
 
 static struct slice text_of(struct arena *a, const struct json *doc, const char *path)
@@ -93,7 +74,7 @@ static void fill(struct flow *f, const struct http_req *req, const struct json *
     p->description = text_of(a, doc, "description");
     p->attach = text_of(a, doc, "attach");
     p->notify_url = text_of(a, doc, "notify_url");
-    p->digest = content_digest(a, doc, p->app_id);
+    p->digest = digest_of(a, doc, p->app_id);
 }
 
 /* First candidate of the edge that this process can really use. */
@@ -386,16 +367,13 @@ void create_payment(struct worker *w, struct http_req *req, const struct json *d
     struct problem problem;
     int64_t slot;
 
-    if (slice_int64(http_req_header(req, "Pay-Slot"), &slot) != 0 || slot < 0 ||
-        slot >= SLOT_COUNT) {
-        reply_problem(req, PROBLEM_INTERNAL, "no slot", NULL);
+    if (reply_slot(req, &slot) != 0)
         return;
-    }
     creating =
         flows_creating(w->flows, http_req_header(req, "Pay-Mchid"), json_str(doc, "out_trade_no"));
     if (creating) {
         join_or_conflict(creating, req,
-                         content_digest(&req->arena, doc, http_req_header(req, "Pay-App")));
+                         digest_of(&req->arena, doc, http_req_header(req, "Pay-App")));
         return;
     }
     c = creation_new(w, req, (uint32_t)slot);

@@ -152,6 +152,7 @@ static void set_policy(struct flow *f)
     const struct options *o = f->w->options;
     const struct channel *c = channel_find(f->w->channels, f->payment.channel);
     const struct channel_facts *facts = c ? channel_facts(c) : NULL;
+    struct channel_api refund;
 
     f->policy =
         (struct payment_policy){.send_window = o->send_window_us,
@@ -163,30 +164,47 @@ static void set_policy(struct flow *f)
                                 .settle = facts ? facts->settle_us : 30 * USEC_PER_SEC,
                                 .not_sent_limit = (uint32_t)o->not_sent_limit,
                                 .prepare_resend = facts && facts->prepare_resend};
+    if (c && f->of_refund && channel_api(c, CALL_REFUND, f->payment.method, &refund)) {
+        f->policy.refund = channel_has(c, CALL_REFUND_QUERY, f->payment.method);
+        f->policy.refund_resend = refund.resend;
+        f->policy.refund_window = refund.window_us;
+    }
     f->job.adapter_version = facts ? facts->version : 0;
 }
 
 static void log_step(const struct flow *f)
 {
     const struct payment_step *s = &f->step;
-    char id[ID_TEXT_LEN + 1];
+    const char *from = payment_state_name(f->payment.state);
+    const char *to = payment_state_name(s->after.state);
+    char id[ID_TEXT_LEN + 1], refund[ID_TEXT_LEN + 1] = "";
 
     id_format(id, 'P', f->payment.id);
+    if (f->of_refund) {
+        id_format(refund, 'R', f->refund_after.id);
+        from = refund_state_name(f->refund.state);
+        to = refund_state_name(f->refund_after.state);
+    }
     log_event(s->open_case ? LOG_ALERT : LOG_INFO, s->open_case ? "case" : "step",
-              LOG_S("order", slice_of(id)), LOG_S("mchid", f->payment.mchid),
-              LOG_S("trace", f->payment.trace_id),
-              LOG_S("input", slice_of(payment_input_name(s->input))),
-              LOG_S("from", slice_of(payment_state_name(f->payment.state))),
-              LOG_S("to", slice_of(payment_state_name(s->after.state))),
-              LOG_S("code", s->open_case ? s->case_kind : f->event.code),
+              LOG_S("order", slice_of(id)), LOG_S("refund", slice_of(refund)),
+              LOG_S("mchid", f->payment.mchid), LOG_S("trace", f->payment.trace_id),
+              LOG_S("input", slice_of(s->input_name)), LOG_S("from", slice_of(from)),
+              LOG_S("to", slice_of(to)), LOG_S("code", s->open_case ? s->case_kind : f->event.code),
               LOG_I("version", s->after.version));
+}
+
+static bool meant(const struct flow *f, const struct payment *p)
+{
+    return !f->only_channel.n ||
+           (slice_eq(f->only_channel, p->channel) && slice_eq(f->only_account, p->account) &&
+            (f->of_refund || f->only_seq == p->command_seq));
 }
 
 static void on_loaded(void *arg, enum store_result r, const struct payment *p)
 {
     struct flow *f = arg;
 
-    if (r == STORE_NONE) {
+    if (r == STORE_NONE || (r == STORE_DONE && !meant(f, p))) {
         finish(f, FLOW_NONE);
         return;
     }
@@ -194,19 +212,43 @@ static void on_loaded(void *arg, enum store_result r, const struct payment *p)
         retry_later(f);
         return;
     }
-    if (f->only_channel.n &&
-        !(slice_eq(f->only_channel, p->channel) && slice_eq(f->only_account, p->account) &&
-          f->only_seq == p->command_seq)) {
-        finish(f, FLOW_NONE);
-        return;
-    }
     f->payment = *p;
     decide(f);
 }
 
+/* A wish finds its payment, and perhaps the refund that has its number already. */
+static void on_refund_loaded(void *arg, enum store_result r, const struct payment *p,
+                             const struct refund *refund)
+{
+    struct flow *f = arg;
+    bool wish = f->refund.state == REFUND_NONE && f->refund.out_refund_no.n;
+
+    if (r == STORE_DONE && !f->has_id) {
+        f->payment.id = p->id;
+        register_id(f);
+    }
+    if (r == STORE_DONE && wish && refund->id != 0) {
+        f->payment = *p;
+        f->refund = *refund;
+        finish(f, FLOW_EXISTS);
+        return;
+    }
+    if (r == STORE_DONE && !wish)
+        f->refund = *refund;
+    on_loaded(f, r, p);
+}
+
 static void reload(struct flow *f)
 {
-    store_payment_by_id(f->w->store, f->payment.id, &f->arena, on_loaded, f);
+    struct payment *p = &f->payment;
+
+    if (!f->of_refund)
+        store_payment_by_id(f->w->store, p->id, &f->arena, on_loaded, f);
+    else if (f->refund.id != 0)
+        store_refund_by_id(f->w->store, f->refund.id, &f->arena, on_refund_loaded, f);
+    else
+        store_refund_by_no(f->w->store, p->slot, p->mchid, p->out_trade_no, f->refund.out_refund_no,
+                           &f->arena, on_refund_loaded, f);
 }
 
 static void on_retry(void *arg)
@@ -233,8 +275,10 @@ static void on_committed(void *arg, enum store_result r)
     switch (r) {
     case STORE_DONE:
         log_step(f);
-        if (f->step.verdict == STEP_COMMIT)
+        if (f->step.verdict == STEP_COMMIT) {
             f->payment = f->step.after;
+            f->refund = f->refund_after;
+        }
         if (f->step.attempt.n)
             call_send(f);
         else
@@ -242,7 +286,7 @@ static void on_committed(void *arg, enum store_result r)
         return;
     case STORE_CONFLICT:
     case STORE_UNKNOWN:
-        if (f->payment.version == 0)
+        if (f->payment.version == 0 && !f->of_refund)
             finish(f, FLOW_UNKNOWN);
         else if (f->conflicts++ < CONFLICTS_MAX)
             reload(f);
@@ -268,6 +312,11 @@ static int complete_job(struct flow *f)
 
     if (f->event.id == 0 && worker_id(w, slot, &f->event.id) != 0)
         return -1;
+    if (f->of_refund && f->refund_after.id == 0) {
+        if (worker_id(w, slot, &f->refund_after.id) != 0)
+            return -1;
+        f->refund_after.created_at = j->now;
+    }
     if (f->step.attempt.n && worker_id(w, slot, &j->attempt_id) != 0)
         return -1;
     if (f->step.open_case && worker_id(w, slot, &j->case_id) != 0)
@@ -275,7 +324,10 @@ static int complete_job(struct flow *f)
     if (f->step.callback) {
         if (worker_id(w, slot, &j->callback_id) != 0)
             return -1;
-        j->callback_body = view_callback(&f->arena, j->callback_id, &f->step.after, j->now);
+        j->callback_body = f->of_refund
+                               ? view_refund_callback(&f->arena, j->callback_id, &f->step.after,
+                                                      &f->refund_after, j->now)
+                               : view_callback(&f->arena, j->callback_id, &f->step.after, j->now);
         j->callback_at = j->now;
         if (!j->callback_body.p)
             return -1;
@@ -299,8 +351,11 @@ static void decide(struct flow *f)
     struct store_job *j = &f->job;
 
     set_policy(f);
-    payment_decide(&f->payment, &f->event, now, &f->policy, &f->step);
-    f->input = f->step.input;
+    if (f->of_refund)
+        refund_decide(&f->payment, &f->refund, &f->event, now, &f->policy, &f->step,
+                      &f->refund_after);
+    else
+        payment_decide(&f->payment, &f->event, now, &f->policy, &f->step);
     if (f->step.verdict == STEP_NOTHING) {
         finish(f, FLOW_SETTLED);
         return;
@@ -313,6 +368,8 @@ static void decide(struct flow *f)
     j->before = &f->payment;
     j->step = &f->step;
     j->event = &f->event;
+    j->refund_before = f->of_refund ? &f->refund : NULL;
+    j->refund = f->of_refund ? &f->refund_after : NULL;
     j->now = now;
     j->done = on_committed;
     j->arg = f;
@@ -349,6 +406,22 @@ void flow_start(struct flow *f, int64_t payment_id, const struct payment_event *
         return;
     }
     register_id(f);
+    reload(f);
+}
+
+void flow_refund(struct flow *f, int64_t total)
+{
+    f->of_refund = true;
+    f->event = (struct payment_event){.kind = PAYMENT_EVENT_REFUND, .amount = total};
+    reload(f);
+}
+
+void flow_start_refund(struct flow *f, int64_t refund_id, const struct payment_event *event)
+{
+    f->of_refund = true;
+    f->refund.id = refund_id;
+    f->payment.slot = id_slot(refund_id);
+    f->event = *event;
     reload(f);
 }
 

@@ -8,13 +8,16 @@
  *
  *   f = flow_new(w, done, arg); fill f->payment; flow_create(f);        a new order
  *   f = flow_new(w, done, arg); flow_start(f, id, &event);              an event of a known order
+ *   f = flow_new(w, done, arg); fill f->payment, f->refund; flow_refund(f);     a new refund
+ *   f = flow_new(w, done, arg); flow_start_refund(f, refund_id, &event);        an event of a
+ * refund
  *
  * The flow is freed at the end of the turn in which `done` was called.
  */
 #ifndef PAYD_FLOW_H
 #define PAYD_FLOW_H
 
-#include "backends/domain/payment.h"
+#include "backends/domain/refund.h"
 #include "backends/store/store.h"
 #include "worker.h"
 
@@ -22,7 +25,7 @@ enum flow_end {
     FLOW_RUNNING,
     FLOW_SETTLED, /* `payment` is the image after all that was to be done now */
     FLOW_REFUSED, /* `problem` says why; `payment` is the image */
-    FLOW_EXISTS,  /* create: the number is taken */
+    FLOW_EXISTS,  /* create, refund: the number is taken; `refund` is the one that has it */
     FLOW_NONE,    /* no such order */
     FLOW_BUSY,    /* nothing happened: no database, queues full, no process number */
     FLOW_UNKNOWN  /* create: committed or not is not known */
@@ -36,7 +39,9 @@ struct flow {
     struct payment payment; /* version 0 until created or loaded */
     enum flow_end end;
     enum problem_code problem;
-    enum payment_input input; /* of the latest decision */
+    bool of_refund;           /* about `refund` of `payment` */
+    struct refund refund;     /* its image; NONE until created or loaded */
+    struct payment_step step; /* the latest decision */
     /* a notification is only about the order if it came from the account that carries it; empty =
      * any */
     struct slice only_channel, only_account;
@@ -46,7 +51,7 @@ struct flow {
     flow_cb *done;
     void *arg;
     struct payment_event event;
-    struct payment_step step;
+    struct refund refund_after;
     struct payment_policy policy;
     struct store_job job;
     int64_t send_before_boot_us;
@@ -67,6 +72,11 @@ void flow_create(struct flow *f);
 /* Loads the order, then takes the event; event->id is made here. Slices in *event must live in
  * f->arena. */
 void flow_start(struct flow *f, int64_t payment_id, const struct payment_event *event);
+
+/* f->payment names slot, mchid and out_trade_no; f->refund is complete but for id, created_at.
+ * total: what the merchant believes was paid, -1 = unsaid. */
+void flow_refund(struct flow *f, int64_t total);
+void flow_start_refund(struct flow *f, int64_t refund_id, const struct payment_event *event);
 
 /* ---- registry: what this process has in flight ---- */
 struct flows;

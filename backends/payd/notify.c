@@ -26,12 +26,12 @@ static void acknowledge(struct notice *n, bool ok)
 static void on_flow(void *arg, struct flow *f)
 {
     struct notice *n = arg;
-    bool taken = f->end == FLOW_SETTLED && f->input != INPUT_NOTIFY_MISMATCH;
+    bool taken = f->end == FLOW_SETTLED && !f->step.mismatch;
 
     if (!taken)
         log_event(f->end == FLOW_BUSY ? LOG_WARN : LOG_ALERT, "notification_not_taken",
                   LOG_I("order", f->payment.id), LOG_I("end", f->end),
-                  LOG_S("input", slice_of(payment_input_name(f->input))));
+                  LOG_S("input", slice_of(f->step.input_name)));
     acknowledge(n, taken);
 }
 
@@ -44,12 +44,15 @@ static void refuse(struct notice *n, struct slice channel, struct slice account,
 
 static struct payment_event event_of(struct arena *a, const struct channel_result *r)
 {
+    bool refund = r->about == CALL_REFUND_QUERY;
+    struct slice no = refund ? r->channel_refund_no : r->channel_trade_no;
+
     return (struct payment_event){.kind = PAYMENT_EVENT_NOTIFY,
                                   .cls = r->cls,
                                   .code = arena_copy(a, r->code),
                                   .message = arena_copy(a, r->message),
-                                  .channel_trade_no = arena_copy(a, r->channel_trade_no),
-                                  .amount = r->amount,
+                                  .channel_trade_no = arena_copy(a, no),
+                                  .amount = refund ? r->refund_amount : r->amount,
                                   .currency = arena_copy(a, r->currency),
                                   .paid_at = r->paid_at};
 }
@@ -57,18 +60,21 @@ static struct payment_event event_of(struct arena *a, const struct channel_resul
 static void take(struct worker *w, struct notice *n, struct slice channel, struct slice account,
                  const struct channel_result *r)
 {
+    bool refund = r->about == CALL_REFUND_QUERY;
     struct payment_event e;
     struct flow *f;
     int64_t id;
 
-    /* genuine news, but not of a payment's result */
-    if (r->about != CALL_QUERY || (r->cls == CLASS_UNKNOWN && !r->request_no.n)) {
+    /* genuine news, but not of a payment's or refund's result */
+    if ((r->about != CALL_QUERY && !refund) ||
+        (r->cls == CLASS_UNKNOWN && !r->request_no.n && !r->refund_no.n)) {
         log_event(LOG_NOTICE, "notification_without_result", LOG_S("channel", channel),
                   LOG_S("account", account), LOG_S("code", r->code));
         acknowledge(n, true);
         return;
     }
-    if (request_no_parse(r->request_no, &id, &n->command_seq) != 0) {
+    if (refund ? id_parse(r->refund_no, 'R', &id) != 0
+               : request_no_parse(r->request_no, &id, &n->command_seq) != 0) {
         refuse(n, channel, account, "not an order number of ours");
         return;
     }
@@ -81,7 +87,10 @@ static void take(struct worker *w, struct notice *n, struct slice channel, struc
     f->only_channel = arena_copy(&f->arena, channel);
     f->only_account = arena_copy(&f->arena, account);
     f->only_seq = n->command_seq;
-    flow_start(f, id, &e);
+    if (refund)
+        flow_start_refund(f, id, &e);
+    else
+        flow_start(f, id, &e);
 }
 
 void notify_handle(void *arg, struct http_req *req)

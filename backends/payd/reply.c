@@ -33,10 +33,11 @@ void reply_problem(struct http_req *req, enum problem_code code, const char *det
     reply_problem_full(req, &p);
 }
 
-void reply_payment(struct http_req *req, int status, const struct payment *p, bool replayed)
+/* kind and id: of the Location of what was created. */
+static void reply_resource(struct http_req *req, int status, struct slice body, const char *path,
+                           char kind, int64_t resource_id, bool replayed)
 {
     struct http_header headers[3] = {{SLICE("Content-Type"), SLICE("application/json")}};
-    struct slice body = view_payment(&req->arena, p);
     char id[ID_TEXT_LEN + 1];
     size_t n = 1;
 
@@ -47,9 +48,31 @@ void reply_payment(struct http_req *req, int status, const struct payment *p, bo
     if (replayed)
         headers[n++] = (struct http_header){SLICE("Idempotency-Replayed"), SLICE("true")};
     if (status == 201) {
-        id_format(id, 'P', p->id);
-        headers[n++] = (struct http_header){SLICE("Location"),
-                                            arena_printf(&req->arena, "/v1/payments/%s", id)};
+        id_format(id, kind, resource_id);
+        headers[n++] =
+            (struct http_header){SLICE("Location"), arena_printf(&req->arena, "%s%s", path, id)};
     }
     http_req_reply(req, status, headers, n, body);
+}
+
+void reply_payment(struct http_req *req, int status, const struct payment *p, bool replayed)
+{
+    reply_resource(req, status, view_payment(&req->arena, p), "/v1/payments/", 'P', p->id,
+                   replayed);
+}
+
+void reply_refund(struct http_req *req, int status, const struct payment *p, const struct refund *r,
+                  bool replayed)
+{
+    reply_resource(req, status, view_refund(&req->arena, p, r), "/v1/refunds/", 'R', r->id,
+                   replayed);
+}
+
+int reply_slot(struct http_req *req, int64_t *slot)
+{
+    if (slice_int64(http_req_header(req, "Pay-Slot"), slot) == 0 && *slot >= 0 &&
+        *slot < SLOT_COUNT)
+        return 0;
+    reply_problem(req, PROBLEM_INTERNAL, "no slot", NULL);
+    return -1;
 }

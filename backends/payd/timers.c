@@ -22,21 +22,24 @@ static void on_flow(void *arg, struct flow *f)
         log_event(LOG_ALERT, "timer_without_order", LOG_I("order", f->payment.id));
 }
 
-static void start_flow(struct timers *t, int64_t id)
+static void start_flow(struct timers *t, const struct store_due *due)
 {
     const struct payment_event e = {.kind = PAYMENT_EVENT_TIMER, .amount = -1};
     struct flow *f;
 
-    if (flows_by_id(t->w->flows, id)) /* still busy with it here */
+    if (flows_by_id(t->w->flows, due->payment_id)) /* still busy with it here */
         return;
     f = flow_new(t->w, on_flow, t);
     if (!f)
         return;
     t->active++;
-    flow_start(f, id, &e);
+    if (due->refund_id)
+        flow_start_refund(f, due->refund_id, &e);
+    else
+        flow_start(f, due->payment_id, &e);
 }
 
-static void on_due(void *arg, enum store_result r, const int64_t *ids, size_t n)
+static void on_due(void *arg, enum store_result r, const struct store_due *due, size_t n)
 {
     struct timers *t = arg;
     const struct timer_options *o = &t->w->options->timers;
@@ -45,7 +48,7 @@ static void on_due(void *arg, enum store_result r, const int64_t *ids, size_t n)
     if (t->stopped)
         return;
     for (size_t i = 0; r == STORE_DONE && i < n && t->active < o->active; i++)
-        start_flow(t, ids[i]);
+        start_flow(t, &due[i]);
 }
 
 static void on_poll(void *arg)
@@ -58,8 +61,8 @@ static void on_poll(void *arg)
     if (t->asking || t->active >= o->active || !worker_clock_steady(t->w))
         return;
     t->asking = true;
-    store_payments_due(t->w->store, p->slot_from, p->slot_to, worker_now(t->w), (unsigned)o->batch,
-                       on_due, t);
+    store_due(t->w->store, p->slot_from, p->slot_to, worker_now(t->w), (unsigned)o->batch, on_due,
+              t);
 }
 
 struct timers *timers_new(struct worker *w)

@@ -3,6 +3,8 @@
 #include "core/ids.h"
 #include "core/json.h"
 
+#include <stdio.h>
+
 #define VIEW_MAX (16u << 10)
 
 static void member_time(struct json_writer *w, const char *key, pay_time_t t)
@@ -45,8 +47,36 @@ static void write_payment(struct json_writer *w, const struct payment *p)
         json_member_str_opt(w, "fail_code", p->fail_code);
     json_key(w, "refunded");
     json_begin_object(w);
-    json_member_int64(w, "total", 0);
+    json_member_int64(w, "total", p->refunded);
     json_end_object(w);
+    json_end_object(w);
+}
+
+static void write_refund(struct json_writer *w, const struct payment *p, const struct refund *r)
+{
+    char id[ID_TEXT_LEN + 1], payment[ID_TEXT_LEN + 1];
+
+    id_format(id, 'R', r->id);
+    id_format(payment, 'P', p->id);
+    json_begin_object(w);
+    json_member_str(w, "id", slice_of(id));
+    json_member_str(w, "out_refund_no", r->out_refund_no);
+    json_member_str(w, "payment_id", slice_of(payment));
+    json_member_str(w, "out_trade_no", p->out_trade_no);
+    json_member_str(w, "mchid", p->mchid);
+    json_member_str(w, "state", slice_of(refund_state_name(r->state)));
+    json_member_str(w, "channel", p->channel);
+    json_key(w, "amount");
+    json_begin_object(w);
+    json_member_int64(w, "refund", r->amount);
+    json_member_int64(w, "total", p->amount);
+    json_member_str(w, "currency", p->currency);
+    json_end_object(w);
+    json_member_str_opt(w, "reason", r->reason);
+    member_time(w, "created_at", r->created_at);
+    member_time(w, "succeeded_at", r->succeeded_at);
+    json_member_str_opt(w, "channel_refund_no", r->channel_refund_no);
+    json_member_str_opt(w, "fail_code", r->fail_code);
     json_end_object(w);
 }
 
@@ -69,25 +99,57 @@ struct slice view_payment(struct arena *a, const struct payment *p)
     return take(a, &b);
 }
 
-struct slice view_callback(struct arena *a, int64_t callback_id, const struct payment *p,
-                           pay_time_t now)
+struct slice view_refund(struct arena *a, const struct payment *p, const struct refund *r)
 {
-    char id[ID_TEXT_LEN + 1], type[32] = "payment.";
-    const char *state = payment_state_name(p->state);
     struct json_writer w;
     struct buf b;
 
-    id_format(id, 'E', callback_id);
-    memcpy(type + 8, state, strlen(state) + 1);
     buf_init(&b, VIEW_MAX);
     json_writer_init(&w, &b);
-    json_begin_object(&w);
-    json_member_str(&w, "id", slice_of(id));
-    json_member_str(&w, "event_type", slice_of(type));
-    member_time(&w, "create_time", now);
-    json_member_str(&w, "resource_type", SLICE("payment"));
-    json_key(&w, "resource");
+    write_refund(&w, p, r);
+    return take(a, &b);
+}
+
+/* Up to the resource, which the caller writes. */
+static void begin_callback(struct json_writer *w, int64_t callback_id, const char *resource,
+                           const char *state, pay_time_t now)
+{
+    char id[ID_TEXT_LEN + 1], type[32];
+
+    id_format(id, 'E', callback_id);
+    snprintf(type, sizeof(type), "%s.%s", resource, state);
+    json_begin_object(w);
+    json_member_str(w, "id", slice_of(id));
+    json_member_str(w, "event_type", slice_of(type));
+    member_time(w, "create_time", now);
+    json_member_str(w, "resource_type", slice_of(resource));
+    json_key(w, "resource");
+}
+
+struct slice view_callback(struct arena *a, int64_t callback_id, const struct payment *p,
+                           pay_time_t now)
+{
+    struct json_writer w;
+    struct buf b;
+
+    buf_init(&b, VIEW_MAX);
+    json_writer_init(&w, &b);
+    begin_callback(&w, callback_id, "payment", payment_state_name(p->state), now);
     write_payment(&w, p);
+    json_end_object(&w);
+    return take(a, &b);
+}
+
+struct slice view_refund_callback(struct arena *a, int64_t callback_id, const struct payment *p,
+                                  const struct refund *r, pay_time_t now)
+{
+    struct json_writer w;
+    struct buf b;
+
+    buf_init(&b, VIEW_MAX);
+    json_writer_init(&w, &b);
+    begin_callback(&w, callback_id, "refund", refund_state_name(r->state), now);
+    write_refund(&w, p, r);
     json_end_object(&w);
     return take(a, &b);
 }

@@ -14,6 +14,7 @@
 static const char *const matrix[] = {
     "REFUND_CREATE                |processing +send @query|ignore          |ignore|ignore",
     "REFUND_NOT_PAID              |refuse                 |ignore          |ignore|ignore",
+    "REFUND_DIFFERS               |refuse                 |ignore          |ignore|ignore",
     "REFUND_EXCEEDS               |refuse                 |ignore          |ignore|ignore",
     "REFUND_TOO_LATE              |refuse                 |ignore          |ignore|ignore",
     "REFUND_UNSUPPORTED           |refuse                 |ignore          |ignore|ignore",
@@ -172,6 +173,7 @@ static void test_accepted_then_done(void **state)
 static void test_refusals(void **state)
 {
     struct payment_policy p = policy;
+    struct payment_event e = wish;
 
     (void)state;
     start(889);
@@ -186,6 +188,14 @@ static void test_refusals(void **state)
     paid_one = pending();
     tell(wish, T0 + 30 * SEC, &policy);
     assert_int_equal(step.problem, PROBLEM_PAYMENT_NOT_PAID);
+    paid_one = paid();
+    e.amount = 887;
+    tell(e, T0 + 30 * SEC, &policy);
+    assert_was(DIFFERS);
+    e.amount = 888;
+    tell(e, T0 + 30 * SEC, &policy);
+    assert_was(CREATE);
+    refund_one = (struct refund){.id = 79, .amount = 1};
     paid_one = paid();
     p.refund_window = 60 * SEC;
     tell(wish, paid_one.succeeded_at + 60 * SEC, &p);

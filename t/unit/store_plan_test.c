@@ -10,12 +10,22 @@
 
 static const struct {
     const char *name, *sql;
-} statements[] = {
-    {"create", sql_create}, {"step", sql_step},       {"answer", sql_answer},
-    {"record", sql_record}, {"known", sql_known},     {"by_id", sql_by_id},
-    {"by_no", sql_by_no},   {"tried", sql_tried},     {"claim", sql_claim},
-    {"key", sql_key},       {"changes", sql_changes}, {"signing_key", sql_signing_key},
-    {"due", sql_due}};
+} statements[] = {{"create", sql_create},
+                  {"step", sql_step},
+                  {"answer", sql_answer},
+                  {"record", sql_record},
+                  {"known", sql_known},
+                  {"by_id", sql_by_id},
+                  {"by_no", sql_by_no},
+                  {"tried", sql_tried},
+                  {"claim", sql_claim},
+                  {"key", sql_key},
+                  {"changes", sql_changes},
+                  {"signing_key", sql_signing_key},
+                  {"due", sql_due},
+                  {"refund", sql_refund},
+                  {"refund_by_id", sql_refund_by_id},
+                  {"refund_by_no", sql_refund_by_no}};
 
 static int params_of(const char *sql)
 {
@@ -61,6 +71,10 @@ static const struct {
             {"payment_attempt_pkey", "(n = "},
             {"payment_history_pkey", "(version = "},
             {"payment_timer_pkey", "(payment_id = "},
+            {"refund_pkey", "(id = "},
+            {"refund_number", "(out_refund_no >= "},
+            {"refund_timer_pkey", "(refund_id = "},
+            {"refund_timer_due", "(due_at <= "},
             {"callback_pkey", "(payment_id = "},
             {"callback_waiting", "slot"},
             {"payment_timer_due", "(due_at <= "},

@@ -20,12 +20,12 @@ static struct got {
     int64_t mono_us;
 } got;
 
-static void on_due(void *arg, enum store_result r, const int64_t *id, size_t n)
+static void on_due(void *arg, enum store_result r, const struct store_due *due, size_t n)
 {
     (void)arg;
     got = (struct got){.result = r, .n = n};
     for (size_t i = 0; i < n && i < 64; i++)
-        got.ids[i] = id[i];
+        got.ids[i] = due[i].payment_id;
     loop_stop(loop);
 }
 
@@ -97,7 +97,7 @@ static struct work *created_in(uint32_t slot)
 
 static void ask_due(uint32_t from, uint32_t to, pay_time_t now, unsigned max)
 {
-    store_payments_due(store, from, to, now, max, on_due, NULL);
+    store_due(store, from, to, now, max, on_due, NULL);
     run_loop(20);
     assert_int_equal(got.result, STORE_DONE);
 }
