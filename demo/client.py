@@ -206,6 +206,19 @@ class Client:
     def close(self, payment_id: str) -> Answer:
         return self.request("POST", f"/v1/payments/{payment_id}/close", {})
 
+    def refund(self, out_trade_no: str, out_refund_no: str, refund: int, **more: object) -> Answer:
+        """`more`: reason, notify_url; amount may be given whole."""
+        return self.request("POST", "/v1/refunds", {
+            "out_trade_no": out_trade_no, "out_refund_no": out_refund_no,
+            "amount": {"refund": refund, "currency": "CNY"}, **more})
+
+    def get_refund(self, refund_id: str) -> Answer:
+        return self.request("GET", f"/v1/refunds/{refund_id}")
+
+    def find_refund(self, out_trade_no: str, out_refund_no: str) -> Answer:
+        return self.request("GET", f"/v1/refunds?out_trade_no={quote(out_trade_no, safe='')}"
+                                   f"&out_refund_no={quote(out_refund_no, safe='')}")
+
 
 def read_env(path: str | Path) -> dict[str, str]:
     """run/demo.env: KEY=value lines; values may be quoted as for the shell."""

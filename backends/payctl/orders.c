@@ -133,6 +133,7 @@ static const struct {
     enum admin_statement statement;
 } trace_parts[] = {{"history", "History (each committed step)", ADMIN_PAYMENT_HISTORY},
                    {"attempts", "Attempts (each call to the channel)", ADMIN_PAYMENT_ATTEMPTS},
+                   {"refunds", "Refunds", ADMIN_PAYMENT_REFUNDS},
                    {"timer", "Timer (what happens next)", ADMIN_PAYMENT_TIMER},
                    {"callbacks", "Callbacks", ADMIN_PAYMENT_CALLBACKS},
                    {"cases", "Cases", ADMIN_PAYMENT_CASES}};

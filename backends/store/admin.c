@@ -29,6 +29,7 @@ struct admin_rows {
 /* Numbers of core/terms.h as words. */
 #define WORDS(name, num, text) " WHEN " #num " THEN '" text "'"
 #define STATE(column)          "CASE " column PAYMENT_STATE_TABLE(WORDS) " END"
+#define REFUND(column)         "CASE " column REFUND_STATE_TABLE(WORDS) " END"
 #define CLASS(column)          "CASE " column ANSWER_CLASS_TABLE(WORDS) " END"
 #define KIND(column)           "CASE " column CALL_KIND_TABLE(WORDS) " END"
 #define METHOD(column)         "CASE " column PAYMENT_METHOD_TABLE(WORDS) " END"
@@ -133,15 +134,22 @@ static const struct {
                                            " WHERE ($1::text IS NULL OR mchid = $1)"
                                            " AND ($2::text IS NULL OR state = $2::smallint)"
                                            " ORDER BY created_at DESC LIMIT $3::int"},
+    /* clang-format off */
     [ADMIN_PAYMENT_HISTORY] =
-        {2, "SELECT " TIME("at") "at, version, input, " STATE(
-                "from_state") " AS from_state,"
-                              " " STATE(
-                                  "to_state") " AS to_state, NULLIF(attempt_n, 0) AS attempt,"
-                                              " code, event_id, (event_id >> 14) & 255 AS process"
-                                              " FROM pay.payment_history"
-                                              " WHERE slot = $1::smallint AND payment_id = "
-                                              "$2::bigint ORDER BY version"},
+        {2, "SELECT " TIME("at") "at, version, input,"
+            " CASE WHEN refund_id = 0 THEN " STATE("from_state") " ELSE " REFUND("from_state") " END AS from_state,"
+            " CASE WHEN refund_id = 0 THEN " STATE("to_state") " ELSE " REFUND("to_state") " END AS to_state,"
+            " NULLIF(attempt_n, 0) AS attempt, code, event_id, (event_id >> 14) & 255 AS process,"
+            " NULLIF(refund_id, 0) AS refund_id"
+            " FROM pay.payment_history WHERE slot = $1::smallint AND payment_id = $2::bigint"
+            " ORDER BY version"},
+    [ADMIN_PAYMENT_REFUNDS] =
+        {2, "SELECT id, out_refund_no, " REFUND("r.state") " AS state, amount, reason, channel_refund_no,"
+            " fail_code, " TIME("created_at") "created_at, " TIME("succeeded_at") "succeeded_at,"
+            " " TIME("t.due_at") "due_at, " KIND("t.kind") " AS due_kind"
+            " FROM pay.refund r LEFT JOIN pay.refund_timer t ON t.slot = r.slot AND t.refund_id = r.id"
+            " WHERE r.slot = $1::smallint AND r.payment_id = $2::bigint ORDER BY r.id"},
+    /* clang-format on */
     [ADMIN_PAYMENT_ATTEMPTS] =
         {2,
          "SELECT n, " KIND(

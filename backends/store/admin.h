@@ -38,6 +38,7 @@ enum admin_statement {
     ADMIN_PAYMENT_LIST,     /* mchid or NULL, state or NULL, limit */
     ADMIN_PAYMENT_HISTORY,  /* slot, id */
     ADMIN_PAYMENT_ATTEMPTS, /* slot, id */
+    ADMIN_PAYMENT_REFUNDS,  /* slot, id */
     ADMIN_PAYMENT_TIMER,    /* slot, id */
     ADMIN_PAYMENT_QUERY,    /* slot, id: the timer is due now */
     ADMIN_PAYMENT_CASES,    /* slot, id */

@@ -68,8 +68,11 @@ def documented(schema: dict, prefix: str = "") -> dict[str, dict]:
     return found
 
 
+BODIES = {"payment_fields": "PaymentCreate", "close_fields": "PaymentClose", "refund_fields": "RefundCreate"}
+
+
 def bodies():
-    for fields, schema in (("payment_fields", "PaymentCreate"), ("close_fields", "PaymentClose")):
+    for fields, schema in BODIES.items():
         is_(SCHEMAS[schema]["additionalProperties"], False, f"{schema} takes no unknown members")
         want, got = declared(fields), documented(SCHEMAS[schema])
         is_(list(got), list(want), f"{schema} has the fields of {fields}")
@@ -79,14 +82,13 @@ def bodies():
 
 def paths():
     rows = c_table(source("core/api.c"), "apis")
-    want = {(method.lower(), path): (int(limit), fields) for _, method, path, fields, limit in rows}
+    want = {(method.lower(), path): (int(limit), fields) for _, method, path, fields, limit, _ in rows}
     got = {(method, path): operation for path, item in API["paths"].items() for method, operation in item.items()}
     is_(sorted(got), sorted(want), "the paths and methods are the table's")
-    bodies_of = {"payment_fields": "PaymentCreate", "close_fields": "PaymentClose"}
     for key, operation in got.items():
         limit, fields = want.get(key, (None, None))
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-        is_((operation.get("x-max-body", 0), content.get("$ref", "").rpartition("/")[2]), (limit, bodies_of.get(fields, "")),
+        is_((operation.get("x-max-body", 0), content.get("$ref", "").rpartition("/")[2]), (limit, BODIES.get(fields, "")),
             f"{key[0]} {key[1]}: size and body")
     names = [o["operationId"] for o in got.values()]
     is_(len(set(names)), len(names), "operations have their own names")
@@ -108,19 +110,21 @@ def codes():
 
 
 def states():
-    words = re.findall(r"X\(\w+, \d, \"(\w+)\"\)", source("core/terms.h").partition("enum payment_state")[0])
-    want = [w for w in words if w != "none"]
-    is_(SCHEMAS["PaymentState"]["enum"], want, "openapi.yaml lists the states")
-    is_([r["state"] for r in table(PROSE, "state", "meaning", "final")], want, "api.md lists the same")
+    for what, schema, head in (("payment", "PaymentState", "state"), ("refund", "RefundState", "state of a refund")):
+        listed = re.search(rf"#define {what.upper()}_STATE_TABLE(.*?)enum", source("core/terms.h"), re.S)[1]
+        want = [w for w in re.findall(r"X\(\w+, \d, \"(\w+)\"\)", listed) if w != "none"]
+        is_(SCHEMAS[schema]["enum"], want, f"openapi.yaml lists the states of a {what}")
+        is_([r[head] for r in table(PROSE, head, "meaning", "final")], want, "api.md lists the same")
 
 
 def fields_in_prose():
-    want = [p for p, f in declared("payment_fields").items() if f["type"] != "object"]
-    rows = table(PROSE, "member", "type", "", "meaning")
-    named = [(name, r) for r in rows for name in re.findall(r"[a-z_.]+", r["member"])]
-    is_([n for n, _ in named], want, "api.md lists the members of a create")
-    required = [n for n, r in named if r[""] == "required"]
-    is_(required, [p for p in want if declared("payment_fields")[p]["required"]], "and which are required")
+    for fields, head in (("payment_fields", "member"), ("refund_fields", "field")):
+        want = [p for p, f in declared(fields).items() if f["type"] != "object"]
+        rows = table(PROSE, head, "type", "", "meaning")
+        named = [(name, r) for r in rows for name in re.findall(r"[a-z_.]+", r[head])]
+        is_([n for n, _ in named], want, f"api.md lists the members of {fields}")
+        required = [n for n, r in named if r[""] == "required"]
+        is_(required, [p for p in want if declared(fields)[p]["required"]], "and which are required")
     shown = {n for r in table(PROSE, "member", "meaning") if "type" not in r for n in re.findall(r"`([a-z_]+)`", r["member"])
              } | {r["member"] for r in table(PROSE, "member", "meaning") if "type" not in r}
     is_([m for m in SCHEMAS["Payment"]["properties"] if m not in shown], [], "api.md explains the members of a payment")
