@@ -1,29 +1,13 @@
 #!/usr/bin/python3
 """One number, one order: 64 requests at once, equal and unequal, through one worker process and several."""
 import sys
-import threading
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flow import bank_orders, clear_faults, done, eventually, fault, flow_stack, is_, number, ok, pay, state_of  # noqa: E402
+from flow import at_once, bank_orders, clear_faults, done, eventually, fault, flow_stack, is_, number, ok, pay, state_of  # noqa: E402
 
 AT_ONCE = 64
-
-
-def at_once(requests):
-    """Runs all of them at the same moment; answers in order."""
-    barrier, answers = threading.Barrier(len(requests)), [None] * len(requests)
-
-    def run(i, request):
-        barrier.wait()
-        answers[i] = request()
-    threads = [threading.Thread(target=run, args=(i, r)) for i, r in enumerate(requests)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    return answers
 
 
 def count(stack, no):

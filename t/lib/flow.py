@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -77,6 +78,21 @@ def eventually(condition: Callable[[], object], name: str, seconds: float = 15) 
         value = condition()
     ok(value, name)
     return value
+
+
+def at_once(requests: list[Callable[[], Any]]) -> list[Any]:
+    """Runs all of them at the same moment; answers in order."""
+    barrier, answers = threading.Barrier(len(requests)), [None] * len(requests)
+
+    def run(i, request):
+        barrier.wait()
+        answers[i] = request()
+    threads = [threading.Thread(target=run, args=(i, r)) for i, r in enumerate(requests)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return answers
 
 
 # ---- the merchant's side ----
