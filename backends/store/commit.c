@@ -56,10 +56,23 @@ struct commits {
 
 /* ---- ends ---- */
 
+static enum store_result lost_swap(const struct store_job *job)
+{
+    return job->before->version == 0 ? STORE_EXISTS : STORE_CONFLICT;
+}
+
+/* Who was decided on the image that a winner replaced need not go to the database to hear so. */
 static void job_end(struct commits *c, struct store_job *job, enum store_result r)
 {
+    bool won = r == STORE_DONE && job->step->verdict == STEP_COMMIT;
+    struct store_job *outrun = won ? mailbox_outrun(c->mail, job) : NULL, *next;
+
     mailbox_done(c->mail, job);
     job->done(job->arg, r);
+    for (; outrun; outrun = next) {
+        next = outrun->next;
+        outrun->done(outrun->arg, lost_swap(outrun));
+    }
 }
 
 static void batch_end(struct batch *b, enum store_result r)
@@ -162,11 +175,6 @@ static void look_up_later(struct batch *b, struct store_job *const *jobs, size_t
     q = batch_new(b->c, jobs, n);
     q->look_up = true;
     run_again(q);
-}
-
-static enum store_result lost_swap(const struct store_job *job)
-{
-    return job->before->version == 0 ? STORE_EXISTS : STORE_CONFLICT;
 }
 
 static void mark_winners(const PGresult *r, struct store_job *const *jobs, size_t n)

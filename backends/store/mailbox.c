@@ -150,6 +150,30 @@ struct store_job *mailbox_take(struct mailboxes *m)
     return job;
 }
 
+struct store_job *mailbox_outrun(struct mailboxes *m, const struct store_job *winner)
+{
+    struct order *o = winner->order;
+    struct store_job *outrun = NULL, **end = &outrun, **at = &o->first;
+
+    o->last = NULL;
+    while (*at) {
+        struct store_job *job = *at;
+
+        if (job->step->verdict != STEP_COMMIT || job->before->version > winner->before->version) {
+            o->last = job;
+            at = &job->next;
+            continue;
+        }
+        *at = job->next;
+        job->next = NULL;
+        job->order = NULL;
+        m->jobs--;
+        *end = job;
+        end = &job->next;
+    }
+    return outrun;
+}
+
 void mailbox_done(struct mailboxes *m, struct store_job *job)
 {
     struct order *o = job->order;

@@ -21,6 +21,9 @@ void mailbox_add(struct mailboxes *m, struct store_job *job);
 struct store_job *mailbox_take(struct mailboxes *m);
 /* What mailbox_take would return. */
 const struct store_job *mailbox_first(const struct mailboxes *m);
+/* The job won its swap: takes out the waiting jobs of its order that were decided on the image it
+ * replaced and can only lose. They are no longer the mailboxes'; linked by `next`. */
+struct store_job *mailbox_outrun(struct mailboxes *m, const struct store_job *winner);
 /* The job has ended: its order's next one becomes ready. */
 void mailbox_done(struct mailboxes *m, struct store_job *job);
 
