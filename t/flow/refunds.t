@@ -15,7 +15,7 @@ AT_ONCE = 64
 def paid(stack, amount, **more):
     """out_trade_no of a payment that was paid."""
     no = number("F")
-    made = stack.client("hmac").create_payment(no, amount, **more)
+    made = stack.client("hmac").create_payment(no, amount, channel="wechat", **more)
     pay(stack, made.json["code_url"])
     becomes(stack, no, "succeeded", f"{no} is paid")
     return no
@@ -94,7 +94,8 @@ def silences(stack):
         no, client = paid(stack, 500), stack.client("hmac")
         fault(stack, kind, "refund", times=1)
         a = client.refund(no, "SILENT1", 200)
-        is_((a.status, a.json.get("state")), (201, "processing"), f"{kind}: accepted, not known")
+        # a notification may have told already
+        ok(a.status == 201 and a.json["state"] in ("processing", "succeeded"), f"{kind}: accepted", a.body)
         eventually(lambda: refund_state(stack, no, "SILENT1") == "succeeded", f"{kind}: found out")
         is_(bank_refunds(stack, no), [200], f"{kind}: given back once")
         clear_faults(stack)
