@@ -7,8 +7,8 @@ What they are for:
   platform      RSA: signs our answers and callbacks
   merchant      RSA: the merchant's requests
   hmac          the second app's secret
-  wechat_mch    RSA: our requests to WeChat Pay
-  wechat_plat   RSA: WeChat Pay's answers and notifications (the bank holds the private half)
+  wechat_mch    RSA: our requests to WeChat Pay v3, Alipay and UnionPay
+  wechat_plat   RSA: their answers and notifications (the bank holds the private half)
   master        encrypts the secrets in the database
 """
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Keys:
         self.wechat_plat_serial = self.serial("wechat_plat")
         self.api_v3_key = self.path("api_v3.key").read_text()
         self.bank_json_key = self.path("bank_json.key").read_text()
+        self.wechat_v2_key = self.path("wechat_v2.key").read_text()
 
     def path(self, name: str) -> Path:
         return self.folder / name
@@ -65,12 +66,13 @@ class Keys:
                           names=",".join(f"DNS:{n}" for n in ["localhost", *bank_names]) + ",IP:127.0.0.1")
         for name in ("platform", "merchant", "wechat_mch", "wechat_plat"):
             self._certificate(name, "rsa", f"/CN=ngx_pay {name}")
-        for name in ("merchant", "wechat_plat"):
+        for name in ("merchant", "wechat_mch", "wechat_plat"):
             openssl("pkey", "-in", str(self.path(f"{name}.key")), "-pubout",
                     "-out", str(self.path(f"{name}.pub")))
         self._text("hmac.key", random_text(48))
         self._text("api_v3.key", random_text(32))
         self._text("bank_json.key", random_text(40))
+        self._text("wechat_v2.key", random_text(32))
         self._text("master.key", secrets.token_hex(32) + "\n")
 
     def _certificate(self, name: str, kind: str, subject: str, signed: bool = False, names: str = "") -> None:

@@ -20,8 +20,8 @@ void bank_request_id(struct bank *bank, char out[40])
 const struct protocol *protocol_of(enum bank_channel channel)
 {
     static const struct protocol *const protocols[CHANNEL_COUNT] = {
-        [CHANNEL_WECHAT_V2] = &wechat_v2_protocol,
-        [CHANNEL_WECHAT_V3] = &wechat_protocol,
+        [CHANNEL_WECHAT_V2] = &wechat_v2_protocol, [CHANNEL_WECHAT_V3] = &wechat_protocol,
+        [CHANNEL_ALIPAY] = &alipay_protocol,       [CHANNEL_UNIONPAY] = &unionpay_protocol,
         [CHANNEL_BANK_JSON] = &bank_json_protocol,
     };
 

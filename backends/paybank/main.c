@@ -19,6 +19,7 @@
 #define VERSION   "0.1"
 #define EXIT_CONF 2
 #define IN_FLIGHT 20000
+#define ARENA_CAP ((size_t)64 << 20) /* UnionPay's answers carry bills */
 
 static const char usage[] = "usage: paybank -c FILE\n"
                             "  -c FILE        configuration (sample: lua-free-conf/paybank.conf)\n"
@@ -42,7 +43,8 @@ static const struct {
 } doors[] = {
     {"/bank/", bank_json_handle, false},  {"/_control/", control_handle, false},
     {"/v3/", wechat_handle, true},        {"/pay/", wechat_v2_handle, true},
-    {"/secapi/", wechat_v2_handle, true},
+    {"/secapi/", wechat_v2_handle, true}, {"/gateway.do", alipay_handle, true},
+    {"/alipay/", alipay_handle, true},    {"/gateway/api/", unionpay_handle, true},
 };
 #define DOORS (sizeof(doors) / sizeof(doors[0]))
 
@@ -58,11 +60,17 @@ static size_t door_of(const struct http_req *req)
 static void serve(struct bank *bank, struct http_req *req, bool tls)
 {
     size_t i = door_of(req);
+    /* UnionPay's file server is a host of its own and has no path */
+    bool file_server = slice_is(req->target, "/") && slice_is(req->method, "POST");
+    bool tls_only = file_server || (i < DOORS && doors[i].tls_only);
 
-    if (i == DOORS)
-        page_handle(bank, req);
-    else if (doors[i].tls_only && !tls && !bank->conf.plain_channels)
+    req->user = tls ? bank : NULL; /* for addresses that an answer names */
+    if (tls_only && !tls && !bank->conf.plain_channels)
         reply_error(req, 403, "this protocol speaks HTTPS only: use listen_tls");
+    else if (file_server)
+        unionpay_handle(bank, req);
+    else if (i == DOORS)
+        page_handle(bank, req);
     else
         doors[i].handle(bank, req);
 }
@@ -142,6 +150,7 @@ static int open_door(struct bank *bank, const char *address, bool tls, struct ht
         .tls_cert = tls ? bank->conf.tls_cert : NULL,
         .tls_key = tls ? bank->conf.tls_key : NULL,
         .max_requests = IN_FLIGHT,
+        .arena_cap = ARENA_CAP,
         .handler = tls ? on_tls : on_plain,
         .arg = bank,
     };

@@ -68,16 +68,22 @@ def pem(key):
                              serialization.NoEncryption())
 
 
-def make_cert(key, serial, names=()):
+def public_pem(key):
+    return key.public_key().public_bytes(serialization.Encoding.PEM,
+                                         serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def make_cert(key, serial, names=(), issuer=None):
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "paybank test")])
+    by = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "paybank root")]) if issuer else subject
     now = datetime.utcnow()
-    builder = (x509.CertificateBuilder().subject_name(subject).issuer_name(subject)
+    builder = (x509.CertificateBuilder().subject_name(subject).issuer_name(by)
                .public_key(key.public_key()).serial_number(serial)
                .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=9)))
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return builder.sign(issuer or key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 class Keys:
@@ -87,7 +93,11 @@ class Keys:
         names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
         files = {"merchant.crt": make_cert(self.merchant, int(self.serial, 16)),
                  "platform.key": pem(self.platform), "tls.key": pem(tls),
-                 "tls.crt": make_cert(tls, 77, names)}
+                 "tls.crt": make_cert(tls, 77, names), "merchant.pub": public_pem(self.merchant)}
+        # UnionPay's certificate comes with every message and chains to a root
+        self.acp_root = make_key()
+        self.acp_serial = 0x1002030405AABBCCDD  # beyond 2^53
+        files["acp.crt"] = make_cert(self.platform, self.acp_serial, issuer=self.acp_root)
         for name, content in files.items():
             (folder / name).write_bytes(content)
 
@@ -113,6 +123,22 @@ wechat_v2 {{
     merchant 1900000209 {{ appid wx7777777777777777; api_key 192006250b4c09247ec02edce69f6a2d; }}
     merchant 1900000210 {{
         appid wx7777777777777777; api_key 192006250b4c09247ec02edce69f6a2d; disabled on;
+    }}
+}}
+alipay {{
+    merchant 2014072300007148 {{
+        seller_id 2088101106499364; app_public_key merchant.pub; alipay_key platform.key;
+    }}
+    merchant 2014072300007149 {{
+        seller_id 2088101106499364; app_public_key merchant.pub; alipay_key platform.key; disabled on;
+    }}
+}}
+unionpay {{
+    merchant 777290058110048 {{
+        merchant_cert merchant.crt; unionpay_cert acp.crt; unionpay_key platform.key;
+    }}
+    merchant 777290058110049 {{
+        merchant_cert merchant.crt; unionpay_cert acp.crt; unionpay_key platform.key; disabled on;
     }}
 }}
 bank_json {{
@@ -376,8 +402,8 @@ class Stage:
     def __enter__(self):
         self.temp = tempfile.TemporaryDirectory(prefix="paybank.")
         self.folder = Path(self.temp.name)
-        keys, self.bank, self.receiver = Keys(self.folder), Bank(self.folder), Receiver()
-        self.wechat, self.client = Wechat(self.bank, keys), BankJson(self.bank)
+        self.keys, self.bank, self.receiver = Keys(self.folder), Bank(self.folder), Receiver()
+        self.wechat, self.client = Wechat(self.bank, self.keys), BankJson(self.bank)
         return self
 
     def __exit__(self, *_):
