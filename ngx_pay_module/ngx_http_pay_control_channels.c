@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_pay_control.h"
+#include "ngx_http_pay_health.h"
 #include "ngx_http_pay_switch.h"
 
 #include "core/clock.h"
@@ -80,6 +81,7 @@ ngx_http_pay_control_write(ngx_http_pay_control_call_t *call, ngx_uint_t i,
     if (ch) {
         json_member_int64(w, "cap", (int64_t) ch->cap);
         json_member_int64(w, "pay_cap", (int64_t) ch->pay_cap);
+        ngx_http_pay_health_member(w, call->channels, ch);
     }
 
     json_key(w, "kept");

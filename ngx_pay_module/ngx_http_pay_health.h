@@ -24,6 +24,8 @@
 #include "ngx_http_pay_channel.h"
 #include "ngx_http_pay_status.h"
 
+#include "core/json.h"
+
 
 #define NGX_HTTP_PAY_SHARE_ALL  100
 
@@ -97,6 +99,10 @@ void ngx_http_pay_health_prometheus(ngx_http_pay_status_text_t *t,
     ngx_http_pay_channel_main_conf_t *cmcf);
 /* members of the channel's object */
 void ngx_http_pay_health_json(ngx_http_pay_status_text_t *t,
+    ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch);
+
+/* the control socket: "health":{"state","level","share","reason"} */
+void ngx_http_pay_health_member(struct json_writer *w,
     ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch);
 
 

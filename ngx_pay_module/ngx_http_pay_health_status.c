@@ -227,3 +227,24 @@ ngx_http_pay_health_json_outcomes(ngx_http_pay_status_text_t *t,
 
     ngx_http_pay_status_printf(t, "}");
 }
+
+
+void
+ngx_http_pay_health_member(struct json_writer *w,
+    ngx_http_pay_channel_main_conf_t *cmcf, ngx_http_pay_channel_t *ch)
+{
+    struct breaker  b;
+
+    ngx_http_pay_health_refresh(cmcf);
+    ngx_http_pay_health_copy(cmcf, ch, &b);
+
+    json_key(w, "health");
+    json_begin_object(w);
+    json_member_str(w, "state", slice_of(breaker_state_name(b.state)));
+    json_member_str(w, "level",
+                    slice_of(breaker_level_name(breaker_level(&b,
+                                                              &ch->breaker))));
+    json_member_int64(w, "share", cmcf->sh->shares[ch->row]);
+    json_member_str(w, "reason", slice_of(breaker_reason_name(b.reason)));
+    json_end_object(w);
+}

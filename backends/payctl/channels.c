@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #define ARENA_MAX (8u << 20)
-#define COLUMNS   9
+#define COLUMNS   10
 
 /* The name behind a switch's uid; the number where this machine knows none. */
 static const char *who(struct arena *a, const struct json *sw)
@@ -42,16 +42,18 @@ static void fill_row(struct arena *a, const struct json *ch, const char **cells)
     cells[2] = text(a, ch, "configured");
     cells[3] = text(a, ch, "in_flight");
     cells[4] = text(a, ch, "cap");
-    cells[5] = text(a, ch, "switch.state");
-    cells[6] = who(a, sw);
-    cells[7] = text(a, ch, "switch.at");
-    cells[8] = text(a, ch, "switch.reason");
+    cells[5] = text(a, ch, "health.state");
+    cells[6] = text(a, ch, "switch.state");
+    cells[7] = who(a, sw);
+    cells[8] = text(a, ch, "switch.at");
+    cells[9] = text(a, ch, "switch.reason");
 }
 
 static void print_channels(struct arena *a, const struct json *first, int n)
 {
-    static const char *const names[COLUMNS] = {
-        "name", "state", "configured", "in_flight", "cap", "switched", "by", "at", "reason"};
+    static const char *const names[COLUMNS] = {"name", "state",  "configured", "in_flight",
+                                               "cap",  "health", "switched",   "by",
+                                               "at",   "reason"};
     const char **cells = arena_array(a, const char *, (size_t)(n + 1) * COLUMNS);
     int row = 1;
 
@@ -201,6 +203,18 @@ static int channel_reset(struct ctl *c, int argc, char **argv)
     return set_state(c, argc, argv, "config");
 }
 
+static int channel_well(struct ctl *c, int argc, char **argv)
+{
+    char target[64];
+
+    if (argc != 1)
+        return CTL_USAGE;
+    if (!name_valid(argv[0]))
+        return ctl_refuse("channel: \"%s\" is not 1..32 of a-z0-9_-", argv[0]);
+    snprintf(target, sizeof(target), "/channels/%s/health", argv[0]);
+    return ask(c, "PUT", slice_of(target), SLICE("{\"state\":\"closed\"}"));
+}
+
 const struct command channel_commands[] = {
     {"channel", "list", "", "all channels of this node, and who switched them", channel_list},
     {"channel", "show", "NAME", "one channel", channel_show},
@@ -211,4 +225,6 @@ const struct command channel_commands[] = {
     {"channel", "drain", "NAME [--reason TEXT]", "the same, on the way to off", channel_drain},
     {"channel", "block", "NAME [--reason TEXT]", "no call at all", channel_block},
     {"channel", "reset", "NAME [--reason TEXT]", "as its file says again", channel_reset},
+    {"channel", "well", "NAME", "closes its breaker; it opens again if it is still sick",
+     channel_well},
     {0}};

@@ -52,6 +52,8 @@ with bank() as b:
                 is_(tell(n, *({**e, "channel": f"c{i}"} for e in batch)).status, 200, f"{name}: taken")
             is_(health(n, f"c{i}"), want, name)
         is_(n.call(channel="c0").short, OUT, "at once, for new payments")
+        is_(n.control("GET", "/channels/c0").json["health"],
+            {"state": "open", "level": "reachable", "share": 0, "reason": "bad_answers"}, "the control socket shows it")
 
         # a share of calls that were answered
         for _ in range(20):

@@ -75,6 +75,16 @@ def rate(stack):
     is_([[b["prepares"] for b in bank_orders(stack, p)] for p in payments], [[1]] * 8, "the bank saw each once")
 
 
+def by_hand(stack):
+    """The operator knows better."""
+    fault(stack, "error_503", "native", channel="wechat_v3")
+    until_open(stack)
+    clear_faults(stack)
+    is_(json.loads(stack.payctl("--json", "channel", "show", "wechat"))["health"]["level"], "reachable", "payctl shows the level")
+    told = json.loads(stack.payctl("--json", "channel", "well", "wechat"))["health"]
+    is_((told["state"], told["share"], state(stack)), ("closed", 100, "closed"), "payctl channel well: closed at once")
+
+
 def main():
     channels = {"wechat": {"breaker": BREAKER}, "bank": {"rate pay=20/s": "burst=0", "breaker": "off"}}
     with flow_stack(payd={"outcomes": "20ms", "not_sent_limit": "20"}, channels=channels) as stack:
@@ -82,6 +92,7 @@ def main():
         # HTTP 200, and only payd sees that it is none
         sick(stack, "bad_signature", ("bad_answers", "errors"))
         eventually(lambda: health(stack)["outcomes"]["unknown"] >= 4, "payd told what it read")
+        by_hand(stack)
         rate(stack)
         is_(stack.sql("select count(*) from pay.payment where state = 4"), [["0"]], "nothing was ever called failed")
     done()
