@@ -153,7 +153,7 @@ uint32_t route_given(const struct route_table *t)
 /* What the rules that hold make of the candidates. */
 struct ruling {
     struct match_set candidates;
-    uint16_t prefers[ROUTE_RULES + 1]; /* rules with a preference, in order */
+    uint16_t prefers[MATCH_LINES + 1]; /* rules with a preference, in order */
     unsigned nprefers;
 };
 
@@ -162,17 +162,15 @@ static void apply_rules(const struct route_table *t, const struct route_ask *ask
 {
     struct match_set lines, left = ruling->candidates;
     enum route_by by = ROUTE_BY_NOTHING;
-    unsigned n = 0, last = ROUTE_RULES;
+    unsigned n = 0;
 
     match_find(t->rules, &ask->facts, &lines);
+    /* two lines of one rule that hold are as good as one */
     match_set_each(line, &lines)
     {
         unsigned i = t->rule_of[line];
         const struct action *act = &t->actions[i];
 
-        if (i == last) /* two lines of one rule */
-            continue;
-        last = i;
         match_set_add(&choice->rules, i);
         match_set_and(&left, &act->keep);
         ruling->prefers[n] = (uint16_t)i;

@@ -338,7 +338,8 @@ class Stack:
         conf.set("worker_rlimit_nofile", None)  # more than a container may allow
         # all of its clients have one address
         conf.set("http > pay_attack", "on except=127.0.0.0/8")
-        conf.set("http > pay_platform_key", f"{self.keys.platform_serial} {self.keys.path('platform.key')}")
+        for key in conf.all("pay_platform_key"):
+            key.words[1:3] = [self.keys.platform_serial, str(self.keys.path("platform.key"))]
         listens = {"443": f"127.0.0.1:{self.ingress_port}", "127.0.0.1:9180": f"127.0.0.1:{self.status_port}"}
         for listen in conf.all("listen"):
             listen.words[1] = listens.get(listen.words[1], listen.words[1])

@@ -149,6 +149,9 @@ typedef struct {
 
     ngx_uint_t                   cap;       /* calls at once */
     ngx_uint_t                   pay_cap;   /* of them new payments */
+    ngx_uint_t                   queue;     /* calls that may wait, a class */
+    ngx_msec_t                   queue_timeout;
+    ngx_queue_t                  waiting[NGX_HTTP_PAY_WAITS]; /* here */
     ngx_uint_t                   keepalive; /* idle connections a worker */
 
     ngx_msec_t                   connect_timeout;
@@ -219,10 +222,11 @@ ngx_http_pay_channel_t **ngx_http_pay_channel_place(
     ((cmcf)->sh->states[(ch)->row]                                            \
      ? (ngx_uint_t) (cmcf)->sh->states[(ch)->row] - 1 : (ch)->state)
 
-/* has no room for a new payment */
+/* has no room for a new payment, nor would it wait there */
 #define ngx_http_pay_channel_full(row, ch)                                    \
-    ((row)->count->in_pay >= (ch)->pay_cap                                    \
-     || (row)->count->in_flight >= (ch)->cap)
+    (((row)->count->in_pay >= (ch)->pay_cap                                   \
+      || (row)->count->in_flight >= (ch)->cap)                                \
+     && (row)->count->waiting[NGX_HTTP_PAY_WAIT_PAY] >= (ch)->queue)
 
 
 ngx_int_t ngx_http_pay_channel_zone_init(ngx_shm_zone_t *zone, void *data);
@@ -235,6 +239,17 @@ ngx_int_t ngx_http_pay_channel_acquire(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_t *ch, ngx_uint_t kind);
 void ngx_http_pay_channel_release(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_t *ch, ngx_uint_t kind);
+
+/* the same with the ledger locked, and without looking who waits */
+ngx_uint_t ngx_http_pay_channel_take(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch, ngx_uint_t wait_class);
+/* 1: a call of that class would get a place now */
+ngx_uint_t ngx_http_pay_channel_room(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch, ngx_uint_t wait_class);
+
+#define ngx_http_pay_wait_class(kind)                                         \
+    ((kind) == NGX_HTTP_PAY_KIND_PAY ? NGX_HTTP_PAY_WAIT_PAY                  \
+                                     : NGX_HTTP_PAY_WAIT_OTHER)
 
 
 extern ngx_module_t  ngx_http_pay_channel_module;

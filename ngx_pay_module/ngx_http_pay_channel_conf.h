@@ -31,6 +31,8 @@ char *ngx_http_pay_channel_priority(ngx_conf_t *cf,
     ngx_http_pay_channel_t *ch);
 char *ngx_http_pay_channel_concurrency(ngx_conf_t *cf,
     ngx_http_pay_channel_t *ch);
+char *ngx_http_pay_channel_queue(ngx_conf_t *cf,
+    ngx_http_pay_channel_t *ch);
 char *ngx_http_pay_channel_timeout(ngx_conf_t *cf,
     ngx_http_pay_channel_t *ch);
 char *ngx_http_pay_channel_keepalive(ngx_conf_t *cf,

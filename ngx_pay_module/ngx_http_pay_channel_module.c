@@ -5,6 +5,7 @@
 
 #include "ngx_http_pay_channel.h"
 #include "ngx_http_pay_health.h"
+#include "ngx_http_pay_queue.h"
 #include "ngx_http_pay_switch.h"
 
 
@@ -96,35 +97,34 @@ ngx_http_pay_channel_place(ngx_http_pay_channel_main_conf_t *cmcf,
 }
 
 
-ngx_int_t
-ngx_http_pay_channel_acquire(ngx_http_pay_channel_main_conf_t *cmcf,
-    ngx_http_pay_channel_t *ch, ngx_uint_t kind)
+ngx_uint_t
+ngx_http_pay_channel_room(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch, ngx_uint_t wait_class)
 {
-    ngx_uint_t                    pay, full;
+    ngx_http_pay_count_t  *count;
+
+    count = &cmcf->ledger->counts[ch->row];
+
+    return count->in_flight < ch->cap
+           && (wait_class != NGX_HTTP_PAY_WAIT_PAY
+               || count->in_pay < ch->pay_cap);
+}
+
+
+ngx_uint_t
+ngx_http_pay_channel_take(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch, ngx_uint_t wait_class)
+{
+    ngx_uint_t                    pay;
     ngx_http_pay_count_t         *count;
     ngx_http_pay_ledger_entry_t  *entry;
 
-    pay = (kind == NGX_HTTP_PAY_KIND_PAY);
+    pay = (wait_class == NGX_HTTP_PAY_WAIT_PAY);
     count = &cmcf->ledger->counts[ch->row];
-
-    ngx_http_pay_ledger_lock(cmcf->ledger);
-
     entry = ngx_http_pay_ledger_entry(cmcf->ledger, ch->row);
-    full = count->in_flight >= ch->cap || (pay && count->in_pay >= ch->pay_cap);
 
-    if (full) {
-
-        /* a process may have been killed and not been replaced */
-
-        ngx_http_pay_ledger_reap(cmcf->ledger);
-
-        full = count->in_flight >= ch->cap
-               || (pay && count->in_pay >= ch->pay_cap);
-    }
-
-    if (full || entry == NULL) {
-        ngx_http_pay_ledger_unlock(cmcf->ledger);
-        return NGX_BUSY;
+    if (entry == NULL || !ngx_http_pay_channel_room(cmcf, ch, wait_class)) {
+        return 0;
     }
 
     count->in_flight++;
@@ -132,9 +132,39 @@ ngx_http_pay_channel_acquire(ngx_http_pay_channel_main_conf_t *cmcf,
     entry->all++;
     entry->pay += pay;
 
-    ngx_http_pay_ledger_unlock(cmcf->ledger);
+    return 1;
+}
 
-    return NGX_OK;
+
+/* who came first goes first, so a free place may belong to one that waits */
+
+ngx_int_t
+ngx_http_pay_channel_acquire(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch, ngx_uint_t kind)
+{
+    ngx_uint_t              taken, wait_class;
+    ngx_http_pay_ledger_t  *l;
+
+    l = cmcf->ledger;
+    wait_class = ngx_http_pay_wait_class(kind);
+
+    ngx_http_pay_ledger_lock(l);
+
+    taken = (ch->queue == 0 || l->counts[ch->row].waiting[wait_class] == 0)
+            && ngx_http_pay_channel_take(cmcf, ch, wait_class);
+
+    if (!taken && ch->queue == 0) {
+
+        /* a process may have been killed and not been replaced */
+
+        ngx_http_pay_ledger_reap(l);
+
+        taken = ngx_http_pay_channel_take(cmcf, ch, wait_class);
+    }
+
+    ngx_http_pay_ledger_unlock(l);
+
+    return taken ? NGX_OK : NGX_BUSY;
 }
 
 
@@ -161,6 +191,12 @@ ngx_http_pay_channel_release(ngx_http_pay_channel_main_conf_t *cmcf,
     }
 
     ngx_http_pay_ledger_unlock(cmcf->ledger);
+
+    if (count->waiting[NGX_HTTP_PAY_WAIT_PAY]
+        || count->waiting[NGX_HTTP_PAY_WAIT_OTHER])
+    {
+        ngx_http_pay_queue_wake(cmcf, ch);
+    }
 }
 
 
@@ -181,6 +217,7 @@ ngx_http_pay_channel_process_init(ngx_cycle_t *cycle)
 
     if (cmcf != NULL && cmcf->ledger != NULL) {
         ngx_http_pay_ledger_enter(cmcf->ledger);
+        ngx_http_pay_queue_start(cycle, cmcf);
 
         if (ngx_worker == 0) {
             ngx_http_pay_state_check(cmcf, cycle->log);
@@ -200,6 +237,7 @@ ngx_http_pay_channel_process_exit(ngx_cycle_t *cycle)
                                                ngx_http_pay_channel_module);
 
     if (cmcf != NULL && cmcf->ledger != NULL) {
+        ngx_http_pay_queue_stop();
         ngx_http_pay_ledger_leave(cmcf->ledger);
     }
 }

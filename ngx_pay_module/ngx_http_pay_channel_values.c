@@ -291,6 +291,43 @@ ngx_http_pay_channel_concurrency(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
 }
 
 
+/* queue COUNT [timeout=TIME] */
+
+char *
+ngx_http_pay_channel_queue(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
+{
+    ngx_int_t   n;
+    ngx_str_t  *value, s;
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n == NGX_ERROR || n > NGX_HTTP_PAY_CHANNEL_CAP) {
+        return ngx_http_pay_channel_range(cf, &value[1], "0 to 10000 calls");
+    }
+
+    ch->queue = n;
+
+    if (cf->args->nelts > 2) {
+
+        if (!ngx_http_pay_key_value(&value[2], "timeout", &s)) {
+            return ngx_http_pay_channel_range(cf, &value[2], "timeout=TIME");
+        }
+
+        ch->queue_timeout = ngx_parse_time(&s, 0);
+
+        if (ch->queue_timeout == (ngx_msec_t) NGX_ERROR
+            || ch->queue_timeout == 0 || ch->queue_timeout > 10000)
+        {
+            return ngx_http_pay_channel_range(cf, &value[2], "1ms to 10s");
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 /* all three: a call without a time-out cannot exist */
 
 char *

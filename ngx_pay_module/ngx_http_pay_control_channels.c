@@ -38,10 +38,12 @@ ngx_http_pay_control_write(ngx_http_pay_control_call_t *call, ngx_uint_t i,
     ngx_uint_t                  state;
     struct slice                name;
     struct json_writer         *w;
+    ngx_http_pay_count_t       *count;
     ngx_http_pay_switch_t       sw;
     ngx_http_pay_ledger_row_t  *row;
 
     w = &call->w;
+    count = &call->channels->ledger->counts[i];
     row = &call->channels->ledger->rows[i];
     state = ngx_http_pay_control_switch(call, i, &sw);
 
@@ -74,9 +76,12 @@ ngx_http_pay_control_write(ngx_http_pay_control_call_t *call, ngx_uint_t i,
     }
 
     json_member_int64(w, "in_flight",
-                      (int64_t) call->channels->ledger->counts[i].in_flight);
+                      (int64_t) count->in_flight);
     json_member_int64(w, "in_pay",
-                      (int64_t) call->channels->ledger->counts[i].in_pay);
+                      (int64_t) count->in_pay);
+
+    json_member_int64(w, "waiting",
+                      (int64_t) (count->waiting[0] + count->waiting[1]));
 
     if (ch) {
         json_member_int64(w, "cap", (int64_t) ch->cap);

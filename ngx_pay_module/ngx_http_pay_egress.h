@@ -14,6 +14,7 @@
 #include "ngx_http_pay_attempts.h"
 #include "ngx_http_pay_channel.h"
 #include "ngx_http_pay_core.h"
+#include "ngx_http_pay_queue.h"
 #include "ngx_http_pay_health.h"
 #include "ngx_http_pay_rate.h"
 
@@ -80,6 +81,7 @@ typedef struct {
     int64_t                            send_before; /* boot time, us */
 
     ngx_queue_t                        waiting;     /* for the resolver */
+    ngx_http_pay_wait_t               *wait;        /* for a place, or NULL */
 
     /* the balancer's */
     ngx_http_upstream_t               *upstream;
@@ -99,6 +101,8 @@ typedef struct {
     unsigned                           queued:1;    /* waiting is linked */
     unsigned                           asked:1;     /* the resolver, once */
     unsigned                           seen:1;      /* attempt seen before */
+    unsigned                           recorded:1;  /* attempt, by this call */
+    unsigned                           gave_up:1;   /* waited for nothing */
     unsigned                           admitted:1;  /* to proxy_pass */
     unsigned                           held:1;      /* counted in flight */
     unsigned                           passed:1;    /* a byte may have left */
@@ -115,6 +119,8 @@ ngx_http_pay_egress_ctx_t *ngx_http_pay_egress_get_ctx(ngx_http_request_t *r);
 
 /* gives back the call's place in its channel, if it still has it */
 void ngx_http_pay_egress_release(ngx_http_pay_egress_ctx_t *ctx);
+/* a call that is not passed on: its place, its attempt, its turn */
+void ngx_http_pay_egress_leave(ngx_http_pay_egress_ctx_t *ctx);
 
 
 /* the request: what its Pay-* headers say, and taking them out */

@@ -73,6 +73,7 @@ ngx_http_pay_egress_refuse(ngx_http_request_t *r,
     ngx_buf_t    *b;
     ngx_chain_t   out;
 
+    ngx_http_pay_egress_leave(ctx);
     ngx_http_pay_egress_count_refusal(ctx, reason);
 
     body = &ngx_http_pay_egress_refusals[reason].body;

@@ -291,7 +291,9 @@ ngx_http_pay_ledger_started(ngx_pid_t pid)
 static void
 ngx_http_pay_ledger_sum(ngx_http_pay_ledger_t *l)
 {
-    ngx_uint_t  i, p, all, pay;
+    ngx_uint_t                    i, p;
+    ngx_http_pay_count_t          sum;
+    ngx_http_pay_ledger_entry_t  *entry;
 
     for (i = 0; i < NGX_HTTP_PAY_LEDGER_ROWS; i++) {
 
@@ -299,18 +301,23 @@ ngx_http_pay_ledger_sum(ngx_http_pay_ledger_t *l)
             continue;
         }
 
-        all = 0;
-        pay = 0;
+        ngx_memzero(&sum, sizeof(ngx_http_pay_count_t));
 
-        for (p = 0; p < NGX_HTTP_PAY_LEDGER_PROCESSES; p++) {
-            if (l->processes[p].pid) {
-                all += l->entries[p][i].all;
-                pay += l->entries[p][i].pay;
+        for (p = 0; p < l->top; p++) {
+
+            if (l->processes[p].pid == 0) {
+                continue;
             }
+
+            entry = &l->entries[p][i];
+
+            sum.in_flight += entry->all;
+            sum.in_pay += entry->pay;
+            sum.waiting[0] += entry->waiting[0];
+            sum.waiting[1] += entry->waiting[1];
         }
 
-        l->counts[i].in_flight = all;
-        l->counts[i].in_pay = pay;
+        l->counts[i] = sum;
     }
 }
 
@@ -324,7 +331,7 @@ ngx_http_pay_ledger_bury(ngx_http_pay_ledger_t *l)
 
     dead = 0;
 
-    for (p = 0; p < NGX_HTTP_PAY_LEDGER_PROCESSES; p++) {
+    for (p = 0; p < l->top; p++) {
         process = &l->processes[p];
 
         if (process->pid == 0) {
@@ -378,6 +385,8 @@ ngx_http_pay_ledger_enter(ngx_http_pay_ledger_t *l)
     ngx_http_pay_ledger_place = p;
 
     if (p < NGX_HTTP_PAY_LEDGER_PROCESSES) {
+        l->top = ngx_max(l->top, p + 1);
+        ngx_memzero(&l->processes[p], sizeof(ngx_http_pay_ledger_process_t));
         ngx_memzero(l->entries[p], sizeof(l->entries[p]));
         l->processes[p].started = ngx_http_pay_ledger_started(ngx_pid);
         l->processes[p].master = ngx_parent;
@@ -437,6 +446,14 @@ ngx_http_pay_ledger_entry(ngx_http_pay_ledger_t *l, ngx_uint_t row)
 }
 
 
+ngx_http_pay_ledger_process_t *
+ngx_http_pay_ledger_process(ngx_http_pay_ledger_t *l)
+{
+    return ngx_http_pay_ledger_place == NGX_HTTP_PAY_NO_PLACE
+           ? NULL : &l->processes[ngx_http_pay_ledger_place];
+}
+
+
 ngx_int_t
 ngx_http_pay_ledger_find(ngx_http_pay_ledger_t *l, u_char *name, size_t len)
 {
@@ -476,7 +493,7 @@ ngx_http_pay_ledger_alone(ngx_http_pay_ledger_t *l)
 {
     ngx_uint_t  p;
 
-    for (p = 0; p < NGX_HTTP_PAY_LEDGER_PROCESSES; p++) {
+    for (p = 0; p < l->top; p++) {
         if (l->processes[p].pid && l->processes[p].master != ngx_pid) {
             return 0;
         }

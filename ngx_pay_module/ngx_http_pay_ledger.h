@@ -36,9 +36,14 @@
 
 /* a channel's calls on this node; read without the lock where a hint will do */
 
+#define NGX_HTTP_PAY_WAIT_PAY    0          /* new payments that wait */
+#define NGX_HTTP_PAY_WAIT_OTHER  1          /* all other kinds */
+#define NGX_HTTP_PAY_WAITS       2
+
 typedef struct {
     ngx_atomic_t                 in_flight; /* all kinds */
     ngx_atomic_t                 in_pay;    /* kind pay only */
+    ngx_atomic_t                 waiting[NGX_HTTP_PAY_WAITS];
 } ngx_http_pay_count_t;
 
 
@@ -64,6 +69,8 @@ typedef struct {
 typedef struct {
     uint16_t                     all;
     uint16_t                     pay;
+    uint16_t                     waiting[NGX_HTTP_PAY_WAITS];
+    uint64_t                     first[NGX_HTTP_PAY_WAITS]; /* its ticket */
 } ngx_http_pay_ledger_entry_t;
 
 
@@ -71,6 +78,9 @@ typedef struct {
     ngx_pid_t                    pid;       /* 0: place is free */
     ngx_pid_t                    master;
     uint64_t                     started;   /* tells it from a later process */
+    ngx_msec_t                   seen;      /* looked at its queue */
+    uint32_t                     wake_len;  /* address that wakes it, or 0 */
+    u_char                       wake[20];
 } ngx_http_pay_ledger_process_t;
 
 
@@ -83,6 +93,8 @@ typedef struct {
     pthread_mutex_t                file;    /* held to write the state file */
 
     time_t                         reaped;
+    uint64_t                       ticket;  /* last one, of all queues */
+    uint32_t                       top;     /* places in use are below it */
     ngx_atomic_t                   loaded;  /* the state file was read */
     ngx_atomic_t                   damaged; /* and made no sense */
     ngx_atomic_t                   unkept;  /* it does not say what we say */
@@ -120,6 +132,9 @@ void ngx_http_pay_ledger_leave(ngx_http_pay_ledger_t *l);
 /* this process' entry for a row; NULL: it has no place */
 ngx_http_pay_ledger_entry_t *ngx_http_pay_ledger_entry(
     ngx_http_pay_ledger_t *l, ngx_uint_t row);
+/* what there is about this process; NULL: it has no place */
+ngx_http_pay_ledger_process_t *ngx_http_pay_ledger_process(
+    ngx_http_pay_ledger_t *l);
 /* gives back what dead processes left; at most once a second */
 void ngx_http_pay_ledger_reap(ngx_http_pay_ledger_t *l);
 /* index of the row of that name, or NGX_ERROR */

@@ -261,9 +261,14 @@ ngx_pay_limit_say(ngx_pay_limits_shm_t *shm, ngx_pay_limit_use_t *use,
     ngx_uint_t count, ngx_pay_limit_say_t *say)
 {
     int64_t                 now;
+    struct timespec         ts;
     ngx_pay_limit_entry_t  *e;
 
-    now = (int64_t) ngx_current_msec * 1000;
+    /* nginx's own time is too coarse: without a burst it would be the limit */
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+    now = (int64_t) ts.tv_sec * NGX_PAY_LIMIT_SECOND + ts.tv_nsec / 1000;
+
     e = ngx_pay_limits_find(shm, use->who);
 
     ngx_memzero(say, sizeof(ngx_pay_limit_say_t));

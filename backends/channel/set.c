@@ -34,6 +34,7 @@ const struct conf_directive channel_block_table[] = {
     {"weight", 1, 1, 0, "NUMBER", "", "Read by nginx."},
     {"priority", 1, 1, 0, "NUMBER", "", "Read by nginx."},
     {"concurrency", 1, 2, 0, "NUMBER [reserve=PERCENT]", "", "Read by nginx."},
+    {"queue", 1, 2, 0, "NUMBER [timeout=TIME]", "", "Read by nginx."},
     {"keepalive", 1, 2, 0, "NUMBER [timeout=TIME]", "", "Read by nginx."},
     {"breaker", 1, 9, 0, "off | NAME=VALUE ...", "", "Read by nginx."},
     {"sla", 1, 7, 0, "KIND=TIME ... [share=PERCENT]", "", "Read by nginx."},

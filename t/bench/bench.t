@@ -17,6 +17,7 @@ SLICES = {
     "edge": (["--requests", "400", "--rounds", "1", "--connections", "16"], {"plain", "tls"}),
     "create": (["--payments", "320", "--rounds", "1", "--connections", "32", "--preload", "2000"], {"us", "pgbench_us", "wechat_us"}),
     "memory": (["--payments", "50", "--delay-ms", "4000"], {"payd_mb", "nginx_mb", "bare_mb"}),
+    "route": (["--rounds", "1", "--repeats", "1"], {"usual", "worst"}),
 }
 
 

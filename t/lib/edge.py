@@ -269,7 +269,7 @@ class Edge:
 
     def __init__(self, *keys: Key, workers: int = 1, guard: str = "", http: str = "", location: str = "",
                  server: str = "", main: str = "", redis: str = "timeout=50ms", lookup: str = "",
-                 platform: str = "", zone: str = "8m", upstream: str = "pay_orders") -> None:
+                 redis_at: str = "", platform: str = "", zone: str = "8m", upstream: str = "pay_orders") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ngx_pay-t."))
         self.folder.chmod(0o711)
         self.socket = self.folder / "edge.sock"
@@ -278,7 +278,7 @@ class Edge:
         self.payd = FakePayd(self.folder, list(keys))
         self.process: subprocess.Popen | None = None
         self.options = dict(workers=workers, guard=guard, http=http, location=location, server=server,
-                            main=main, redis=redis, lookup=lookup, platform=platform, zone=zone, upstream=upstream)
+                            main=main, redis=redis, redis_at=redis_at, lookup=lookup, platform=platform, zone=zone, upstream=upstream)
         (self.folder / "platform.pem").write_bytes(PLATFORM.private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         self.write()
@@ -299,7 +299,7 @@ http {{
     access_log {f}/access.log; {temp}
     client_body_buffer_size 64k; client_max_body_size 64k;
     pay_zone pay {o['zone']};
-    pay_redis unix:{f}/redis.sock {o['redis']};
+    pay_redis {o['redis_at'] or f"unix:{f}/redis.sock"} {o['redis']};
     pay_keys unix:{f}/internal.sock {o['lookup']};
     pay_platform_key {PLATFORM.serial} {f}/platform.pem {o['platform']};
     {o['http']}

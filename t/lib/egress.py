@@ -79,7 +79,8 @@ class Nginx:
     """A real nginx in a private folder; {channels} is the text of the pay_channel blocks."""
 
     def __init__(self, channels: str, *, location: str = "", http: str = "", workers: int = 1,
-                 egress: str = LOCATION, main: str = "", control: str = "", detached: bool = False) -> None:
+                 egress: str = LOCATION, main: str = "", control: str = "", detached: bool = False,
+                 connections: int = 1024) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ngx_pay-t."))
         self.egress = str(self.folder / "egress.sock")
         self.status_socket = str(self.folder / "status.sock")
@@ -88,7 +89,7 @@ class Nginx:
         self.process: subprocess.Popen | Detached | None = None
         self.detached = detached
         self.options = dict(location=location, http=http, workers=workers, egress=egress, main=main,
-                            control=control)
+                            control=control, connections=connections)
         self.write(channels)
 
     def write(self, channels: str, **options: Any) -> None:
@@ -102,7 +103,7 @@ class Nginx:
 {load} {user} {o['main']}
 daemon {'on' if self.detached else 'off'}; worker_processes {o['workers']}; pid {self.folder}/nginx.pid;
 error_log {self.log} info;
-events {{ worker_connections 1024; }}
+events {{ worker_connections {o['connections']}; }}
 http {{
     access_log off; {temp}
     {o['http']}
