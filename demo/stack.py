@@ -42,7 +42,7 @@ from processes import NotReady, Process, Registry, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "lua-free-conf"
-LONGEST_SOCKET_NAME = len("/order99.internal.sock")
+LONGEST_SOCKET_NAME = len("/order99.internal.sock~")
 SOCKET_PATH_MAX = 107
 
 Overrides = Mapping[str, str | None]
@@ -330,9 +330,8 @@ class Stack:
 
     def _configure_nginx(self) -> None:
         conf = self._sample("nginx.conf")
-        static = self.build / "nginx/nginx"
         module = self.build / "ngx_http_pay_core_module.so"
-        conf.set("load_module", None if static.exists() else str(module))
+        conf.set("load_module", None if self._static_nginx() else str(module))
         conf.set("user", "root" if os.geteuid() == 0 else None)
         conf.set("worker_processes", "2")
         conf.set("worker_rlimit_nofile", None)  # more than a container may allow
@@ -352,11 +351,15 @@ class Stack:
             trusted.words[1] = str(self.keys.path("ca.crt"))
         self._finish(conf, "nginx.conf", self.options["nginx"])
 
+    def _static_nginx(self) -> Path | None:
+        """An nginx that has the module in it: PAY_NGINX, or the sanitizers' build."""
+        static = Path(os.environ.get("PAY_NGINX") or self.build / "nginx/nginx")
+        return static if static.exists() else None
+
     def _describe_processes(self) -> None:
         def describe(name: str, *command: str | Path, **more: Any) -> None:
             self.processes[name] = Process(name, [str(c) for c in command], log=self.log / f"{name}.err", **more)
 
-        static = self.build / "nginx/nginx"
         self.processes["postgres"] = self.postgres.process
         describe("redis", "redis-server", "--port", "0", "--unixsocket", self.sockets / "redis.sock",
                  "--unixsocketperm", "600", "--save", "", "--appendonly", "no", "--dir", self.folder / "redis")
@@ -366,7 +369,7 @@ class Stack:
                  "--secret", f"{accounts.HMAC_SERIAL}={self.keys.path('hmac.key')}")
         for name in self.payd_names:
             describe(name, self.build / "payd", "-c", self.conf / "payd.conf", "-n", name)
-        describe("nginx", static if static.exists() else "/usr/sbin/nginx", "-p", f"{self.folder}/",
+        describe("nginx", self._static_nginx() or "/usr/sbin/nginx", "-p", f"{self.folder}/",
                  "-c", self.conf / "nginx.conf", "-e", self.log / "nginx.error.log", "-g", "daemon off;",
                  env={"ASAN_OPTIONS": "detect_leaks=0"})
 

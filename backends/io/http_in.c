@@ -178,8 +178,18 @@ void http_in_stop(struct http_in *h)
     if (h->stopping)
         return;
     h->stopping = true;
+    h->succeeded = listen_succeeded(&h->listener);
+    MHD_run(h->daemon); /* who connected before the successor was there belongs to us */
     MHD_quiesce_daemon(h->daemon);
     listen_close(&h->listener);
+}
+
+size_t http_in_held(const struct http_in *h)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+    return h->succeeded && info ? info->num_connections : h->active;
 }
 
 void http_in_free(struct http_in *h)

@@ -27,7 +27,7 @@ struct http_req {
 typedef void http_in_handler(void *arg, struct http_req *req);
 
 struct http_in_conf {
-    const char *unix_path; /* either this (mode 0660, removed and made anew) ... */
+    const char *unix_path; /* either this (mode 0660, taken over from whoever has it) ... */
     const char *listen;    /* ... or "127.0.0.1:PORT" ("127.0.0.1:0" takes a free port) */
     const char *tls_cert;  /* PEM file; with tls_key: HTTPS (paybank only) */
     const char *tls_key;
@@ -41,9 +41,16 @@ struct http_in_conf {
 
 /* NULL with errno-like text in err (size n). */
 struct http_in *http_in_new(struct loop *l, const struct http_in_conf *conf, char *err, size_t n);
-/* Stops accepting; requests in flight are still answered. */
+/* Stops accepting; requests in flight are still answered, and so are those that still come over
+ * connections that are open, with "Connection: close". */
 void http_in_stop(struct http_in *h);
 size_t http_in_active(const struct http_in *h);
+/*
+ * After http_in_stop: what is to be waited for before http_in_free. With a successor these are all
+ * open connections: one closed by us while the peer sends its next request loses that request, so
+ * it is the peer that closes them. Without one they are the requests in flight.
+ */
+size_t http_in_held(const struct http_in *h);
 /* Not from inside the handler. Requests without an answer lose their connection, but stay valid
  * until the handler has answered them (to nobody). */
 void http_in_free(struct http_in *h);

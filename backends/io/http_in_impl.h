@@ -51,6 +51,7 @@ struct http_in {
     struct buf scratch; /* NUL-terminated header of an answer */
     bool run_deferred;
     bool stopping;
+    bool succeeded; /* when we stopped, another process had our path already */
     bool dead;
     char *cert, *key; /* the library keeps pointing into them */
 };

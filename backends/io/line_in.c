@@ -1,13 +1,12 @@
 #include "line_in.h"
 
+#include "listen.h"
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define UNREAD_MAX (4u << 20)
@@ -22,6 +21,7 @@ struct line_peer {
 struct line_in {
     struct loop *loop;
     struct line_in_conf conf;
+    struct listener socket;
     struct evconnlistener *listener;
     struct line_peer *peers;
     uint64_t last_id;
@@ -94,27 +94,25 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 struct line_in *line_in_new(struct loop *l, const struct line_in_conf *conf, char *err, size_t n)
 {
     struct line_in *in = calloc(1, sizeof(*in));
-    struct sockaddr_un sun = {.sun_family = AF_UNIX};
-    size_t len = strlen(conf->unix_path);
 
-    if (!in || len >= sizeof(sun.sun_path)) {
-        snprintf(err, n, "%s: path too long", conf->unix_path);
-        free(in);
+    if (!in) {
+        snprintf(err, n, "no memory");
         return NULL;
     }
-    memcpy(sun.sun_path, conf->unix_path, len + 1);
     in->loop = l;
     in->conf = *conf;
-    unlink(conf->unix_path);
-    in->listener = evconnlistener_new_bind(loop_base(l), on_accept, in,
-                                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 128,
-                                           (struct sockaddr *)&sun, sizeof(sun));
-    if (!in->listener) {
-        snprintf(err, n, "%s: %s", conf->unix_path, strerror(errno));
+    if (listen_unix(&in->socket, conf->unix_path, err, n) != 0) {
         free(in);
         return NULL;
     }
-    chmod(conf->unix_path, 0660);
+    in->listener =
+        evconnlistener_new(loop_base(l), on_accept, in, LEV_OPT_CLOSE_ON_EXEC, 0, in->socket.fd);
+    if (!in->listener) {
+        snprintf(err, n, "%s: %s", conf->unix_path, strerror(errno));
+        listen_close(&in->socket);
+        free(in);
+        return NULL;
+    }
     return in;
 }
 
@@ -125,7 +123,7 @@ void line_in_free(struct line_in *in)
     evconnlistener_free(in->listener);
     while (in->peers)
         peer_close(in->peers);
-    unlink(in->conf.unix_path);
+    listen_close(&in->socket);
     free(in);
 }
 

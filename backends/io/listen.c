@@ -21,12 +21,15 @@ static int new_socket(int family)
     return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
-static void remove_old_socket(const char *path)
+/* Whether nothing stands at `path` that we may not replace. */
+static bool may_replace(const char *path)
 {
     struct stat st;
 
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-        unlink(path);
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT;
+    errno = EADDRINUSE;
+    return S_ISSOCK(st.st_mode);
 }
 
 /* The mask makes the file 0660 from its first moment; a chmod afterwards would leave a gap. */
@@ -41,31 +44,37 @@ static int bind_0660(int fd, const struct sockaddr_un *sa)
     return rc;
 }
 
+/* Listening begins under a name of its own, which then takes the place of the old one: at no moment
+ * is there a path that nobody listens on, so a process is replaced while connections come. */
 int listen_unix(struct listener *s, const char *path, char *err, size_t n)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
     struct stat st;
+    int code;
 
     *s = (struct listener){.fd = -1};
-    if (strlen(path) >= sizeof(sa.sun_path))
+    if (strlen(path) + strlen(LISTEN_NEW) >= sizeof(sa.sun_path))
         return fail(err, n, "socket path", path, ENAMETOOLONG);
-    memcpy(sa.sun_path, path, strlen(path));
+    snprintf(sa.sun_path, sizeof(sa.sun_path), "%s" LISTEN_NEW, path);
     s->fd = new_socket(AF_UNIX);
     if (s->fd < 0)
         return fail(err, n, "socket", path, errno);
-    remove_old_socket(path);
-    if (bind_0660(s->fd, &sa) != 0 || listen(s->fd, LISTEN_BACKLOG) != 0) {
-        int code = errno;
-
-        listen_close(s);
-        return fail(err, n, "listen on", path, code);
-    }
+    if (!may_replace(path))
+        goto failed;
+    unlink(sa.sun_path);
+    if (bind_0660(s->fd, &sa) != 0 || listen(s->fd, LISTEN_BACKLOG) != 0 ||
+        rename(sa.sun_path, path) != 0)
+        goto failed;
     s->path = strdup(path);
     if (s->path && lstat(path, &st) == 0) {
         s->dev = st.st_dev;
         s->ino = st.st_ino;
     }
     return 0;
+failed:
+    code = errno;
+    listen_close(s);
+    return fail(err, n, "listen on", path, code);
 }
 
 static int parse_address(const char *address, struct sockaddr_in *sa)
@@ -108,11 +117,23 @@ int listen_tcp(struct listener *s, const char *address, char *err, size_t n)
     return 0;
 }
 
+static bool is_ours(const struct listener *s, const struct stat *st)
+{
+    return st->st_dev == s->dev && st->st_ino == s->ino;
+}
+
+bool listen_succeeded(const struct listener *s)
+{
+    struct stat st;
+
+    return s->path && lstat(s->path, &st) == 0 && S_ISSOCK(st.st_mode) && !is_ours(s, &st);
+}
+
 void listen_close(struct listener *s)
 {
     struct stat st;
 
-    if (s->path && lstat(s->path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino)
+    if (s->path && lstat(s->path, &st) == 0 && is_ours(s, &st))
         unlink(s->path);
     free(s->path);
     s->path = NULL;

@@ -19,10 +19,17 @@ struct listener {
     ino_t ino;
 };
 
-/* 0, or -1 with a text in err. An old socket file at `path` is replaced, any other file is not. */
+/* What the path ends in while its socket is made: paths are so much shorter than the system allows.
+ */
+#define LISTEN_NEW "~"
+
+/* 0, or -1 with a text in err. A socket at `path` is replaced in one step, so that a successor
+ * takes over without a gap; any other file is not. */
 int listen_unix(struct listener *s, const char *path, char *err, size_t n);
 /* "ADDRESS:PORT", IPv4; port 0 takes a free one. */
 int listen_tcp(struct listener *s, const char *address, char *err, size_t n);
+/* Whether another process has taken the path over. */
+bool listen_succeeded(const struct listener *s);
 /* Closes; removes the path only if it is still this socket and not a successor's. */
 void listen_close(struct listener *s);
 

@@ -4,6 +4,8 @@
  *   start:  options ▸ worker (store, egress, channels, accounts) ▸ ready ▸ sockets and timers
  *   stop:   SIGTERM ▸ sockets refuse new work, timers stop ▸ what is in flight ends, or is left to
  *           its timer after STOP_WITHIN ▸ exit 0
+ *   replaced: a second process of the same name takes the sockets over, then the first is stopped;
+ *           it serves the connections it has until nginx has closed them
  */
 #include "api.h"
 #include "backends/io/http_in.h"
@@ -70,11 +72,17 @@ static size_t in_flight(const struct daemon *d)
     return n;
 }
 
+/* A successor has our sockets: what nginx sends over connections that it still holds is ours. */
+static bool held(const struct daemon *d)
+{
+    return (d->api && http_in_held(d->api)) || (d->notify && http_in_held(d->notify));
+}
+
 static void on_drain(void *arg)
 {
     struct daemon *d = arg;
 
-    if (in_flight(d) == 0 || loop_now_us(d->loop) >= d->stop_at_us) {
+    if ((in_flight(d) == 0 && !held(d)) || loop_now_us(d->loop) >= d->stop_at_us) {
         log_event(LOG_NOTICE, "stopped", LOG_I("left_to_timer", in_flight(d)));
         loop_stop(d->loop);
         return;

@@ -543,6 +543,40 @@ static void test_stop(void **state)
     stop();
 }
 
+/* A successor takes the path over while connections come: the old one serves all that are its own,
+ * and is done when the peers have closed them. */
+static void test_successor(void **state)
+{
+    struct http_in *next;
+    int idle, late;
+
+    (void)state;
+    start(NULL, 0);
+    idle = dial();
+    assert_true(answered(idle, GET("/x"), "hello"));
+    late = dial(); /* not accepted yet */
+    next = new_server(NULL, 0);
+    assert_int_equal(access(path, F_OK), 0);
+    http_in_stop(server);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(http_in_active(server), 0);
+    assert_int_equal(http_in_held(server), 2);
+    assert_true(answered(late, GET("/y"), "hello"));
+    assert_non_null(strstr(heard, "Connection: close\r\n"));
+    close(late);
+    run_for_ms(5);
+    assert_int_equal(http_in_held(server), 1);
+    close(idle);
+    run_for_ms(5);
+    assert_int_equal(http_in_held(server), 0);
+    http_in_free(server);
+    server = next;
+    idle = dial();
+    assert_true(answered(idle, GET("/z"), "hello"));
+    close(idle);
+    stop();
+}
+
 /* The handler may answer after the server is gone; then nobody hears it. */
 static void test_free_before_answer(void **state)
 {
@@ -627,6 +661,7 @@ int main(void)
         T(test_malformed),
         T(test_many_connections),
         T(test_stop),
+        T(test_successor),
         T(test_free_before_answer),
         T(test_idle_costs_nothing),
         T(test_cannot_listen),
