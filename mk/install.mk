@@ -10,6 +10,7 @@ install: all ## programs, module, samples, units; DESTDIR= for a package
 	install -m 644 $(BUILD)/ngx_http_pay_core_module.so $(DESTDIR)$(PREFIX)/lib/nginx/modules/
 	install -m 644 sql/*.sql $(DESTDIR)$(PREFIX)/share/ngx_pay/sql/
 	install -m 644 lua-free-conf/systemd/*.service $(DESTDIR)/lib/systemd/system/
+	install -m 644 lua-free-conf/systemd/payd@.service $(DESTDIR)/lib/systemd/system/payd-next@.service
 	install -m 644 README.md docs/*.md docs/openapi.yaml $(DOCDIR)/
 	install -d $(DESTDIR)$(CONFDIR)/channels $(DESTDIR)$(CONFDIR)/adapters $(DESTDIR)$(CONFDIR)/run
 	install -d -m 700 $(DESTDIR)$(CONFDIR)/secrets

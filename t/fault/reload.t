@@ -2,7 +2,7 @@
 """R1.14, change under load: reloads, a binary upgrade (USR2, QUIT) and the replacement of the workers one by one; no
 request of a client that follows HTTP's rules fails, and nothing is ordered twice.
 
-PAY_SOAK=SECONDS: ten reloads, one upgrade and one replacement, spread over so many seconds (make soak-reload)."""
+PAY_SOAK_SECONDS: ten reloads, one upgrade and one replacement, spread over so many seconds (make soak-reload)."""
 import os
 import signal
 import subprocess
@@ -15,7 +15,7 @@ from flow import SLOW, done, flow_stack, is_, ok  # noqa: E402
 from processes import Process, start_time, wait_until  # noqa: E402
 from zero import Load  # noqa: E402
 
-SOAK = float(os.environ.get("PAY_SOAK", "0"))
+SOAK = float(os.environ.get("PAY_SOAK_SECONDS", "0"))
 MERCHANTS = 12 if SOAK else 6
 RELOADS = 10 if SOAK else 3
 PAUSE = SOAK / (RELOADS + 3) if SOAK else 0.5 * SLOW
