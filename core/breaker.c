@@ -59,16 +59,17 @@ static void clear_window(struct breaker *b, int64_t now)
 {
     memset(&b->sum, 0, sizeof(b->sum));
     memset(b->buckets, 0, sizeof(b->buckets));
-    memset(b->rows, 0, sizeof(b->rows));
-    b->bad_answers = 0;
+    memset(b->runs, 0, sizeof(b->runs));
     b->bucket_ms = now;
 }
 
 static void forget(struct breaker_counts *sum, struct breaker_counts *old)
 {
-    sum->calls -= old->calls;
-    for (size_t i = 0; i < BREAKER_LEVELS; i++)
-        sum->missed[i] -= old->missed[i];
+    for (size_t v = 0; v < BREAKER_VIEWS; v++) {
+        sum->views[v].calls -= old->views[v].calls;
+        for (size_t i = 0; i < BREAKER_LEVELS; i++)
+            sum->views[v].missed[i] -= old->views[v].missed[i];
+    }
     for (size_t i = 0; i < BREAKER_APIS; i++) {
         sum->apis[i].calls -= old->apis[i].calls;
         sum->apis[i].missed -= old->apis[i].missed;
@@ -91,10 +92,8 @@ static void turn_window(struct breaker *b, const struct breaker_policy *p, int64
         b->bucket = (uint8_t)((b->bucket + 1u) % BREAKER_BUCKETS);
         forget(&b->sum, &b->buckets[b->bucket]);
     }
-    if (now - b->row_ms > p->window_ms) {
-        memset(b->rows, 0, sizeof(b->rows));
-        b->bad_answers = 0;
-    }
+    if (now - b->row_ms > p->window_ms)
+        memset(b->runs, 0, sizeof(b->runs));
 }
 
 static int64_t advance(struct breaker *b, const struct breaker_policy *p, int64_t now)
@@ -120,9 +119,9 @@ static bool too_many(uint32_t part, uint32_t all, uint32_t percent, uint32_t few
            (uint64_t)part * 100u >= (uint64_t)percent * all;
 }
 
-static bool in_a_row(const struct breaker *b, enum breaker_level level, uint32_t limit)
+static bool in_a_row(uint32_t run, uint32_t limit)
 {
-    return limit > 0 && b->rows[level] >= limit;
+    return limit > 0 && run >= limit;
 }
 
 static bool sla_missed(const struct breaker *b, const struct breaker_policy *p)
@@ -134,14 +133,23 @@ static bool sla_missed(const struct breaker *b, const struct breaker_policy *p)
     return false;
 }
 
+static bool view_missed(const struct breaker *b, const struct breaker_policy *p,
+                        enum breaker_level l, int view)
+{
+    const struct breaker_run *run = &b->runs[view];
+    const struct breaker_limit *limit = &p->limits[l];
+
+    return in_a_row(run->missed[l], limit->in_a_row) ||
+           (l == BREAKER_AVAILABLE && in_a_row(run->bad_answers, limit->in_a_row)) ||
+           too_many(b->sum.views[view].missed[l], b->sum.views[view].calls, limit->percent,
+                    p->calls);
+}
+
 static bool missed(const struct breaker *b, const struct breaker_policy *p, enum breaker_level l)
 {
     if (l == BREAKER_SLA)
         return sla_missed(b, p);
-    return in_a_row(b, l, p->limits[l].in_a_row) ||
-           (l == BREAKER_AVAILABLE && p->limits[l].in_a_row > 0 &&
-            b->bad_answers >= p->limits[l].in_a_row) ||
-           too_many(b->sum.missed[l], b->sum.calls, p->limits[l].percent, p->calls);
+    return view_missed(b, p, l, BREAKER_ALL) || view_missed(b, p, l, BREAKER_PAY);
 }
 
 enum breaker_level breaker_level(const struct breaker *b, const struct breaker_policy *p)
@@ -156,46 +164,63 @@ enum breaker_level breaker_level(const struct breaker *b, const struct breaker_p
     return top;
 }
 
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+uint32_t breaker_in_a_row(const struct breaker *b, enum breaker_level level)
+{
+    return larger(b->runs[BREAKER_ALL].missed[level], b->runs[BREAKER_PAY].missed[level]);
+}
+
 uint32_t breaker_missed_percent(const struct breaker *b, const struct breaker_policy *p,
                                 enum breaker_level level)
 {
     uint32_t worst = 0;
 
-    if (level != BREAKER_SLA)
-        return percent_of(b->sum.missed[level], b->sum.calls);
-    for (size_t i = 0; i < BREAKER_APIS; i++) {
-        uint32_t n = percent_of(b->sum.apis[i].missed, b->sum.apis[i].calls);
-
-        if (p->sla_ms[i] > 0 && n > worst)
-            worst = n;
-    }
+    for (size_t v = 0; v < BREAKER_VIEWS && level != BREAKER_SLA; v++)
+        worst = larger(worst, percent_of(b->sum.views[v].missed[level], b->sum.views[v].calls));
+    for (size_t i = 0; i < BREAKER_APIS && level == BREAKER_SLA; i++)
+        if (p->sla_ms[i] > 0)
+            worst = larger(worst, percent_of(b->sum.apis[i].missed, b->sum.apis[i].calls));
     return worst;
 }
 
 /* What trips it now. While it comes back, as few bad results as probes are enough. */
-static enum breaker_reason judge(const struct breaker *b, const struct breaker_policy *p)
+static enum breaker_reason judge_view(const struct breaker *b, const struct breaker_policy *p,
+                                      int view)
 {
     const struct breaker_limit *reach = &p->limits[BREAKER_REACHABLE];
     const struct breaker_limit *serve = &p->limits[BREAKER_AVAILABLE];
+    const struct breaker_limit *in_time = &p->limits[BREAKER_IN_TIME];
+    const struct breaker_run *run = &b->runs[view];
+    const uint32_t *bad = b->sum.views[view].missed, all = b->sum.views[view].calls;
     bool wary = b->state == BREAKER_RECOVERING;
     uint32_t calls = wary && p->probes < p->calls ? p->probes : p->calls;
     uint32_t row = wary && p->probes < serve->in_a_row ? p->probes : serve->in_a_row;
     uint32_t lost = wary && p->probes < reach->in_a_row ? p->probes : reach->in_a_row;
 
-    if (in_a_row(b, BREAKER_REACHABLE, lost) ||
-        too_many(b->sum.missed[BREAKER_REACHABLE], b->sum.calls, reach->percent, calls))
+    if (in_a_row(run->missed[BREAKER_REACHABLE], lost) ||
+        too_many(bad[BREAKER_REACHABLE], all, reach->percent, calls))
         return BREAKER_UNREACHABLE;
-    if (in_a_row(b, BREAKER_AVAILABLE, row))
+    if (in_a_row(run->missed[BREAKER_AVAILABLE], row))
         return BREAKER_FAILURES;
-    if (row > 0 && b->bad_answers >= row)
+    if (in_a_row(run->bad_answers, row))
         return BREAKER_BAD_ANSWERS;
-    if (too_many(b->sum.missed[BREAKER_AVAILABLE], b->sum.calls, serve->percent, calls))
+    if (too_many(bad[BREAKER_AVAILABLE], all, serve->percent, calls))
         return BREAKER_ERRORS;
-    if (in_a_row(b, BREAKER_IN_TIME, p->limits[BREAKER_IN_TIME].in_a_row) ||
-        too_many(b->sum.missed[BREAKER_IN_TIME], b->sum.calls, p->limits[BREAKER_IN_TIME].percent,
-                 calls))
+    if (in_a_row(run->missed[BREAKER_IN_TIME], in_time->in_a_row) ||
+        too_many(bad[BREAKER_IN_TIME], all, in_time->percent, calls))
         return BREAKER_SLOW;
     return BREAKER_FINE;
+}
+
+static enum breaker_reason judge(const struct breaker *b, const struct breaker_policy *p)
+{
+    enum breaker_reason all = judge_view(b, p, BREAKER_ALL);
+
+    return all != BREAKER_FINE ? all : judge_view(b, p, BREAKER_PAY);
 }
 
 /* ------------------------------------------------------------------ states */
@@ -246,6 +271,8 @@ void breaker_open(struct breaker *b, const struct breaker_policy *p, int64_t now
     if (reason != BREAKER_PROBE) {
         enum breaker_level left = level_left(reason), level = breaker_level(b, p);
 
+        b->pay_only = judge_view(b, p, BREAKER_ALL) == BREAKER_FINE &&
+                      judge_view(b, p, BREAKER_PAY) != BREAKER_FINE;
         b->level = (uint8_t)(level < left ? level : left);
         b->reason = (uint8_t)reason;
     }
@@ -318,15 +345,25 @@ static enum breaker_reason probed(struct breaker *b, const struct breaker_policy
     return BREAKER_FINE;
 }
 
-static void miss(struct breaker *b, struct breaker_counts *c, enum breaker_level level, bool is)
+static void miss(struct breaker *b, struct breaker_counts *c, int view, enum breaker_level level,
+                 bool is)
 {
-    if (!is) {
-        b->rows[level] = 0;
-        return;
-    }
-    b->rows[level]++;
-    c->missed[level]++;
-    b->sum.missed[level]++;
+    uint32_t *run = &b->runs[view].missed[level];
+
+    *run = is ? *run + 1 : 0;
+    c->views[view].missed[level] += is;
+    b->sum.views[view].missed[level] += is;
+}
+
+static void count_view(struct breaker *b, int view, const struct breaker_call *call, bool slow)
+{
+    struct breaker_counts *c = &b->buckets[b->bucket];
+
+    c->views[view].calls++;
+    b->sum.views[view].calls++;
+    miss(b, c, view, BREAKER_REACHABLE, !call->connected);
+    miss(b, c, view, BREAKER_AVAILABLE, !call->served);
+    miss(b, c, view, BREAKER_IN_TIME, slow);
 }
 
 static void count(struct breaker *b, const struct breaker_policy *p, int64_t now,
@@ -335,11 +372,9 @@ static void count(struct breaker *b, const struct breaker_policy *p, int64_t now
     struct breaker_counts *c = &b->buckets[b->bucket];
     uint32_t api = call->api % BREAKER_APIS;
 
-    c->calls++;
-    b->sum.calls++;
-    miss(b, c, BREAKER_REACHABLE, !call->connected);
-    miss(b, c, BREAKER_AVAILABLE, !call->served);
-    miss(b, c, BREAKER_IN_TIME, slow);
+    count_view(b, BREAKER_ALL, call, slow);
+    if (call->pay)
+        count_view(b, BREAKER_PAY, call, slow);
     if (p->sla_ms[api] > 0) {
         bool late = !call->served || call->took_ms > p->sla_ms[api];
 
@@ -364,24 +399,32 @@ enum breaker_reason breaker_call(struct breaker *b, const struct breaker_policy 
     count(b, p, now, call, slow);
     if (b->state != BREAKER_PROBING)
         return decide(b, p);
-    return probed(b, p, now, 1, !call->served || (slow && p->limits[BREAKER_IN_TIME].percent));
+    return probed(b, p, now, call->pay || !b->pay_only,
+                  !call->served || (slow && p->limits[BREAKER_IN_TIME].percent));
 }
 
 enum breaker_reason breaker_outcomes(struct breaker *b, const struct breaker_policy *p,
-                                     int64_t now_ms, uint32_t good, uint32_t bad)
+                                     int64_t now_ms, const struct breaker_answers *answers)
 {
+    struct breaker_counts *c;
     int64_t now = advance(b, p, now_ms);
 
     breaker_tick(b, p, now);
-    /* their calls were counted as served when they ended */
-    b->buckets[b->bucket].missed[BREAKER_AVAILABLE] += bad;
-    b->sum.missed[BREAKER_AVAILABLE] += bad;
-    b->bad_answers = good ? 0 : b->bad_answers + bad;
-    if (bad)
+    c = &b->buckets[b->bucket];
+    for (size_t v = 0; v < BREAKER_VIEWS; v++) {
+        uint32_t good = answers->good[v], bad = answers->bad[v];
+        uint32_t *run = &b->runs[v].bad_answers;
+
+        /* their calls were counted as served when they ended */
+        c->views[v].missed[BREAKER_AVAILABLE] += bad;
+        b->sum.views[v].missed[BREAKER_AVAILABLE] += bad;
+        *run = good ? 0 : *run + bad;
+    }
+    if (answers->bad[BREAKER_ALL])
         b->row_ms = now;
     if (b->state != BREAKER_PROBING)
         return decide(b, p);
-    return bad ? BREAKER_PROBE : BREAKER_FINE;
+    return answers->bad[BREAKER_ALL] ? BREAKER_PROBE : BREAKER_FINE;
 }
 
 /* ------------------------------------------------------------------ payments */

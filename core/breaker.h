@@ -65,12 +65,24 @@ struct breaker_policy {
     int64_t step_ms; /* of the come-back */
 };
 
+/* All calls are judged together, and new payments once more by themselves: a hundred good queries
+ * do not hide that no payment passes. */
+enum breaker_view { BREAKER_ALL, BREAKER_PAY };
+#define BREAKER_VIEWS 2
+
 struct breaker_counts {
-    uint32_t calls;
-    uint32_t missed[BREAKER_LEVELS]; /* calls that did not reach the level; SLA's is below */
+    struct {
+        uint32_t calls;
+        uint32_t missed[BREAKER_LEVELS]; /* calls that did not reach the level; SLA's is below */
+    } views[BREAKER_VIEWS];
     struct {
         uint32_t calls, missed;
     } apis[BREAKER_APIS];
+};
+
+struct breaker_run {
+    uint32_t missed[BREAKER_LEVELS]; /* calls in a row that missed the level */
+    uint32_t bad_answers;            /* in a row */
 };
 
 struct breaker {
@@ -79,24 +91,25 @@ struct breaker {
     uint8_t reason; /* of the last opening; BREAKER_FINE once closed again */
     uint8_t step;   /* of the come-back */
     uint8_t bucket;
-    bool kept;                     /* should have opened */
-    uint32_t rows[BREAKER_LEVELS]; /* calls in a row that missed the level */
-    uint32_t bad_answers;          /* in a row */
-    uint32_t good;                 /* results while probing */
-    uint32_t offers, places;       /* left for payments while probing */
-    uint32_t opened;               /* times, since it was closed */
-    int64_t now_ms;                /* latest time it was told */
-    int64_t row_ms;                /* last failed call */
-    int64_t bucket_ms;             /* begin of the current bucket */
-    int64_t until_ms;              /* when the state ends by itself */
-    int64_t since_ms;              /* results of older calls say nothing about it */
-    int64_t changed_ms;            /* the state */
-    struct breaker_counts sum;     /* of the buckets */
+    bool kept;     /* should have opened */
+    bool pay_only; /* opened for payments alone: only they can close it */
+    struct breaker_run runs[BREAKER_VIEWS];
+    uint32_t good;             /* results while probing */
+    uint32_t offers, places;   /* left for payments while probing */
+    uint32_t opened;           /* times, since it was closed */
+    int64_t now_ms;            /* latest time it was told */
+    int64_t row_ms;            /* last failed call */
+    int64_t bucket_ms;         /* begin of the current bucket */
+    int64_t until_ms;          /* when the state ends by itself */
+    int64_t since_ms;          /* results of older calls say nothing about it */
+    int64_t changed_ms;        /* the state */
+    struct breaker_counts sum; /* of the buckets */
     struct breaker_counts buckets[BREAKER_BUCKETS];
 };
 
 struct breaker_call {
     uint32_t api;
+    bool pay;       /* a new payment */
     bool connected; /* the request left on a connection */
     bool served;    /* the channel answered, and not that it is out of order */
     int64_t took_ms;
@@ -109,9 +122,13 @@ const char *breaker_reason_name(enum breaker_reason r);
 /* A call ended. The reason to open it, or BREAKER_FINE. */
 enum breaker_reason breaker_call(struct breaker *b, const struct breaker_policy *p, int64_t now_ms,
                                  const struct breaker_call *call);
-/* Workers have read so many answers of served calls: usable ones and others. As breaker_call. */
+/* Answers of served calls that workers have read: usable ones and others. ALL includes PAY. */
+struct breaker_answers {
+    uint32_t good[BREAKER_VIEWS], bad[BREAKER_VIEWS];
+};
+/* As breaker_call. */
 enum breaker_reason breaker_outcomes(struct breaker *b, const struct breaker_policy *p,
-                                     int64_t now_ms, uint32_t good, uint32_t bad);
+                                     int64_t now_ms, const struct breaker_answers *answers);
 /* What to do with a reason: one of the two. */
 void breaker_open(struct breaker *b, const struct breaker_policy *p, int64_t now_ms,
                   enum breaker_reason reason);
@@ -131,7 +148,10 @@ bool breaker_admit(struct breaker *b);
 
 /* The level now. */
 enum breaker_level breaker_level(const struct breaker *b, const struct breaker_policy *p);
-/* Of the window's calls the share that missed a level, 0..100. Of SLA: the worst API's. */
+/* Calls in a row that missed a level. All calls or payments, whatever is more. */
+uint32_t breaker_in_a_row(const struct breaker *b, enum breaker_level level);
+/* Of the window's calls the share that missed a level, 0..100; of all calls or of payments,
+ * whatever is more. Of SLA: the worst API's. */
 uint32_t breaker_missed_percent(const struct breaker *b, const struct breaker_policy *p,
                                 enum breaker_level level);
 

@@ -147,6 +147,7 @@ ngx_http_pay_egress_judge(ngx_http_pay_egress_ctx_t *ctx, ngx_uint_t failed)
     }
 
     call.api = ctx->kind;
+    call.pay = (ctx->kind == NGX_HTTP_PAY_KIND_PAY);
     call.connected = ctx->passed;
     call.served = ctx->status && ctx->status < 500 && !ctx->cut;
     call.took_ms = (ngx_msec_int_t) (ngx_current_msec - ctx->begun);

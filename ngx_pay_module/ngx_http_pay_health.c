@@ -87,15 +87,16 @@ ngx_http_pay_health_report(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_t *ch, ngx_http_pay_outcome_t *outcomes,
     ngx_uint_t n, ngx_log_t *log)
 {
-    ngx_uint_t                   i, verdict, good, bad;
+    uint32_t                    *counts;
+    ngx_uint_t                   i, verdict;
     struct breaker              *b;
     enum breaker_reason          reason;
+    struct breaker_answers       answers;
     ngx_http_pay_health_seen_t   seen;
     ngx_http_pay_channel_row_t  *row;
 
     row = ngx_http_pay_channel_row(cmcf, ch);
-    good = 0;
-    bad = 0;
+    ngx_memzero(&answers, sizeof(struct breaker_answers));
 
     b = ngx_http_pay_health_begin(cmcf, ch, &seen);
 
@@ -110,13 +111,22 @@ ngx_http_pay_health_report(ngx_http_pay_channel_main_conf_t *cmcf,
                       ? NGX_HTTP_PAY_OUTCOME_BAD : NGX_HTTP_PAY_OUTCOME_NONE;
         }
 
-        good += verdict == NGX_HTTP_PAY_OUTCOME_GOOD ? outcomes[i].count : 0;
-        bad += verdict == NGX_HTTP_PAY_OUTCOME_BAD ? outcomes[i].count : 0;
+        if (verdict == NGX_HTTP_PAY_OUTCOME_NONE) {
+            continue;
+        }
+
+        counts = verdict == NGX_HTTP_PAY_OUTCOME_GOOD ? answers.good
+                                                      : answers.bad;
+        counts[BREAKER_ALL] += outcomes[i].count;
+
+        if (outcomes[i].kind == NGX_HTTP_PAY_KIND_PAY) {
+            counts[BREAKER_PAY] += outcomes[i].count;
+        }
     }
 
-    if (good || bad) {
+    if (answers.good[BREAKER_ALL] || answers.bad[BREAKER_ALL]) {
         reason = breaker_outcomes(b, &ch->breaker, ngx_http_pay_health_now(),
-                                  good, bad);
+                                  &answers);
         ngx_http_pay_health_act(cmcf, ch, reason);
     }
 

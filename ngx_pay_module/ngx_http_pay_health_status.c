@@ -169,7 +169,7 @@ ngx_http_pay_health_json(ngx_http_pay_status_text_t *t,
                                (ngx_uint_t) cmcf->sh->shares[ch->row],
                                breaker_reason_name(b.reason),
                                b.kept ? "true" : "false", changed,
-                               row->opened, b.sum.calls);
+                               row->opened, b.sum.views[BREAKER_ALL].calls);
 
     ngx_http_pay_health_json_levels(t, ch, &b);
 
@@ -197,7 +197,8 @@ ngx_http_pay_health_json_levels(ngx_http_pay_status_text_t *t,
                                    "\"in_a_row_limit\":%uD,\"percent\":%uD,"
                                    "\"percent_limit\":%uD,\"opens\":%s}",
                                    i > BREAKER_REACHABLE ? "," : "",
-                                   breaker_level_name(i), b->rows[i],
+                                   breaker_level_name(i),
+                                   breaker_in_a_row(b, i),
                                    limit->in_a_row,
                                    breaker_missed_percent(b, &ch->breaker, i),
                                    limit->percent,

@@ -90,6 +90,18 @@ with bank() as b, nginx(channel("bank", b.url, f"failures=3 {NEVER}") + channel(
     said = [line for line in n.log.read_text().splitlines() if 'pay_channel "bank" is open' in line]
     ok(len(said) == 1 and "[error]" in said[0] and "failures" in said[0], "one line at level error", said)
 
+# good queries do not hide that no payment passes
+with bank() as b, nginx(channel("bank", b.url, "failures=3 probe=100ms probes=2 step=1h")) as n:
+    for _ in range(3):
+        calls(n, ["/ok"] * 3, kind="query")
+        calls(n, ["/reset"])
+    is_(health(n), ("open", "reachable", "failures"), "three payments in a row, with queries between them")
+    wait_until(lambda: health(n)[0] == "probing")
+    calls(n, ["/ok"] * 5, kind="query")
+    is_(health(n)[0], "probing", "and queries do not call it well")
+    calls(n, ["/ok"] * 2)
+    is_(health(n)[0], "recovering", "payments do")
+
 # ---- and back ----
 
 SHORT = "failures=3 probe=100ms probes=2 step=100ms"

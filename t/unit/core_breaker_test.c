@@ -20,12 +20,12 @@ static const struct breaker_policy policy = {
 };
 
 /* Kinds of results. */
-static const struct breaker_call fine = {0, true, true, 50};
-static const struct breaker_call query = {1, true, true, 50};
-static const struct breaker_call slow = {0, true, true, 5001};
-static const struct breaker_call late = {0, true, true, 2001}; /* of its SLA only */
-static const struct breaker_call failed = {0, true, false, 50};
-static const struct breaker_call lost = {0, false, false, 50};
+static const struct breaker_call fine = {0, true, true, true, 50};
+static const struct breaker_call query = {1, false, true, true, 50};
+static const struct breaker_call slow = {0, true, true, true, 5001};
+static const struct breaker_call late = {0, true, true, true, 2001}; /* of its SLA only */
+static const struct breaker_call failed = {0, true, true, false, 50};
+static const struct breaker_call lost = {0, true, false, false, 50};
 
 static struct breaker b;
 static int64_t now;
@@ -38,6 +38,14 @@ static enum breaker_reason result(const struct breaker_call *c)
     if (reason != BREAKER_FINE)
         breaker_open(&b, &policy, now, reason);
     return reason;
+}
+
+/* Of payments; others are told in a test of their own. */
+static enum breaker_reason answers(const struct breaker_policy *p, uint32_t good, uint32_t bad)
+{
+    struct breaker_answers a = {{good, good}, {bad, bad}};
+
+    return breaker_outcomes(&b, p, now, &a);
 }
 
 static void results(const struct breaker_call *c, int n)
@@ -145,7 +153,7 @@ static void test_limits_off(void **state)
     fresh();
     for (int i = 0; i < 1000; i++) {
         assert_int_equal(breaker_call(&b, &p, now, i % 2 ? &lost : &slow), BREAKER_FINE);
-        assert_int_equal(breaker_outcomes(&b, &p, now, 0, 5), BREAKER_FINE);
+        assert_int_equal(answers(&p, 0, 5), BREAKER_FINE);
     }
     assert_int_equal(breaker_level(&b, &p), BREAKER_SLA);
 }
@@ -165,7 +173,7 @@ static void test_window_forgets(void **state)
         assert_int_equal(result(&fine), BREAKER_FINE);
         now += 500;
     }
-    assert_int_equal(b.sum.calls, 18);
+    assert_int_equal(b.sum.views[BREAKER_ALL].calls, 18);
     /* failures in a row must not be far apart */
     fresh();
     for (int i = 0; i < 100; i++) {
@@ -322,24 +330,66 @@ static void test_outcomes(void **state)
 {
     (void)state;
     fresh();
-    assert_int_equal(breaker_outcomes(&b, &policy, now, 0, 11), BREAKER_FINE);
-    assert_int_equal(breaker_outcomes(&b, &policy, now, 1, 0), BREAKER_FINE);
-    assert_int_equal(breaker_outcomes(&b, &policy, now, 0, 11), BREAKER_FINE);
+    assert_int_equal(answers(&policy, 0, 11), BREAKER_FINE);
+    assert_int_equal(answers(&policy, 1, 0), BREAKER_FINE);
+    assert_int_equal(answers(&policy, 0, 11), BREAKER_FINE);
     results(&fine, 1); /* the bank answers something each time: no run of failed calls */
-    assert_int_equal(breaker_outcomes(&b, &policy, now, 0, 1), BREAKER_BAD_ANSWERS);
+    assert_int_equal(answers(&policy, 0, 1), BREAKER_BAD_ANSWERS);
     /* a share, among answers that were good by themselves */
     fresh();
     results(&fine, 40);
     for (int i = 0; i < 19; i++)
-        assert_int_equal(breaker_outcomes(&b, &policy, now, 1, 1), BREAKER_FINE);
-    assert_int_equal(breaker_outcomes(&b, &policy, now, 1, 1), BREAKER_ERRORS);
+        assert_int_equal(answers(&policy, 1, 1), BREAKER_FINE);
+    assert_int_equal(answers(&policy, 1, 1), BREAKER_ERRORS);
     /* while probing one is enough; while open they are only counted */
     open_it();
-    assert_int_equal(breaker_outcomes(&b, &policy, now, 0, 100), BREAKER_FINE);
+    assert_int_equal(answers(&policy, 0, 100), BREAKER_FINE);
     pass(5000);
-    assert_int_equal(breaker_outcomes(&b, &policy, now, 100, 0), BREAKER_FINE);
+    assert_int_equal(answers(&policy, 100, 0), BREAKER_FINE);
     assert_state(BREAKER_PROBING, 0);
-    assert_int_equal(breaker_outcomes(&b, &policy, now, 1, 1), BREAKER_PROBE);
+    assert_int_equal(answers(&policy, 1, 1), BREAKER_PROBE);
+}
+
+/* Good queries do not hide that no payment passes, and do not call it well again. */
+static void test_payments_alone(void **state)
+{
+    struct breaker_answers mixed = {{50, 0}, {6, 6}};
+    struct breaker_call bad_query = query;
+    (void)state;
+
+    fresh();
+    for (int i = 0; i < 11; i++) {
+        assert_int_equal(result(&failed), BREAKER_FINE);
+        results(&query, 10);
+    }
+    assert_int_equal(breaker_in_a_row(&b, BREAKER_AVAILABLE), 11);
+    assert_int_equal(breaker_missed_percent(&b, &policy, BREAKER_AVAILABLE), 100);
+    assert_int_equal(result(&failed), BREAKER_FAILURES);
+    assert_int_equal(breaker_level(&b, &policy), BREAKER_REACHABLE);
+    pass(5000);
+    now += 100;
+    results(&query, 50);
+    assert_state(BREAKER_PROBING, 0);
+    results(&fine, 3);
+    assert_state(BREAKER_RECOVERING, 1);
+    /* but a bad one is a bad sign whatever it is about */
+    open_it();
+    b.pay_only = true;
+    pass(5000);
+    now += 100;
+    bad_query.served = false;
+    assert_int_equal(result(&bad_query), BREAKER_PROBE);
+    /* what workers read */
+    fresh();
+    assert_int_equal(breaker_outcomes(&b, &policy, now, &mixed), BREAKER_FINE);
+    assert_int_equal(breaker_outcomes(&b, &policy, now, &mixed), BREAKER_BAD_ANSWERS);
+    /* bad queries take payments out as well */
+    fresh();
+    results(&fine, 5);
+    for (int i = 0; i < 11; i++)
+        assert_int_equal(result(&bad_query), BREAKER_FINE);
+    assert_int_equal(result(&bad_query), BREAKER_FAILURES);
+    assert_false(b.pay_only);
 }
 
 static void test_kept(void **state)
@@ -431,9 +481,11 @@ static void check_sums(void)
     struct breaker_counts sum = {0};
 
     for (size_t i = 0; i < BREAKER_BUCKETS; i++) {
-        sum.calls += b.buckets[i].calls;
-        for (size_t l = 0; l < BREAKER_LEVELS; l++)
-            sum.missed[l] += b.buckets[i].missed[l];
+        for (size_t v = 0; v < BREAKER_VIEWS; v++) {
+            sum.views[v].calls += b.buckets[i].views[v].calls;
+            for (size_t l = 0; l < BREAKER_LEVELS; l++)
+                sum.views[v].missed[l] += b.buckets[i].views[v].missed[l];
+        }
         for (size_t a = 0; a < BREAKER_APIS; a++) {
             sum.apis[a].calls += b.buckets[i].apis[a].calls;
             sum.apis[a].missed += b.buckets[i].apis[a].missed;
@@ -475,7 +527,7 @@ static void one_random_step(bool sick)
     before = b;
     switch (roll(8)) {
     case 0:
-        reason = breaker_outcomes(&b, &policy, now, (uint32_t)roll(3), roll(30) == 0);
+        reason = answers(&policy, (uint32_t)roll(3), roll(30) == 0);
         break;
     case 1:
         assert_true(breaker_admit(&b) ==
@@ -552,6 +604,7 @@ int main(void)
         cmocka_unit_test(test_old_calls),
         cmocka_unit_test(test_recovering_is_wary),
         cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_payments_alone),
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_clock_jumps),
