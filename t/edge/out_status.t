@@ -51,7 +51,7 @@ with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}"
     c = n.channel()
     is_((c["calls"]["pay"], c["sent"]["maybe"], c["answers"]["5xx"], c["refused"]["SEND_TOO_LATE"]), (2, 1, 1, 1),
         "the JSON says the same")
-    is_(sorted(n.status()["edge"])[:3], ["fallbacks", "key_evicted", "key_hits"], "and has the incoming side")
+    is_({"fallbacks", "key_evicted", "key_hits"} - set(n.status()["edge"]), set(), "and has the incoming side")
     is_(http(n.status_socket, b"HEAD /status HTTP/1.0\r\n\r\n").status, 200, "HEAD")
     is_(http(n.status_socket, b"POST /status HTTP/1.0\r\nContent-Length: 2\r\n\r\nxx").status, 405, "POST is refused")
 
