@@ -70,6 +70,8 @@ bool key_scheme_allows(enum key_scheme s, enum key_alg alg);
  * in app_key.alg). KEY_ALG_NONE when unknown. */
 enum key_alg key_alg_parse(struct slice s);
 const char *key_alg_name(enum key_alg alg);
+/* What a PEM certificate or public key verifies; RSA counts as KEY_RSA_SHA256. */
+enum key_alg key_alg_of_public(struct slice pem);
 /* A secret that both sides hold: HMAC-SHA256 and MD5. */
 bool key_alg_is_shared(enum key_alg alg);
 

@@ -120,6 +120,20 @@ int verify_key_load(struct verify_key *k, enum key_alg alg, struct slice materia
     return -1;
 }
 
+enum key_alg key_alg_of_public(struct slice pem)
+{
+    static const enum key_alg kinds[] = {KEY_RSA_SHA256, KEY_ED25519, KEY_ECDSA_P256_SHA256};
+    struct verify_key k;
+
+    for (size_t i = 0; i < COUNT(kinds); i++)
+        if (!slice_contains(pem, SLICE("PRIVATE KEY-----")) &&
+            verify_key_load(&k, kinds[i], pem) == 0) {
+            verify_key_release(&k);
+            return kinds[i];
+        }
+    return KEY_ALG_NONE;
+}
+
 void verify_key_release(struct verify_key *k)
 {
     hmac_key_free(k->hmac);

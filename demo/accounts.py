@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from client import SCHEMES
 from conf import Conf
 from keys import Keys
 
@@ -47,6 +48,15 @@ def channel_accounts(keys: Keys) -> dict[str, tuple[dict, dict]]:
             "bank": ({"mch_id": BANK_MCHID}, {"key": keys.bank_json_key})}
 
 
+def add_key(stack: Stack, scheme: str, alg: str, serial: str, file: str) -> None:
+    """Keys of the other schemes belong to the first app."""
+    name = {"rsa-sha256": "rsa", "hmac-sha256": "hmac", "ecdsa-p256-sha256": "ecdsa", "rsa-pss-sha512": "rsa-pss"}.get(alg, alg)
+    path = str(stack.keys.path(file))
+    source = ["--secret-file", path] if name in ("hmac", "md5") else ["--public-key", path.removesuffix(".key") + ".pub"]
+    more = ["--allow-md5"] if alg == "md5" else ["--scheme", scheme] if name in ("rsa", "hmac", "ed25519") else []
+    stack.payctl("key", f"add-{name}", RSA_APP, *source, "--serial", serial, *more)
+
+
 def register(stack: Stack) -> None:
     """What an operator does once, with payctl."""
     keys, payctl = stack.keys, stack.payctl
@@ -55,6 +65,9 @@ def register(stack: Stack) -> None:
     payctl("app", "add", HMAC_APP, MCHID, "Shop's back office")
     payctl("key", "add-rsa", RSA_APP, "--public-key", str(keys.path("merchant.pub")), "--serial", RSA_SERIAL)
     payctl("key", "add-hmac", HMAC_APP, "--secret-file", str(keys.path("hmac.key")), "--serial", HMAC_SERIAL)
+    for scheme, alg, serial, file in set(SCHEMES.values()):
+        if serial not in (RSA_SERIAL, HMAC_SERIAL):
+            add_key(stack, scheme, alg, serial, file)
     for channel, (config, secrets) in channel_accounts(keys).items():
         files = {"config": keys.path(f"{channel}.config.json"), "secrets": keys.path(f"{channel}.secrets.json")}
         files["config"].write_text(json.dumps(config))

@@ -1,7 +1,7 @@
-"""A client of the merchant API: signs requests, verifies answers. Read it as an example.
+"""A client of the merchant API: signs requests, verifies answers (signing.py). Read it as an example.
 
-    pay = Client("https://pay.example", "M100", RsaSigner("1A2B", "merchant.key"),
-                 platform={"3C4D": "platform.crt"})
+    key = Key("1A2B", "rsa-sha256", "merchant.key")
+    pay = Client("https://pay.example", HeaderScheme(key, {"3C4D": "platform.crt"}, mchid="M100"))
     answer = pay.create_payment(out_trade_no="T20260901001", total=888, description="Tea")
     print(answer.json["code_url"])
 
@@ -15,13 +15,10 @@ Three rules for whoever writes one:
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import http.client
 import json
 import os
 import re
-import secrets
 import ssl
 import time
 from dataclasses import dataclass
@@ -29,40 +26,33 @@ from pathlib import Path
 from typing import Mapping
 from urllib.parse import quote, urlsplit
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from signing import BadSignature, HeaderScheme, Key, Rfc9421Scheme, Scheme, SortedScheme, check_age, public_key, verify_bytes
 
-
-class RsaSigner:
-    """RSA-SHA256. `schema` may be WeChat Pay's literal one: its SDKs work with only the URL changed."""
-
-    def __init__(self, serial: str, key_file: str | Path, schema: str = "PAY-SHA256-RSA2048"):
-        self.serial, self.schema = serial, schema
-        self.key = serialization.load_pem_private_key(Path(key_file).read_bytes(), None)
-
-    def sign(self, message: bytes) -> bytes:
-        return self.key.sign(message, padding.PKCS1v15(), hashes.SHA256())
-
-
-class HmacSigner:
-    schema = "PAY-HMAC-SHA256"
-
-    def __init__(self, serial: str, secret: bytes):
-        self.serial, self.secret = serial, secret
-
-    def sign(self, message: bytes) -> bytes:
-        return hmac.new(self.secret, message, hashlib.sha256).digest()
+# name: scheme, algorithm, serial number and key file of the private stack's merchant (demo/accounts.py)
+SCHEMES = {
+    "rsa": ("header", "rsa-sha256", "SHOPRSA1", "merchant.key"),
+    "wechat": ("header", "rsa-sha256", "SHOPRSA1", "merchant.key"),
+    "hmac": ("header", "hmac-sha256", "SHOPHMAC1", "hmac.key"),
+    "ed25519": ("header", "ed25519", "SHOPED25519", "merchant_ed25519.key"),
+    "sorted-rsa": ("sorted", "rsa-sha256", "SORTEDRSA1", "merchant.key"),
+    "sorted-hmac": ("sorted", "hmac-sha256", "SORTEDHMAC1", "sorted.key"),
+    "sorted-form": ("sorted", "hmac-sha256", "SORTEDHMAC1", "sorted.key"),
+    "sorted-md5": ("sorted", "md5", "SORTEDMD5", "md5.key"),
+    "rfc9421-rsa": ("rfc9421", "rsa-sha256", "RFCRSA1", "merchant.key"),
+    "rfc9421-rsa-pss": ("rfc9421", "rsa-pss-sha512", "RFCRSAPSS1", "merchant.key"),
+    "rfc9421-ed25519": ("rfc9421", "ed25519", "RFCED25519", "merchant_ed25519.key"),
+    "rfc9421-ecdsa": ("rfc9421", "ecdsa-p256-sha256", "RFCECDSA1", "merchant_ecdsa.key"),
+    "rfc9421-hmac": ("rfc9421", "hmac-sha256", "RFCHMAC1", "rfc9421.key"),
+}
 
 
 class Verifier:
-    """Checks signatures on answers and callbacks: by certificate (RSA) or by shared secret (HMAC)."""
+    """Checks signatures on callbacks, which have the header scheme's form: by certificate (RSA) or by shared
+    secret (HMAC)."""
 
     def __init__(self, certificates: Mapping[str, str | Path] | None = None,
                  secrets_by_serial: Mapping[str, bytes] | None = None):
-        self.keys = {serial: x509.load_pem_x509_certificate(Path(file).read_bytes()).public_key()
-                     for serial, file in (certificates or {}).items()}
+        self.keys = {serial: public_key(file) for serial, file in (certificates or {}).items()}
         self.secrets = dict(secrets_by_serial or {})
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> str | None:
@@ -71,32 +61,16 @@ class Verifier:
             signature = headers.get(prefix + "Signature")
             if signature is not None:
                 timestamp, nonce, serial = (headers.get(prefix + n, "") for n in ("Timestamp", "Nonce", "Serial"))
-                self._check_age(timestamp)
+                check_age(timestamp)
                 message = timestamp.encode() + b"\n" + nonce.encode() + b"\n" + body + b"\n"
-                self._check(serial, message, base64.b64decode(signature))
+                known = self.secrets.get(serial) or self.keys.get(serial)
+                alg = "hmac-sha256" if serial in self.secrets else "rsa-sha256"
+                if known is None:
+                    raise BadSignature(f"signed by unknown serial {serial!r}")
+                if not verify_bytes(alg, known, message, base64.b64decode(signature)):
+                    raise BadSignature(f"the signature of {serial} does not verify")
                 return serial
         return None
-
-    @staticmethod
-    def _check_age(timestamp: str) -> None:
-        if not timestamp.isdigit() or abs(time.time() - int(timestamp)) > 300:
-            raise BadSignature(f"timestamp {timestamp!r} is more than 300 s away")
-
-    def _check(self, serial: str, message: bytes, signature: bytes) -> None:
-        if serial in self.secrets:
-            if not hmac.compare_digest(HmacSigner(serial, self.secrets[serial]).sign(message), signature):
-                raise BadSignature(f"HMAC of {serial} does not verify")
-        elif serial in self.keys:
-            try:
-                self.keys[serial].verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
-            except InvalidSignature:
-                raise BadSignature(f"RSA signature of {serial} does not verify") from None
-        else:
-            raise BadSignature(f"signed by unknown serial {serial!r}")
-
-
-class BadSignature(Exception):
-    pass
 
 
 @dataclass
@@ -122,56 +96,52 @@ class Answer:
 
 
 class Client:
-    def __init__(self, url: str, mchid: str, signer: RsaSigner | HmacSigner, *,
-                 platform: Mapping[str, str | Path] | None = None, ca_file: str | Path | None = None,
-                 timeout: float = 50):
+    def __init__(self, url: str, scheme: Scheme, *, ca_file: str | Path | None = None, timeout: float = 50):
         self.host = urlsplit(url).netloc
-        self.mchid, self.signer, self.timeout = mchid, signer, timeout
-        own = {signer.serial: signer.secret} if isinstance(signer, HmacSigner) else {}
-        self.verifier = Verifier(platform, own)
+        self.scheme, self.timeout = scheme, timeout
         self.tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, scheme: str = "rsa") -> "Client":
-        """From run/demo.env; scheme is rsa, wechat (RSA under WeChat Pay's name) or hmac."""
-        if scheme == "hmac":
-            signer = HmacSigner(env["PAY_HMAC_SERIAL"], Path(env["PAY_HMAC_KEY"]).read_bytes())
-        else:
-            schema = "WECHATPAY2-SHA256-RSA2048" if scheme == "wechat" else "PAY-SHA256-RSA2048"
-            signer = RsaSigner(env["PAY_SERIAL"], env["PAY_KEY"], schema)
-        return cls(env["PAY_URL"], env["PAY_MCHID"], signer, ca_file=env["PAY_CA"],
-                   platform={env["PAY_PLATFORM_SERIAL"]: env["PAY_PLATFORM_CERT"]})
+        """From run/demo.env; scheme is one of SCHEMES."""
+        kind, alg, serial, file = SCHEMES[scheme]
+        key = Key(serial, alg, Path(env["PAY_KEYS"]) / file)
+        platform = dict(pair.split("=", 1) for pair in env["PAY_PLATFORM_KEYS"].split(","))
+        schema = "WECHATPAY2-SHA256-RSA2048" if scheme == "wechat" else ""
+        signer = {"header": lambda: HeaderScheme(key, platform, env["PAY_MCHID"], schema),
+                  "sorted": lambda: SortedScheme(key, platform, form=scheme == "sorted-form"),
+                  "rfc9421": lambda: Rfc9421Scheme(key, platform)}[kind]()
+        return cls(env["PAY_URL"], signer, ca_file=env["PAY_CA"])
+
+    @property
+    def mchid(self) -> str:
+        """Empty in schemes that do not name it."""
+        return getattr(self.scheme, "mchid", "")
 
     # ---- one signed request ----
 
     def authorization(self, method: str, target: str, body: bytes) -> str:
-        timestamp, nonce = str(int(time.time())), secrets.token_hex(16)
-        message = "\n".join((method, target, timestamp, nonce, "")).encode() + body + b"\n"
-        fields = {"mchid": self.mchid, "nonce_str": nonce, "timestamp": timestamp,
-                  "serial_no": self.signer.serial,
-                  "signature": base64.b64encode(self.signer.sign(message)).decode()}
-        return f"{self.signer.schema} " + ",".join(f'{k}="{v}"' for k, v in fields.items())
+        """For who sends by other means; header scheme only."""
+        return self.scheme.sign(method, target, body).headers["Authorization"]
 
     def request(self, method: str, target: str, body: dict | bytes | None = None,
                 headers: Mapping[str, str] | None = None) -> Answer:
         """Sends it once. OSError and http.client.HTTPException mean: result unknown (rule 1)."""
         if isinstance(body, dict):
             body = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        sent = {"Accept": "application/json",
-                "Authorization": self.authorization(method, target, body or b""), **(headers or {})}
-        if body is not None:
-            sent["Content-Type"] = "application/json"
+        signed = self.scheme.sign(method, target, body)
+        signed.headers = {"Accept": "application/json", **signed.headers, **(headers or {})}
         connection = http.client.HTTPSConnection(self.host, timeout=self.timeout, context=self.tls)
         try:
-            connection.request(method, target, body, sent)
+            connection.request(method, signed.target, signed.body, signed.headers)
             response = connection.getresponse()
             content = response.read()
         finally:
             connection.close()
-        verified = self.verifier.verify(response.headers, content)
+        verified = self.scheme.verify(signed, response.status, response.headers, content)
         if verified is None and response.status < 400:
             raise BadSignature(f"{response.status} without a signature")
-        return Answer(response.status, response.headers, content, verified, sent)
+        return Answer(response.status, response.headers, content, verified, signed.headers)
 
     # ---- the API ----
 

@@ -5,8 +5,11 @@ What they are for:
   server        TLS of the ingress (ECDSA P-256)
   bank          TLS of the virtual bank, in the names of the channels it plays
   platform      RSA: signs our answers and callbacks
+  platform_ed25519, platform_ecdsa   sign answers to requests in those algorithms
   merchant      RSA: the merchant's requests
+  merchant_ed25519, merchant_ecdsa   the same in other algorithms
   hmac          the second app's secret
+  sorted, md5, rfc9421   secrets of further schemes
   wechat_mch    RSA: our requests to WeChat Pay v3, Alipay and UnionPay
   wechat_plat   RSA: their answers and notifications (the bank holds the private half)
   master        encrypts the secrets in the database
@@ -34,13 +37,14 @@ class Keys:
     def __init__(self, folder: Path, bank_names: list[str]):
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        complete, names = folder / "complete", " ".join(bank_names)
+        complete, names = folder / "complete", " ".join(["2", *bank_names])  # the number: which keys there are
         if not complete.exists() or complete.read_text() != names:
             self._make(bank_names)
             complete.write_text(names)
             for file in folder.iterdir():
                 file.chmod(0o600)
         self.platform_serial = self.serial("platform")
+        self.platform = {self.serial(name): name for name in ("platform", "platform_ed25519", "platform_ecdsa")}
         self.wechat_mch_serial = self.serial("wechat_mch")
         self.wechat_plat_serial = self.serial("wechat_plat")
         self.api_v3_key = self.path("api_v3.key").read_text()
@@ -69,15 +73,20 @@ class Keys:
         for name in ("merchant", "wechat_mch", "wechat_plat"):
             openssl("pkey", "-in", str(self.path(f"{name}.key")), "-pubout",
                     "-out", str(self.path(f"{name}.pub")))
-        self._text("hmac.key", random_text(48))
+        for name in ("platform_ed25519", "merchant_ed25519", "platform_ecdsa", "merchant_ecdsa"):
+            self._certificate(name, name.split("_")[1], f"/CN=ngx_pay {name}")
+        for name in ("merchant_ed25519", "merchant_ecdsa"):
+            openssl("pkey", "-in", str(self.path(f"{name}.key")), "-pubout", "-out", str(self.path(f"{name}.pub")))
+        for name in ("hmac", "sorted", "md5", "rfc9421"):
+            self._text(f"{name}.key", random_text(48))
         self._text("api_v3.key", random_text(32))
         self._text("bank_json.key", random_text(40))
         self._text("wechat_v2.key", random_text(32))
         self._text("master.key", secrets.token_hex(32) + "\n")
 
     def _certificate(self, name: str, kind: str, subject: str, signed: bool = False, names: str = "") -> None:
-        new = ["-newkey", "rsa:2048"] if kind == "rsa" else \
-              ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        new = {"rsa": ["-newkey", "rsa:2048"], "ed25519": ["-newkey", "ed25519"]}.get(
+            kind, ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
         by = ["-CA", str(self.path("ca.crt")), "-CAkey", str(self.path("ca.key"))] if signed else []
         usage = ["-addext", f"subjectAltName={names}"] if names else []
         openssl("req", "-x509", *new, "-noenc", "-days", DAYS, "-subj", subject, *by, *usage,

@@ -35,7 +35,7 @@ from urllib.parse import urlsplit
 
 import accounts
 from client import Client, read_env
-from conf import Conf
+from conf import Conf, Directive
 from keys import Keys
 from postgres import Postgres, reachable
 from processes import NotReady, Process, Registry, wait_until
@@ -296,6 +296,8 @@ class Stack:
         conf = self._sample("payd.conf")
         conf.set("platform", f"{self.keys.platform_serial} {self.keys.path('platform.crt')} "
                              f"{self.keys.path('platform.key')}")
+        for serial, name in list(self.keys.platform.items())[1:]:
+            conf.block.append(Directive(["platform_certificate", serial, str(self.keys.path(f"{name}.crt"))]))
         conf.set("callbacks > allow", f"127.0.0.1:{self.merchant_port}")
         for name in self.orders[1:]:
             conf.repeat("process order0", {"order0": name})
@@ -339,6 +341,8 @@ class Stack:
         conf.set("http > pay_attack", "on except=127.0.0.0/8")
         for key in conf.all("pay_platform_key"):
             key.words[1:3] = [self.keys.platform_serial, str(self.keys.path("platform.key"))]
+        for serial, name in list(self.keys.platform.items())[1:]:
+            conf.all("http")[0].block.insert(0, Directive(["pay_platform_key", serial, str(self.keys.path(f"{name}.key"))]))
         listens = {"443": f"127.0.0.1:{self.ingress_port}", "127.0.0.1:9180": f"127.0.0.1:{self.status_port}"}
         for listen in conf.all("listen"):
             listen.words[1] = listens.get(listen.words[1], listen.words[1])
@@ -385,6 +389,8 @@ class Stack:
             "PAY_MCHID": accounts.MCHID, "PAY_SERIAL": accounts.RSA_SERIAL, "PAY_KEY": key("merchant.key"),
             "PAY_HMAC_SERIAL": accounts.HMAC_SERIAL, "PAY_HMAC_KEY": key("hmac.key"),
             "PAY_PLATFORM_SERIAL": self.keys.platform_serial, "PAY_PLATFORM_CERT": key("platform.crt"),
+            "PAY_KEYS": self.keys.folder,
+            "PAY_PLATFORM_KEYS": ",".join(f"{serial}={key(f'{name}.crt')}" for serial, name in self.keys.platform.items()),
             "PAYBANK_URL": f"http://127.0.0.1:{self.bank_port}", "PAY_PG": self.postgres.conninfo(),
             "PAY_REDIS": self.sockets / "redis.sock", "PAY_NGINX_CONF": self.conf / "nginx.conf",
             "PAY_STATUS_URL": f"http://127.0.0.1:{self.status_port}",

@@ -116,13 +116,18 @@ struct line_in *line_in_new(struct loop *l, const struct line_in_conf *conf, cha
     return in;
 }
 
+void line_close_all(struct line_in *in)
+{
+    while (in->peers)
+        peer_close(in->peers);
+}
+
 void line_in_free(struct line_in *in)
 {
     if (!in)
         return;
     evconnlistener_free(in->listener);
-    while (in->peers)
-        peer_close(in->peers);
+    line_close_all(in);
     listen_close(&in->socket);
     free(in);
 }

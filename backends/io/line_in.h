@@ -27,6 +27,8 @@ void line_in_free(struct line_in *in);
 /* `line` without '\n'. */
 void line_send(struct line_peer *peer, struct slice line);
 void line_send_all(struct line_in *in, struct slice line);
+/* Ends all connections: whoever comes back knows that it missed something. */
+void line_close_all(struct line_in *in);
 /* A number that no other peer of this server ever has: remember it instead of the pointer. */
 uint64_t line_peer_id(const struct line_peer *peer);
 struct line_peer *line_peer_find(struct line_in *in, uint64_t id);

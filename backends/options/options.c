@@ -25,6 +25,9 @@ static const struct conf_directive top_table[] = {
      "64 hex digits; secrets in the database are sealed under it."},
     {"platform", 3, 3, CONF_NEED, "SERIAL CERT KEY", "",
      "Our certificate that merchants verify callbacks with, and its private key (PEM files)."},
+    {"platform_certificate", 2, 2, CONF_REPEAT, "SERIAL FILE", "",
+     "Another certificate or public key (PEM) of ours that merchants are shown: Ed25519, ECDSA, or "
+     "the next RSA one; at most 8."},
     {"log", 1, 2, 0, "stderr | FOLDER [level=LEVEL]", "stderr level=info",
      "One JSON object a line, one file per process (NAME.log); level debug info notice warn "
      "error."},
@@ -171,6 +174,19 @@ static int read_database(struct options *o, const struct conf_node *n, struct co
             return -1;
     }
     return o->database ? 0 : conf_fail(err, n, "database: bad connection string");
+}
+
+static int read_certificate(struct options *o, const struct conf_node *n, struct conf_error *err)
+{
+    size_t i = o->certificate_count;
+
+    if (i == CERTIFICATES_MAX)
+        return conf_fail(err, n, "platform_certificate: more than %d", CERTIFICATES_MAX);
+    o->certificates[i].serial = arena_cstr(&o->arena, n->args[0]);
+    if (!o->certificates[i].serial)
+        return conf_fail(err, n, "platform_certificate: bad serial");
+    o->certificate_count++;
+    return get_path(o, n, n->args[1], &o->certificates[i].file, err);
 }
 
 static int read_log(struct options *o, const struct conf_node *n, struct conf_error *err)
@@ -352,6 +368,8 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
                    ? -1
                    : 0;
     }
+    if (slice_is(n->name, "platform_certificate"))
+        return read_certificate(o, n, err);
     if (slice_is(n->name, "log"))
         return read_log(o, n, err);
     if (slice_is(n->name, "not_sent_limit"))

@@ -43,6 +43,8 @@ struct process_options {
     struct process_options *next;
 };
 
+#define CERTIFICATES_MAX 8
+
 struct options {
     struct arena arena; /* owns everything below */
     const char *file;
@@ -54,6 +56,10 @@ struct options {
     const char *adapters; /* folder */
     const char *master_key_file;
     const char *platform_serial, *platform_cert, *platform_key;
+    struct {
+        const char *serial, *file;
+    } certificates[CERTIFICATES_MAX]; /* shown beside platform_cert */
+    size_t certificate_count;
     const char *log_dir; /* NULL = stderr */
     const char *log_level;
     int64_t answer_within_us;

@@ -26,9 +26,10 @@ struct command {
     int (*run)(struct ctl *c, int argc, char **argv);
 };
 
-extern const struct command registry_commands[]; /* merchants, apps, keys, accounts */
-extern const struct command limit_commands[];    /* limits of merchants and apps */
-extern const struct command order_commands[];    /* orders, trace, callbacks, cases */
+extern const struct command registry_commands[]; /* merchants, apps, accounts */
+extern const struct command key_commands[];
+extern const struct command limit_commands[]; /* limits of merchants and apps */
+extern const struct command order_commands[]; /* orders, trace, callbacks, cases */
 extern const struct command migrate_commands[];
 extern const struct command channel_commands[]; /* nginx's control socket */
 
@@ -44,6 +45,12 @@ int ctl_list(struct ctl *c, enum admin_statement s, const char *const *params);
 /* Runs a change; `missing` is said when it touched no row. */
 int ctl_change(struct ctl *c, enum admin_statement s, const char *const *params,
                const char *missing);
+/* Sets the row named by the one argument to "on" or "off". */
+int ctl_set_state(struct ctl *c, enum admin_statement s, int argc, char **argv, const char *to);
+/* 1..max of 0-9A-Za-z_- */
+bool ctl_name_valid(const char *s, size_t max);
+/* Sealed under the master key for `context`, as hex for the statement. NULL after saying why. */
+const char *ctl_seal(struct ctl *c, struct arena *a, struct slice context, struct slice plain);
 int ctl_refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

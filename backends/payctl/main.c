@@ -12,8 +12,9 @@
 #define PAY_VERSION "0.1.0"
 #endif
 
-static const struct command *const tables[] = {migrate_commands, registry_commands, limit_commands,
-                                               order_commands, channel_commands};
+static const struct command *const tables[] = {migrate_commands, registry_commands,
+                                               key_commands,     limit_commands,
+                                               order_commands,   channel_commands};
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static void usage(FILE *to)

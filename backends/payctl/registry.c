@@ -1,6 +1,7 @@
 /*
- * Merchants, apps, keys and channel accounts. Secrets are read from files only (a process list
- * shows arguments) and sealed under the master key before they reach the database.
+ * Merchants, apps and channel accounts; keys of apps are in keys.c. Secrets are read from files
+ * only (a process list shows arguments) and sealed under the master key before they reach the
+ * database.
  */
 #include "ctl.h"
 
@@ -12,10 +13,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define SERIAL_RANDOM 24
-#define SECRET_RANDOM 32
-
-static bool name_valid(const char *s, size_t max)
+bool ctl_name_valid(const char *s, size_t max)
 {
     size_t n = strlen(s);
 
@@ -36,7 +34,7 @@ static int merchant_add(struct ctl *c, int argc, char **argv)
 
     if (argc != 2)
         return CTL_USAGE;
-    if (!name_valid(argv[0], 32))
+    if (!ctl_name_valid(argv[0], 32))
         return ctl_refuse("merchant: \"%s\" is not 1..32 of 0-9A-Za-z_-", argv[0]);
     if (slot && (slice_int64(slice_of(slot), &v) != 0 || v < 0 || v >= 1024))
         return ctl_refuse("--slot: \"%s\" is not 0..1023", slot);
@@ -47,7 +45,7 @@ static int merchant_add(struct ctl *c, int argc, char **argv)
     return ctl_change(c, ADMIN_MERCHANT_ADD, params, "merchant exists already");
 }
 
-static int set_state(struct ctl *c, enum admin_statement s, int argc, char **argv, const char *to)
+int ctl_set_state(struct ctl *c, enum admin_statement s, int argc, char **argv, const char *to)
 {
     const char *params[] = {argv[0], to};
 
@@ -56,12 +54,12 @@ static int set_state(struct ctl *c, enum admin_statement s, int argc, char **arg
 
 static int merchant_enable(struct ctl *c, int argc, char **argv)
 {
-    return set_state(c, ADMIN_MERCHANT_STATE, argc, argv, "on");
+    return ctl_set_state(c, ADMIN_MERCHANT_STATE, argc, argv, "on");
 }
 
 static int merchant_disable(struct ctl *c, int argc, char **argv)
 {
-    return set_state(c, ADMIN_MERCHANT_STATE, argc, argv, "off");
+    return ctl_set_state(c, ADMIN_MERCHANT_STATE, argc, argv, "off");
 }
 
 static int merchant_list(struct ctl *c, int argc, char **argv)
@@ -74,7 +72,7 @@ static int app_add(struct ctl *c, int argc, char **argv)
 {
     if (argc < 2 || argc > 3)
         return CTL_USAGE;
-    if (!name_valid(argv[0], 32))
+    if (!ctl_name_valid(argv[0], 32))
         return ctl_refuse("app: \"%s\" is not 1..32 of 0-9A-Za-z_-", argv[0]);
     const char *params[] = {argv[0], argv[1], argc == 3 ? argv[2] : argv[0]};
     return ctl_change(c, ADMIN_APP_ADD, params, "app exists already, or no such merchant");
@@ -82,12 +80,12 @@ static int app_add(struct ctl *c, int argc, char **argv)
 
 static int app_enable(struct ctl *c, int argc, char **argv)
 {
-    return set_state(c, ADMIN_APP_STATE, argc, argv, "on");
+    return ctl_set_state(c, ADMIN_APP_STATE, argc, argv, "on");
 }
 
 static int app_disable(struct ctl *c, int argc, char **argv)
 {
-    return set_state(c, ADMIN_APP_STATE, argc, argv, "off");
+    return ctl_set_state(c, ADMIN_APP_STATE, argc, argv, "off");
 }
 
 static int app_list(struct ctl *c, int argc, char **argv)
@@ -97,11 +95,9 @@ static int app_list(struct ctl *c, int argc, char **argv)
     return argc <= 1 ? ctl_list(c, ADMIN_APP_LIST, params) : CTL_USAGE;
 }
 
-/* ---- keys ---- */
+/* ---- sealing ---- */
 
-/* Sealed under the master key for `context`, as hex for the statement. NULL after saying why. */
-static const char *seal_hex(struct ctl *c, struct arena *a, struct slice context,
-                            struct slice plain)
+const char *ctl_seal(struct ctl *c, struct arena *a, struct slice context, struct slice plain)
 {
     struct conf_error err = {.text = ""};
     uint8_t master[32];
@@ -124,113 +120,6 @@ static const char *seal_hex(struct ctl *c, struct arena *a, struct slice context
     if (!out)
         ctl_refuse("cannot seal");
     return out;
-}
-
-static struct slice without_end_of_line(struct slice s)
-{
-    while (s.n && (s.p[s.n - 1] == '\n' || s.p[s.n - 1] == '\r'))
-        s.n--;
-    return s;
-}
-
-static int key_store(struct ctl *c, struct arena *a, const char *app, const char *serial,
-                     enum key_alg alg, struct slice material, const char *days)
-{
-    struct verify_key k = {0};
-    const char *sealed;
-
-    if (!name_valid(serial, 64))
-        return ctl_refuse("serial: \"%s\" is not 1..64 of 0-9A-Za-z_-", serial);
-    if (verify_key_load(&k, alg, material) != 0)
-        return ctl_refuse("key file: not a usable %s key", key_alg_name(alg));
-    verify_key_release(&k);
-    sealed = seal_hex(c, a, arena_printf(a, "app_key:%s", serial), material);
-    if (!sealed)
-        return CTL_REFUSED;
-    const char *params[] = {serial, app, key_alg_name(alg), sealed, days ? days : "730"};
-    return ctl_change(c, ADMIN_KEY_ADD, params, "serial exists already, or no such app");
-}
-
-static int key_add_rsa(struct ctl *c, int argc, char **argv)
-{
-    const char *file = ctl_option(&argc, argv, "--public-key");
-    const char *serial = ctl_option(&argc, argv, "--serial");
-    const char *days = ctl_option(&argc, argv, "--days");
-    struct conf_error err = {.text = ""};
-    char made[65] = "";
-    struct slice pem;
-
-    if (argc != 1 || !file)
-        return CTL_USAGE;
-    pem = options_read_file(&c->options.arena, file, &err);
-    if (!pem.p)
-        return ctl_refuse("%s", err.text);
-    if (!serial) {
-        /* a certificate brings its own serial number */
-        if (cert_serial_hex(pem, made, sizeof(made)) != 0)
-            random_token(made, SERIAL_RANDOM);
-        serial = made;
-    }
-    return key_store(c, &c->options.arena, argv[0], serial, KEY_RSA_SHA256, pem, days);
-}
-
-static int write_secret(const char *file, struct slice secret)
-{
-    FILE *f = fopen(file, "wx");
-
-    if (!f)
-        return -1;
-    if (fchmod(fileno(f), 0600) != 0 || fwrite(secret.p, 1, secret.n, f) != secret.n) {
-        fclose(f);
-        return -1;
-    }
-    return fclose(f);
-}
-
-static int key_add_hmac(struct ctl *c, int argc, char **argv)
-{
-    const char *file = ctl_option(&argc, argv, "--secret-file");
-    const char *serial = ctl_option(&argc, argv, "--serial");
-    const char *days = ctl_option(&argc, argv, "--days");
-    bool generate = ctl_flag(&argc, argv, "--generate");
-    struct conf_error err = {.text = ""};
-    char made[SERIAL_RANDOM + 1] = "", secret[SECRET_RANDOM];
-    struct slice material;
-
-    if (argc != 1 || !file)
-        return CTL_USAGE;
-    if (generate) {
-        random_token(secret, sizeof(secret));
-        if (write_secret(file, slice_n(secret, sizeof(secret))) != 0)
-            return ctl_refuse("%s: cannot create it (it must not exist)", file);
-    }
-    material = without_end_of_line(options_read_file(&c->options.arena, file, &err));
-    if (!material.p)
-        return ctl_refuse("%s", err.text);
-    if (material.n < 16)
-        return ctl_refuse("%s: a secret has at least 16 bytes", file);
-    if (!serial) {
-        random_token(made, SERIAL_RANDOM);
-        serial = made;
-    }
-    return key_store(c, &c->options.arena, argv[0], serial, KEY_HMAC_SHA256, material, days);
-}
-
-static int key_enable(struct ctl *c, int argc, char **argv)
-{
-    return set_state(c, ADMIN_KEY_STATE, argc, argv, "on");
-}
-
-static int key_disable(struct ctl *c, int argc, char **argv)
-{
-    return set_state(c, ADMIN_KEY_STATE, argc, argv, "off");
-}
-
-static int key_list(struct ctl *c, int argc, char **argv)
-{
-    const char *params[] = {argc ? argv[0] : NULL};
-
-    return argc <= 1 ? ctl_list(c, ADMIN_KEY_LIST, params) : CTL_USAGE;
 }
 
 /* ---- channel accounts ---- */
@@ -269,7 +158,7 @@ static int account_add(struct ctl *c, int argc, char **argv)
 
     if (argc != 2 || !config_file || !secrets_file)
         return CTL_USAGE;
-    if (!name_valid(argv[0], 32) || !name_valid(argv[1], 32))
+    if (!ctl_name_valid(argv[0], 32) || !ctl_name_valid(argv[1], 32))
         return ctl_refuse("channel and account are 1..32 of 0-9A-Za-z_-");
     config = options_read_file(a, config_file, &err);
     secrets = options_read_file(a, secrets_file, &err);
@@ -277,7 +166,7 @@ static int account_add(struct ctl *c, int argc, char **argv)
         return ctl_refuse("%s", err.text);
     if (check_account(c, argv[0], argv[1], config, secrets) != CTL_DONE)
         return CTL_REFUSED;
-    sealed = seal_hex(c, a, arena_printf(a, "channel_account:%s:%s", argv[0], argv[1]), secrets);
+    sealed = ctl_seal(c, a, arena_printf(a, "channel_account:%s:%s", argv[0], argv[1]), secrets);
     if (!sealed)
         return CTL_REFUSED;
     const char *params[] = {argv[0], argv[1], mchid, arena_cstr(a, config), sealed};
@@ -317,13 +206,6 @@ const struct command registry_commands[] = {
     {"app", "enable", "APP", "let it call again", app_enable},
     {"app", "disable", "APP", "refuse its calls at every edge within 5 s", app_disable},
     {"app", "list", "[MCHID]", "apps of all merchants or one", app_list},
-    {"key", "add-rsa", "APP --public-key FILE [--serial S] [--days N]",
-     "RSA public key or certificate (PEM); serial from the certificate, else made", key_add_rsa},
-    {"key", "add-hmac", "APP --secret-file FILE [--generate] [--serial S] [--days N]",
-     "HMAC secret; --generate writes a new one into FILE", key_add_hmac},
-    {"key", "enable", "SERIAL", "let it sign again", key_enable},
-    {"key", "disable", "SERIAL", "refuse it at every edge within 5 s", key_disable},
-    {"key", "list", "[APP]", "keys without their material", key_list},
     {"account", "add", "CHANNEL ACCOUNT --config FILE --secrets FILE [--merchant MCHID]",
      "add or replace credentials at a channel (JSON files; docs/channels.md)", account_add},
     {"account", "enable", "CHANNEL ACCOUNT", "use it again", account_enable},

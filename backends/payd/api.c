@@ -126,25 +126,38 @@ static void member_unix_time(struct json_writer *w, const char *key, int64_t s)
     json_member_str(w, key, slice_of(text));
 }
 
-static void certificates(struct worker *w, struct http_req *req)
+/* A public key alone has no times. */
+static void certificate(struct json_writer *j, const char *serial, struct slice pem)
 {
-    struct json_writer j;
-    struct buf b;
     int64_t from = 0, to = 0;
 
-    cert_validity(w->platform_cert, &from, &to);
+    json_begin_object(j);
+    json_member_str(j, "serial_no", slice_of(serial));
+    json_member_str(j, "algorithm", slice_of(key_alg_name(key_alg_of_public(pem))));
+    if (cert_validity(pem, &from, &to) == 0) {
+        member_unix_time(j, "effective_time", from);
+        member_unix_time(j, "expire_time", to);
+        json_member_str(j, "certificate", pem);
+    } else {
+        json_member_str(j, "public_key", pem);
+    }
+    json_end_object(j);
+}
+
+static void certificates(struct worker *w, struct http_req *req)
+{
+    const struct options *o = w->options;
+    struct json_writer j;
+    struct buf b;
+
     buf_init(&b, 64 << 10);
     json_writer_init(&j, &b);
     json_begin_object(&j);
     json_key(&j, "data");
     json_begin_array(&j);
-    json_begin_object(&j);
-    json_member_str(&j, "serial_no", slice_of(w->options->platform_serial));
-    json_member_str(&j, "algorithm", SLICE("rsa-sha256"));
-    member_unix_time(&j, "effective_time", from);
-    member_unix_time(&j, "expire_time", to);
-    json_member_str(&j, "certificate", w->platform_cert);
-    json_end_object(&j);
+    certificate(&j, o->platform_serial, w->platform_cert);
+    for (size_t i = 0; i < o->certificate_count; i++)
+        certificate(&j, o->certificates[i].serial, w->certificates[i]);
     json_end_array(&j);
     json_end_object(&j);
     if (buf_ok(&b))

@@ -11,6 +11,8 @@
 #define LOOKUPS_MAX   4096
 #define LOOKUP_ARENA  (64u << 10)
 #define CHANGES_ARENA (8u << 20)
+#define CHANGES_MAX                                                                                \
+    20000 /* told one by one; an edge that is behind loses its connection at 4 MiB */
 /* A change is announced when it is first seen; the window covers transactions that commit late. */
 #define OVERLAP_US (10 * USEC_PER_SEC)
 
@@ -22,6 +24,7 @@ struct keys {
     struct arena arena; /* of the change query in flight */
     bool asking;
     pay_time_t asked_at, since;
+    pay_time_t floor; /* changes until then were too many to name; 0: none */
 };
 
 struct lookup {
@@ -91,7 +94,12 @@ static int write_record(struct keys *k, const struct store_key *key, struct slic
         json_writer_init(&w, out);
         json_begin_object(&w);
         json_member_str(&w, "serial", key->serial);
+        json_member_str(&w, "scheme", key->scheme);
         json_member_str(&w, "alg", key->alg);
+        if (key->md5_allowed) {
+            json_key(&w, "md5");
+            json_put_bool(&w, true);
+        }
         json_member_str(&w, "key", buf_slice(&text));
         json_member_str(&w, "mchid", key->mchid);
         json_member_str(&w, "app", key->app_id);
@@ -190,6 +198,24 @@ static void on_gone(void *arg, struct line_peer *peer)
 
 /* ---- change feed ---- */
 
+/* More changes in one window than can be named, as after a bulk load: instead of that
+ * every edge is told to ask for everything again, and the window begins anew. What commits late
+ * with an older stamp is covered by doing so once more when the window has moved on. */
+static void forget_all(struct keys *k, size_t n)
+{
+    log_event(LOG_WARN, "keys_changed_all", LOG_I("changes", n));
+    line_close_all(k->in);
+    k->floor = k->asked_at;
+}
+
+static void window_moved(struct keys *k)
+{
+    if (k->floor && k->since >= k->floor) {
+        line_close_all(k->in);
+        k->floor = 0;
+    }
+}
+
 /* TICK follows only a successful look: without it the edge stops trusting what it knows. A serial
  * is announced again as long as its change lies in the overlap; forgetting twice costs a look-up.
  */
@@ -202,7 +228,9 @@ static void on_changes(void *arg, enum store_result r, const struct slice *seria
     (void)newest;
     buf_init(&line, SERIAL_MAX + 16);
     k->asking = false;
-    if (r == STORE_DONE || r == STORE_NONE) {
+    if (n > CHANGES_MAX) {
+        forget_all(k, n);
+    } else if (r == STORE_DONE || r == STORE_NONE) {
         for (size_t i = 0; i < n; i++) {
             buf_clear(&line);
             buf_addf(&line, "CHANGED %.*s", SLICE_FMT(serials[i]));
@@ -210,6 +238,7 @@ static void on_changes(void *arg, enum store_result r, const struct slice *seria
         }
         line_send_all(k->in, SLICE("TICK"));
         k->since = k->asked_at - OVERLAP_US;
+        window_moved(k);
     }
     buf_release(&line);
     arena_clear(&k->arena);
@@ -226,7 +255,8 @@ static void on_second(void *arg)
     if (k->since == 0)
         k->since = k->asked_at - OVERLAP_US;
     k->asking = true;
-    store_keys_changed(k->w->store, k->since, &k->arena, on_changes, k);
+    store_keys_changed(k->w->store, k->since > k->floor ? k->since : k->floor, &k->arena,
+                       on_changes, k);
 }
 
 struct keys *keys_new(struct worker *w, const char *unix_path, char *err, size_t n)

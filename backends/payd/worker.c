@@ -120,6 +120,14 @@ static int load_platform(struct worker *w, struct conf_error *err)
     if (verify_key_load(&w->platform_key, KEY_RSA_SHA256, key) != 0)
         return conf_fail(err, NULL, "%s: not an RSA private key of at least 2048 bits",
                          w->options->platform_key);
+    for (size_t i = 0; i < w->options->certificate_count; i++) {
+        w->certificates[i] = options_read_file(a, w->options->certificates[i].file, err);
+        if (!w->certificates[i].p)
+            return -1;
+        if (key_alg_of_public(w->certificates[i]) == KEY_ALG_NONE)
+            return conf_fail(err, NULL, "%s: not a certificate or public key",
+                             w->options->certificates[i].file);
+    }
     return 0;
 }
 

@@ -33,6 +33,7 @@ struct worker {
     struct flows *flows;
     struct verify_key platform_key;
     struct slice platform_cert; /* PEM */
+    struct slice certificates[CERTIFICATES_MAX];
     uint8_t master_key[32];
 
     /* identity and clock, kept by worker.c */

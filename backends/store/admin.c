@@ -69,15 +69,20 @@ static const struct {
             " " RATE ", " ALLOW
             " FROM pay.app WHERE $1::text IS NULL OR mchid = $1 ORDER BY mchid, app_id"},
     [ADMIN_KEY_ADD] =
-        {5, "INSERT INTO pay.app_key (serial, app_id, alg, material_sealed, valid_to)"
-            " SELECT $1, app_id, $3, decode($4, 'hex'), now() + $5::int * interval '1 day'"
+        {7, "INSERT INTO pay.app_key (serial, app_id, scheme, alg, md5_allowed, material_sealed,"
+            " valid_from, valid_to)"
+            " SELECT $1, app_id, $3, $4, $4 = 'md5', decode($5, 'hex'),"
+            " coalesce($7::timestamptz, now()),"
+            " coalesce($7::timestamptz, now()) + $6::int * interval '1 day'"
             " FROM pay.app WHERE app_id = $2"
-            " ON CONFLICT (serial) DO NOTHING RETURNING serial, app_id, alg,"
-            " " TIME("valid_to") "valid_to"},
+            " ON CONFLICT (serial) DO NOTHING RETURNING serial, app_id, scheme, alg,"
+            " " TIME("valid_from") "valid_from, " TIME("valid_to") "valid_to"},
+    [ADMIN_KEY_UNTIL] = {2, "UPDATE pay.app_key SET valid_to = $2::timestamptz WHERE serial = $1"
+                            " RETURNING serial, " TIME("valid_to") "valid_to"},
     [ADMIN_KEY_STATE] = {2,
                          "UPDATE pay.app_key SET enabled = ($2 = 'on') WHERE serial = $1"
                          " RETURNING serial, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
-    [ADMIN_KEY_LIST] = {1, "SELECT k.serial, k.app_id, a.mchid, k.alg,"
+    [ADMIN_KEY_LIST] = {1, "SELECT k.serial, k.app_id, a.mchid, k.scheme, k.alg,"
                            " CASE WHEN k.enabled THEN 'on' ELSE 'off' END AS state,"
                            " " TIME("k.valid_from") "valid_from, " TIME(
                                "k.valid_to") "valid_to"

@@ -26,7 +26,8 @@ enum admin_statement {
     ADMIN_APP_LIMIT,        /* app, rate, window, burst */
     ADMIN_APP_ALLOW,        /* app, networks "{a,b}", "t" = only alert */
     ADMIN_APP_LIST,         /* mchid or NULL */
-    ADMIN_KEY_ADD,          /* serial, app, alg, material sealed (hex), valid days */
+    ADMIN_KEY_ADD,          /* serial, app, scheme, alg, material (hex), valid days, from */
+    ADMIN_KEY_UNTIL,        /* serial, time */
     ADMIN_KEY_STATE,        /* serial, on | off */
     ADMIN_KEY_LIST,         /* app or NULL */
     ADMIN_ACCOUNT_PUT,      /* channel, account, mchid or NULL, config JSON, secrets sealed (hex) */

@@ -8,7 +8,7 @@
     "SELECT k.serial, k.alg, k.material_sealed, a.mchid, k.app_id,"                                \
     " k.enabled AND a.enabled AND m.enabled, m.base_slot, m.span, k.valid_from, k.valid_to,"       \
     " a.rate, a.rate_window, a.burst, m.rate, m.rate_window, m.burst,"                             \
-    " array_to_string(a.allow, ' '), a.allow_alert"                                                \
+    " array_to_string(a.allow, ' '), a.allow_alert, k.scheme, k.md5_allowed"                       \
     " FROM (SELECT * FROM pay.app_key WHERE " which " OFFSET 0) k"                                 \
     " JOIN pay.app a ON a.app_id = ANY (ARRAY[k.app_id])"                                          \
     " JOIN pay.merchant m ON m.mchid = ANY (ARRAY[a.mchid])"
@@ -16,7 +16,7 @@
 const char sql_key[] = KEYS("serial = $1::text COLLATE \"C\"");
 
 const char sql_signing_key[] =
-    KEYS("app_id = $1::text COLLATE \"C\" AND alg = 'hmac-sha256' AND enabled"
+    KEYS("app_id = $1::text COLLATE \"C\" AND scheme = 'header' AND alg = 'hmac-sha256' AND enabled"
          " AND valid_from <= now() AND valid_to > now()"
          " ORDER BY valid_from DESC, serial LIMIT 1");
 
@@ -80,7 +80,9 @@ static void on_key(void *arg, const struct pg_answer *answer)
                                .app_limit = limit(r, 10),
                                .merchant_limit = limit(r, 13),
                                .allow = text(q, r, 0, 16),
-                               .allow_alert = pg_get_bool(r, 0, 17)};
+                               .allow_alert = pg_get_bool(r, 0, 17),
+                               .scheme = text(q, r, 0, 18),
+                               .md5_allowed = pg_get_bool(r, 0, 19)};
         if (q->arena->failed)
             result = STORE_BUSY;
     }
@@ -127,7 +129,7 @@ static void on_changes(void *arg, const struct pg_answer *answer)
         newest = at > newest ? at : newest;
     }
     if (n && q->arena->failed)
-        q->on_changes(q->arg, STORE_BUSY, NULL, 0, q->since);
+        q->on_changes(q->arg, STORE_BUSY, NULL, (size_t)n, q->since);
     else
         q->on_changes(q->arg, result, serials, (size_t)n, newest);
     free(q);

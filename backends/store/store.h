@@ -147,11 +147,14 @@ struct store_key { /* one app key with what the edge needs */
     struct store_limit app_limit, merchant_limit;
     struct slice allow; /* networks, blank between them; empty: from anywhere */
     bool allow_alert;   /* report calls from elsewhere, do not refuse them */
+    struct slice scheme;
+    bool md5_allowed;
 };
 typedef void store_key_cb(void *arg, enum store_result r, const struct store_key *k);
 void store_key_get(struct store *s, struct slice serial, struct arena *a, store_key_cb *cb,
                    void *arg);
-/* Serials whose key, app or merchant changed at or after `since`, with the newest change time. */
+/* Serials whose key, app or merchant changed at or after `since`, with the newest change time.
+ * STORE_BUSY with n > 0: there are n, more than the arena holds. */
 typedef void store_changes_cb(void *arg, enum store_result r, const struct slice *serials, size_t n,
                               pay_time_t newest);
 void store_keys_changed(struct store *s, pay_time_t since, struct arena *a, store_changes_cb *cb,

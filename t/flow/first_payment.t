@@ -95,10 +95,10 @@ def refusals(stack):
     client = stack.client()
     is_(client.find("nosuchnumber").code, "ORDER_NOT_FOUND", "an unknown number is 404 with a code")
     is_(client.create_payment(number("X"), 0).code in ("FIELD_INVALID", "AMOUNT_OUT_OF_RANGE"), True, "amount 0 is refused")
-    client.mchid = "M9999999"
+    client.scheme.mchid = "M9999999"
     is_(client.find("nosuchnumber").code, "IDENTITY_MISMATCH", "nobody poses as another merchant")
     client = stack.client()
-    client.signer.sign = lambda message: b"x" * 256
+    client.scheme.key.sign = lambda message: b"x" * 256
     forged = client.find("nosuchnumber")
     is_((forged.status, forged.code, forged.verified), (401, "SIGN_ERROR", None), "a forged request is refused, unsigned")
 
