@@ -39,7 +39,7 @@ def codes(answers):
 
 
 # ---- nonces
-with edge(A, B, workers=2) as e:
+with edge(A, B, workers=2, redis="timeout=900ms") as e:
     for round_ in range(10):
         data = signed(A)
         is_(codes(together([lambda: send(e.socket, data)] * 40)), {200: 1, "NONCE_REPLAYED": 39},
@@ -53,7 +53,7 @@ with edge(A, B, workers=2) as e:
     like(e.redis.command("TTL", b"{1900000001}happ1:" + bytes.fromhex(n)).decode(), r":(59\d|600)\r\n", "remembered for twice the window")
 
 # ---- limits
-with edge(A, B, guard="app=5r/h burst=10", workers=2) as e:
+with edge(A, B, guard="app=5r/h burst=10", workers=2, redis="timeout=900ms") as e:
     body = payment()
     datas = [signed(A, body=body) for _ in range(30)]
     answers = together([lambda d=d: send(e.socket, d) for d in datas])

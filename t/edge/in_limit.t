@@ -7,12 +7,18 @@ import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from edge import Key, edge, nonce, payment, wait_until  # noqa: E402
+import edge as lib  # noqa: E402
+from edge import Key, nonce, wait_until  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 
 A, B = Key("APPA000001", app="app1"), Key("APPB000001", app="app2")
 OTHER = Key("APPC000001", app="app3", mchid="1900000002")
 REAL_IP = "set_real_ip_from unix:; real_ip_header X-Real-IP;"
+
+
+def edge(*keys, **options):
+    """Patient with Redis: a loaded machine must not be judged by the node."""
+    return lib.edge(*keys, **{"redis": "timeout=900ms", **options})
 
 
 def statuses(calls):

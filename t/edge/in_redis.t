@@ -39,12 +39,12 @@ with servers() as (folder, started):
     at = {s: f"127.0.0.1:{s.port}" for s in (plain, closed)}
 
     # ---- addresses, passwords, databases
-    with edge(A, redis_at=at[plain], location=LOCATION, redis="db=3") as e:
+    with edge(A, redis_at=at[plain], location=LOCATION, redis="timeout=900ms db=3") as e:
         is_([judge(e) for _ in range(3)], ["redis"] * 3, "by TCP")
         is_((plain.size(3), plain.size(0)), (3, 0), "in its database")
         for more, name in ((f"password_file={folder}/secret", "with a password"), (f"user=edge password_file={folder}/secret", "with a user"),
                            (f"user=edge db=2 password_file={folder}/secret", "with a user and a database")):
-            e.reload(redis_at=at[closed], redis=more)
+            e.reload(redis_at=at[closed], redis=f"timeout=900ms {more}")
             is_([judge(e) for _ in range(3)], ["redis"] * 3, name)
         is_(closed.size(2), 3, "there")
         for more, says, name in ((f"password_file={folder}/wrong", "does not take the password", "a wrong password"),
