@@ -13,7 +13,7 @@ from tap import done, is_, like, ok  # noqa: E402
 
 A = Key("APPA000001", app="app1")
 LOCATION = "add_header X-Guard $pay_guard always;"
-LIMITED = LOCATION + "pay_limit app rate=1000r/s burst=1000; pay_limit api rate=100000r/s;"
+LIMITED = LOCATION + "pay_limit app rate=1000r/s burst=1000; pay_limit api rate=100000r/s burst=1000;"
 FAST = "timeout=50ms failures=3 pause=100ms"
 SECRET = "redis-secret-of-edge"
 
