@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Any, Iterable, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "demo"))
@@ -89,3 +89,11 @@ def record(name: str, result: dict) -> None:
                  "commit": commit.stdout.strip(), "cores": os.cpu_count(), **result})
     RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
     print(f"  appended to {RESULTS.name}; docs/performance.md explains it")
+
+
+def nonces(stack: Any) -> int:
+    """How many nonces Redis holds; beside them stand the keys of limits, which come and go."""
+    script = "return #redis.call('keys', '{*}[hn]*')"
+    out = subprocess.run(["redis-cli", "-s", str(stack.sockets / "redis.sock"), "EVAL", script, "0"],
+                         capture_output=True, text=True, check=True)
+    return int(out.stdout)

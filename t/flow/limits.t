@@ -10,7 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from flow import SLOW, done, flow_stack, is_, ok, wait_until  # noqa: E402
 from accounts import HMAC_APP, MCHID, RSA_APP  # noqa: E402
-from client import HmacSigner  # noqa: E402
+from client import Client  # noqa: E402
+from signing import HeaderScheme, Key  # noqa: E402
 
 WITHIN = 5 * SLOW  # s
 REFUSED = (("merchant", "limit", MCHID, "5"), ("merchant", "limit", MCHID, "0r/s"), ("app", "limit", RSA_APP, "5r/d"),
@@ -43,8 +44,8 @@ def main():
         stack.payctl("app", "add", "coffee", "M2000001")
         secret = stack.folder / "coffee.key"
         stack.payctl("key", "add-hmac", "coffee", "--secret-file", str(secret), "--generate", "--serial", "COFFEE1")
-        other = stack.client("hmac", mchid="M2000001", signer=HmacSigner("COFFEE1", secret.read_bytes()))
-        other.verifier.secrets = {"COFFEE1": secret.read_bytes()}
+        scheme = HeaderScheme(Key("COFFEE1", "hmac-sha256", secret), {}, "M2000001")
+        other = Client(stack.env["PAY_URL"], scheme, ca_file=stack.env["PAY_CA"])
         is_([find(c).status for c in (rsa, hmac, other)], [404] * 3, "before: all are served")
 
         is_(told("merchant", "limit", MCHID, "3r/h", "--burst", "1"), {"mchid": MCHID, "rate": "3r/h", "burst": 1}, "lower a merchant")

@@ -204,8 +204,8 @@ def test_faults(bank, up, receiver):
     is_(struck("too_frequent", query).brief(), ("37", None), "too_frequent")
     is_(struck("not_found", query).brief(), ("34", None), "not_found")
     ok("respCode" not in struck("garbage", query).doc, "garbage")
-    ok(not struck("bad_signature", query).genuine, "bad_signature")
-    ok("signature" not in struck("unsigned", query).doc, "unsigned")
+    ok(not struck("bad_signature", query, api="query").genuine, "bad_signature")
+    ok("signature" not in struck("unsigned", query, api="query").doc, "unsigned")
     is_(struck("wrong_amount", query, api="query").get("txnAmt"), "889", "wrong_amount in an answer")
     for code in ("02", "03", "64", "A6", "99"):
         is_(struck("code", query, code=code).get("respCode"), code, f"code {code}")

@@ -76,13 +76,11 @@ class Merchant(threading.Thread):
         if self.connection is None:
             self.connection = http.client.HTTPSConnection(self.client.host, timeout=60, context=self.client.tls)
             self.connection.connect()
-        headers = {"Authorization": self.client.authorization(method, target, data)}
-        if data:
-            headers["Content-Type"] = "application/json"
-        self.connection.request(method, target, data or None, headers)
+        signed = self.client.scheme.sign(method, target, data or None)
+        self.connection.request(method, signed.target, signed.body, signed.headers)
         response = self.connection.getresponse()
         text = response.read()
-        self.client.verifier.verify(response.headers, text)
+        self.client.scheme.verify(signed, response.status, response.headers, text)
         self.served += 1
         if response.will_close:
             self.close()
