@@ -49,6 +49,14 @@ def stat(pid: int | str) -> list[str]:
     return [] if fields[0] in "ZX" and threads <= 1 else fields
 
 
+def pid_in(path: Path) -> str:
+    """What a pidfile says; empty while there is none: nginx renames it when it is upgraded."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 def start_time(pid: int) -> str | None:
     """Clock ticks since boot at which this pid started; None when it is gone or a zombie."""
     fields = stat(pid)

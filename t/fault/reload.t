@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from flow import SLOW, done, flow_stack, is_, ok  # noqa: E402
-from processes import Process, start_time, wait_until  # noqa: E402
+from processes import Process, pid_in, start_time, wait_until  # noqa: E402
 from zero import Load  # noqa: E402
 
 SOAK = float(os.environ.get("PAY_SOAK_SECONDS", "0"))
@@ -71,7 +71,7 @@ def upgrade(stack, load):
     """USR2: a new master with workers of its own; WINCH: the old workers stop; QUIT: the old master."""
     old, pidfile = stack.pid("nginx"), stack.folder / "nginx.pid"
     stack.signal("nginx", signal.SIGUSR2)
-    wait_until(lambda: pidfile.exists() and pidfile.read_text().strip() not in ("", str(old)), "a new master", WITHIN)
+    wait_until(lambda: pid_in(pidfile) not in ("", str(old)), "a new master", WITHIN)
     new = int(pidfile.read_text())
     process = stack.processes["nginx"]
     wait_until(lambda: Path(f"/proc/{new}/task/{new}/children").read_text().split(), "its workers", WITHIN)

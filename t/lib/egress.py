@@ -21,7 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from tap import is_, ok  # noqa: F401
+sys.path.append(str(Path(__file__).resolve().parents[2] / "demo"))
+
+from processes import pid_in  # noqa: E402
+from tap import is_, ok  # noqa: E402, F401
 
 ROOT = Path(__file__).resolve().parents[2]
 # nginx ends without freeing its configuration: no leaks are looked for in it
@@ -137,7 +140,7 @@ http {{
         self.process = subprocess.Popen(self.command(), stderr=out, stdout=out)
         if self.detached:
             self.process.wait()
-            wait_until(lambda: (self.folder / "nginx.pid").exists() and (self.folder / "nginx.pid").read_text())
+            wait_until(lambda: pid_in(self.folder / "nginx.pid"))
             self.process = Detached(int((self.folder / "nginx.pid").read_text()))
         if not wait_until(lambda: self.listening(self.control_socket), 10):
             raise RuntimeError("nginx does not start: " + (self.folder / "stderr").read_text()
@@ -172,7 +175,7 @@ http {{
         old = self.process
         old.send_signal(signal.SIGUSR2)
         pid = self.folder / "nginx.pid"
-        if not wait_until(lambda: pid.exists() and pid.read_text().strip() not in ("", str(old.pid)), 10):
+        if not wait_until(lambda: pid_in(pid) not in ("", str(old.pid)), 10):
             raise RuntimeError("no new binary: " + self.log.read_text()[-2000:])
         self.process = Detached(int(pid.read_text()))
         wait_until(lambda: len(self.workers()) == self.options["workers"])
