@@ -1,12 +1,7 @@
 #include "digest.h"
 
+#include "core/crypto_old.h"
 #include <openssl/evp.h>
-
-/* Fetched once: looking an algorithm up costs more than hashing a request. */
-struct algorithm {
-    const char *name;
-    EVP_MD *md;
-};
 
 static void to_hex(const uint8_t *raw, size_t n, bool upper, char *out)
 {
@@ -19,31 +14,24 @@ static void to_hex(const uint8_t *raw, size_t n, bool upper, char *out)
     out[2 * n] = '\0';
 }
 
-static int digest_hex(struct algorithm *a, struct slice in, bool upper, char out[DIGEST_HEX_MAX])
-{
-    uint8_t raw[EVP_MAX_MD_SIZE];
-    unsigned n;
-
-    if (!a->md)
-        a->md = EVP_MD_fetch(NULL, a->name, NULL);
-    if (!a->md || EVP_Digest(in.n ? in.p : "", in.n, raw, &n, a->md, NULL) != 1)
-        return -1;
-    to_hex(raw, n, upper, out);
-    return 0;
-}
-
 int md5_hex(struct slice in, bool upper, char out[DIGEST_HEX_MAX])
 {
-    static struct algorithm md5 = {"MD5", NULL};
+    uint8_t raw[MD5_LEN];
 
-    return digest_hex(&md5, in, upper, out);
+    if (md5_parts(&in, 1, raw) < 0)
+        return -1;
+    to_hex(raw, sizeof(raw), upper, out);
+    return 0;
 }
 
 int sha1_hex(struct slice in, char out[DIGEST_HEX_MAX])
 {
-    static struct algorithm sha1 = {"SHA1", NULL};
+    uint8_t raw[SHA1_LEN];
 
-    return digest_hex(&sha1, in, false, out);
+    if (sha1(in, raw) < 0)
+        return -1;
+    to_hex(raw, sizeof(raw), false, out);
+    return 0;
 }
 
 int sha256_hex(struct slice in, char out[DIGEST_HEX_MAX])

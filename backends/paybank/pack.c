@@ -108,7 +108,8 @@ int pack_zip(const struct pack_file *files, size_t n, struct buf *out)
         buf_add_str(out, "PK\1\2");
         add_le(out, ZIP_VERSION, 2);
         add_common(out, &entries[i], &files[i]);
-        add_le(out, 0, 10); /* comment, disk, attributes inside and, below, outside */
+        add_le(out, 0, 6); /* comment, disk, attributes inside */
+        add_le(out, 0, 4); /* and outside */
         add_le(out, entries[i].offset, 4);
         buf_add_slice(out, files[i].name);
     }

@@ -108,7 +108,7 @@ CONF = """
 listen 127.0.0.1:0;
 listen_tls 127.0.0.1:0 tls.crt tls.key;
 ready_file ready; journal books; ca_file tls.crt; log paybank.log; seed 7;
-notify_delay 10ms; notify_retry 30ms 30ms 30ms;
+notify_delay 10ms; notify_retry 30ms 30ms 30ms; refund_gap 60s;
 wechat {{
     merchant {mchid} {{
         appid {appid} wxsecond0000000001; api_v3_key {api_v3_key}; merchant_cert merchant.crt;
