@@ -66,4 +66,10 @@ with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate p
     is_(n.call().short, OK, "the first one")
     ok(wait_until(lambda: n.call().short == OK), "another one, in its time")
 
+# who is over the rate of all kinds has taken nothing of his own
+with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate all=5/s burst=0; rate query=1/h burst=0; }}") as n:
+    n.call()
+    ok(wait_until(lambda: n.call(kind="query").short == OK), "a query goes when all kinds have room again")
+    is_(n.call(kind="query").short, OVER, "and that was the one it had")
+
 done()
