@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
@@ -114,6 +115,25 @@ struct pkey *cert_trusted_key(const struct cert_roots *r, struct slice pem, stru
         }
     }
     X509_free(cert);
+    ERR_clear_error();
+    return key;
+}
+
+struct pkey *pkey_private_generate(void)
+{
+    EVP_PKEY *made = EVP_RSA_gen(2048);
+    BIO *bio = BIO_new(BIO_s_mem());
+    struct pkey *key = NULL;
+    char *p;
+    long n;
+
+    if (made && bio && PEM_write_bio_PrivateKey(bio, made, NULL, NULL, 0, NULL, NULL) == 1) {
+        n = BIO_get_mem_data(bio, &p);
+        key = pkey_private_from_pem(slice_n(p, (size_t)n));
+        wipe(p, (size_t)n);
+    }
+    BIO_free(bio);
+    EVP_PKEY_free(made);
     ERR_clear_error();
     return key;
 }

@@ -22,4 +22,7 @@ void cert_roots_free(struct cert_roots *r);
 struct pkey *cert_trusted_key(const struct cert_roots *r, struct slice pem, struct slice name,
                               int64_t now_s, int64_t *until_s, const char **reason);
 
+/* A fresh RSA-2048 private key that nobody knows, for trying things out. NULL on failure. */
+struct pkey *pkey_private_generate(void);
+
 #endif

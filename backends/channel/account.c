@@ -10,6 +10,7 @@
 #define ACCOUNT_MEMORY (64u * 1024)
 #define JSON_MEMORY    (256u * 1024)
 #define VALUE_MAX      128u
+#define INVENTED_KEY   "INVENTEDinventedINVENTEDinvented"
 #define HMAC_KEY_MIN   32u
 
 static const char *const type_names[] = {
@@ -189,6 +190,26 @@ static bool account_name_valid(struct slice s)
     return s.n > 0 && s.n <= 64;
 }
 
+static struct channel_account *new_account(const struct channel *c, struct slice account,
+                                           struct conf_error *err)
+{
+    struct channel_account *a = calloc(1, sizeof(*a));
+
+    if (a)
+        a->cert = calloc(1, sizeof(*a->cert));
+    if (!a || !a->cert) {
+        free(a);
+        conf_fail(err, NULL, "out of memory");
+        return NULL;
+    }
+    a->channel = c;
+    arena_init(&a->arena, ACCOUNT_MEMORY);
+    a->name = arena_copy(&a->arena, account);
+    a->notify_url = arena_printf(&a->arena, "%.*s/%.*s/%.*s", SLICE_FMT(c->facts.notify_base),
+                                 SLICE_FMT(c->facts.name), SLICE_FMT(account));
+    return a;
+}
+
 int channel_account_new(const struct channel *c, struct slice account, struct slice config_json,
                         struct slice secrets_json, struct channel_account **out,
                         struct conf_error *err)
@@ -198,22 +219,42 @@ int channel_account_new(const struct channel *c, struct slice account, struct sl
     if (!account_name_valid(account))
         return conf_fail(err, NULL, "channel %.*s: account name must be 1..64 of 0-9A-Za-z_-",
                          SLICE_FMT(c->facts.name));
-    a = calloc(1, sizeof(*a));
+    a = new_account(c, account, err);
     if (!a)
-        return conf_fail(err, NULL, "out of memory");
-    a->channel = c;
-    a->cert = calloc(1, sizeof(*a->cert));
-    if (!a->cert) {
-        free(a);
-        return conf_fail(err, NULL, "out of memory");
-    }
-    arena_init(&a->arena, ACCOUNT_MEMORY);
-    a->name = arena_copy(&a->arena, account);
-    a->notify_url = arena_printf(&a->arena, "%.*s/%.*s/%.*s", SLICE_FMT(c->facts.notify_base),
-                                 SLICE_FMT(c->facts.name), SLICE_FMT(account));
+        return -1;
     if (set_json(a, config_json, secrets_json, err) < 0) {
         channel_account_free(a);
         return -1;
+    }
+    *out = a;
+    return 0;
+}
+
+/* A value is named after itself; 32 letters serve as every shared secret. */
+int channel_account_invent(const struct channel *c, struct channel_account **out,
+                           struct conf_error *err)
+{
+    struct channel_account *a = new_account(c, SLICE("invented"), err);
+    const struct adapter *ad = c->adapter;
+
+    if (!a)
+        return -1;
+    a->invented = true;
+    for (uint32_t i = 0; i < ad->nvalues; i++)
+        a->values[i] = arena_copy(&a->arena, slice_of(ad->values[i].name));
+    for (uint32_t i = 0; i < ad->nsecrets; i++) {
+        struct account_key *k = &a->keys[i];
+        bool ok = true;
+
+        k->present = true;
+        if (ad->secrets[i].type == SECRET_RSA_PRIVATE)
+            ok = (k->pkey = pkey_private_generate()) != NULL;
+        else if (ad->secrets[i].type == SECRET_HMAC_SHA256 || ad->secrets[i].type == SECRET_AES256)
+            ok = load_key(k, ad->secrets[i].type, SLICE(INVENTED_KEY)) == 0;
+        if (ok)
+            continue;
+        channel_account_free(a);
+        return conf_fail(err, NULL, "no key can be made");
     }
     *out = a;
     return 0;

@@ -34,6 +34,7 @@ struct channel_account {
     struct slice values[ADAPTER_VALUES_MAX];
     struct account_key keys[ADAPTER_SECRETS_MAX];
     struct account_cert *cert;
+    bool invented; /* no signature is checked */
 };
 
 const char *secret_type_name(enum secret_type t);

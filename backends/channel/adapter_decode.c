@@ -227,17 +227,16 @@ static void decode(struct answer *an, const struct http_header *headers, size_t 
     enum signature signature;
     const char *why;
 
-    if (is_file(an)) {
-        say(out, CLASS_SUCCESS, SLICE("file"));
-        out->bill = an->body;
-        return;
-    }
-    parse(an);
+    if (!is_file(an))
+        parse(an);
     signature = signer_verify(&an->adapter->verify, &an->facts, headers, nheaders, an->tree, &why);
     out->verified = signature == SIGNATURE_GOOD;
     if (signature == SIGNATURE_BAD) {
         say(out, CLASS_UNKNOWN, SLICE("signature"));
         out->message = slice_of(why);
+    } else if (is_file(an)) {
+        say(out, CLASS_SUCCESS, SLICE("file"));
+        out->bill = an->body;
     } else if (an->status < 200 || an->status > 599 || (an->status >= 300 && an->status <= 399)) {
         say_status(an, out);
     } else if (signature == SIGNATURE_GOOD) {

@@ -27,6 +27,10 @@ struct channel_account; /* credentials at a channel, with parsed keys */
 int channel_set_load(const char *channels_glob, const char *adapter_dir, struct channel_set **out,
                      struct conf_error *err);
 void channel_set_free(struct channel_set *set);
+/* All mistakes of one file, of adapters or of channels (then their adapters are looked for in
+ * adapter_dir): one call of `found` each, "FILE:LINE:COLUMN: reason". How many. */
+uint32_t channel_check(const char *path, const char *adapter_dir,
+                       void (*found)(void *arg, const struct conf_error *err), void *arg);
 size_t channel_count(const struct channel_set *set);
 const struct channel *channel_at(const struct channel_set *set, size_t i);
 const struct channel *channel_find(const struct channel_set *set, struct slice name);
@@ -68,6 +72,11 @@ bool channel_in_window(const struct channel *c, enum call_kind kind, enum paymen
 int channel_account_new(const struct channel *c, struct slice account, struct slice config_json,
                         struct slice secrets_json, struct channel_account **out,
                         struct conf_error *err);
+/* An account with made-up values and keys, to look at what an adapter would send. Nothing is
+ * verified with it: every answer counts as well signed. For people who write adapters, never for
+ * payments. */
+int channel_account_invent(const struct channel *c, struct channel_account **out,
+                           struct conf_error *err);
 void channel_account_free(struct channel_account *a);
 struct slice channel_account_name(const struct channel_account *a);
 

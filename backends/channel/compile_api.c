@@ -46,7 +46,8 @@ const struct conf_directive recv_table[] = {
 const struct conf_directive call_table[] = {
     {"status", 1, CALL_STATUS_MAX, CONF_NEED, "STATUS ...", "", "2xx statuses of whole answers."},
     {"body", 1, 2, 0, "none | file [LEAD]", "",
-     "A whole answer has no body; or is a file that nobody signs, unless it begins with LEAD."},
+     "A whole answer has no body; or is a file that need not be signed, unless it begins with "
+     "LEAD."},
     {"check", 2, 8, CONF_REPEAT, "PATH SOURCE [FILTER ...] [optional]", "",
      "A whole answer has this member with this value."},
     {"absent", 1, 1, CONF_REPEAT, "PATH", "", "A whole answer does not have this member."},

@@ -223,20 +223,28 @@ static int read_files(struct channel_set *set, const char *pattern, const char *
     return rc;
 }
 
-int channel_set_load(const char *channels_glob, const char *adapter_dir, struct channel_set **out,
-                     struct conf_error *err)
+static struct channel_set *new_set(void)
 {
     struct channel_set *set = calloc(1, sizeof(*set));
 
     if (!set)
-        return conf_fail(err, NULL, "out of memory");
+        return NULL;
     arena_init(&set->arena, SET_MEMORY);
     set->channels = calloc(CHANNELS_MAX, sizeof(*set->channels));
     set->adapters = calloc(CHANNELS_MAX, sizeof(*set->adapters));
-    if (!set->channels || !set->adapters) {
-        channel_set_free(set);
+    if (set->channels && set->adapters)
+        return set;
+    channel_set_free(set);
+    return NULL;
+}
+
+int channel_set_load(const char *channels_glob, const char *adapter_dir, struct channel_set **out,
+                     struct conf_error *err)
+{
+    struct channel_set *set = new_set();
+
+    if (!set)
         return conf_fail(err, NULL, "out of memory");
-    }
     if (read_files(set, channels_glob, adapter_dir, err) < 0) {
         conf_error_place(err);
         channel_set_free(set);
@@ -244,6 +252,49 @@ int channel_set_load(const char *channels_glob, const char *adapter_dir, struct 
     }
     *out = set;
     return 0;
+}
+
+/* What a block lacks hides what else may be wrong in it, but not the other blocks. */
+static uint32_t check_blocks(struct channel_set *set, struct conf_node *first, const char *dir,
+                             void (*found)(void *arg, const struct conf_error *err), void *arg)
+{
+    struct conf_error err = {.text = ""};
+    uint32_t missing, n = conf_check_all(NULL, &first, file_table, &missing, found, arg);
+
+    for (struct conf_node *d = first; d; d = d->next) {
+        n += conf_check_all(d, NULL, channel_block_table, &missing, found, arg);
+        if (!missing && add_channel(set, dir, d, &err) < 0) {
+            found(arg, &err);
+            n++;
+        }
+    }
+    return n;
+}
+
+static bool has_channels(struct arena *arena, const char *path, struct conf_node **first)
+{
+    struct conf_error err;
+
+    return conf_parse_file(arena, path, first, &err) == 0 && conf_find(*first, "pay_channel");
+}
+
+uint32_t channel_check(const char *path, const char *adapter_dir,
+                       void (*found)(void *arg, const struct conf_error *err), void *arg)
+{
+    struct channel_set *set = new_set();
+    struct conf_node *first = NULL;
+    struct conf_error err = {.text = ""};
+    uint32_t n;
+
+    if (!set) {
+        conf_fail(&err, NULL, "out of memory");
+        found(arg, &err);
+        return 1;
+    }
+    n = has_channels(&set->arena, path, &first) ? check_blocks(set, first, adapter_dir, found, arg)
+                                                : adapter_check(path, found, arg);
+    channel_set_free(set);
+    return n;
 }
 
 void channel_set_free(struct channel_set *set)

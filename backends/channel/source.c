@@ -246,7 +246,7 @@ static void set_minutes_left(struct value *v, const struct facts *f)
     *v = (struct value){.type = VALUE_INT, .num = minutes < 1 ? 1 : minutes};
 }
 
-static void set_date(struct value *v, const struct facts *f)
+static void set_date(struct value *v, const struct facts *f, bool marks)
 {
     char *text;
 
@@ -255,8 +255,8 @@ static void set_date(struct value *v, const struct facts *f)
     text = arena_alloc(f->arena, TIME_WALL_LEN + 1);
     if (!text)
         return;
-    time_format_wall(text, f->order->bill_day, true);
-    set_text(v, slice_n(text, 10));
+    time_format_wall(text, f->order->bill_day, marks);
+    set_text(v, slice_n(text, marks ? 10 : 8));
 }
 
 void source_read(const struct source *s, const struct facts *f, struct value *out)
@@ -279,7 +279,10 @@ void source_read(const struct source *s, const struct facts *f, struct value *ou
         set_text(out, f->account->notify_url);
         break;
     case SOURCE_BILL_DATE:
-        set_date(out, f);
+        set_date(out, f, true);
+        break;
+    case SOURCE_BILL_NUMBER:
+        set_date(out, f, false);
         break;
     case SOURCE_EXPIRES_IN:
         set_minutes_left(out, f);

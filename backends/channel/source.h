@@ -55,6 +55,7 @@ struct value {
     X(REFUND_CREATED_AT, "refund.created_at", VALUE_TIME, IN_SEND, "time")                         \
     X(BILL_DAY, "bill.day", VALUE_TIME, IN_SEND, "noon of the day that is asked for")              \
     X(BILL_DATE, "bill.date", VALUE_TEXT, IN_SEND, "that day as 2026-09-01")                       \
+    X(BILL_NUMBER, "bill.number", VALUE_TEXT, IN_SEND, "that day as 20260901")                     \
     X(BILL_TARGET, "bill.target", VALUE_TEXT, IN_SEND,                                             \
       "path and query of the download address, as the channel gave it")                            \
     X(CHANNEL_NAME, "channel.name", VALUE_TEXT, IN_SEND, "name of the pay_channel block")          \

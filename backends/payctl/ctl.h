@@ -32,6 +32,8 @@ extern const struct command limit_commands[]; /* limits of merchants and apps */
 extern const struct command order_commands[]; /* orders, trace, callbacks, cases */
 extern const struct command migrate_commands[];
 extern const struct command channel_commands[]; /* nginx's control socket */
+extern const struct command channel_file_commands[];
+extern const struct command channel_check_commands[]; /* need no payd.conf */
 
 /* Value of `--name VALUE` among argv (removed from it), NULL if absent. */
 const char *ctl_option(int *argc, char **argv, const char *name);

@@ -12,9 +12,9 @@
 #define PAY_VERSION "0.1.0"
 #endif
 
-static const struct command *const tables[] = {migrate_commands, registry_commands,
-                                               key_commands,     limit_commands,
-                                               order_commands,   channel_commands};
+static const struct command *const tables[] = {
+    migrate_commands, registry_commands, key_commands,          limit_commands,
+    order_commands,   channel_commands,  channel_file_commands, channel_check_commands};
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static void usage(FILE *to)
@@ -153,6 +153,14 @@ static int dispatch(struct ctl *c, int argc, char **argv)
     return status;
 }
 
+/* Does the command do without payd.conf? */
+static bool is_bare(const struct ctl *c, int argc, char **argv)
+{
+    const struct command *cmd = find_command(argc, argv);
+
+    return cmd == channel_check_commands || (c->control && strcmp(argv[0], "channel") == 0);
+}
+
 int main(int argc, char **argv)
 {
     struct ctl c = {.json = false};
@@ -174,7 +182,7 @@ int main(int argc, char **argv)
     if (!c.conf)
         c.conf = ctl_option(&argc, argv, "--conf");
     c.control = ctl_option(&argc, argv, "--control");
-    if (argc == 0 || (!c.conf && !(c.control && strcmp(argv[0], "channel") == 0))) {
+    if (argc == 0 || (!c.conf && !is_bare(&c, argc, argv))) {
         usage(stderr);
         return CTL_USAGE;
     }

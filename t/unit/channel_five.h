@@ -226,7 +226,8 @@ static inline int five_setup(void **state)
     static const char text[] = FIVE_BLOCK("wechat_v2", "barcode native jsapi h5 app")
         FIVE_BLOCK("wechat_v3", "barcode native jsapi h5 app")
             FIVE_BLOCK("alipay", "barcode native jsapi h5 app")
-                FIVE_BLOCK("unionpay", "barcode native h5 app") FIVE_BLOCK("bank_json", "native");
+                FIVE_BLOCK("unionpay", "barcode native h5 app")
+                    FIVE_BLOCK("bank_json", "barcode native");
     struct conf_error err;
 
     if (setup(state) < 0)

@@ -262,7 +262,7 @@ static const struct mistake bank_mistakes[] = {
      "a query must check a member against $order.request_no"},
     {"check  order_no          $order.request_no;", "check order_no $order.request_no optional;",
      -1, "a query must check a member against $order.request_no"},
-    {"take   amount            amount    on=success;", "take amount amount optional;", -9,
+    {"take   amount            amount    on=success;", "take amount amount optional;", -11,
      "success needs amount and currency to be taken"},
     {"map    PAID              success;", "map    PAID success; map PAID closed;", 0,
      "\"PAID\" is repeated, first on line "},

@@ -324,6 +324,29 @@ static const struct request {
     {UPAY, CALL_BILL, METHOD_NONE, "POST /", "other",
      UPAY_HEAD("76", "01", "000000") "&accessType=0&merId=" UPAY_MER "&settleDate=0901"
                                      "&txnTime=20260901120000&fileType=00" UPAY_TAIL},
+
+    /* docs/bank_json.md */
+    {BANK, CALL_CHARGE, METHOD_BARCODE, "POST /bank/v1/payments", "pay",
+     "{\"mch_id\":\"M10001\",\"order_no\":\"" ORDER_NO
+     "\",\"amount\":888,\"currency\":\"CNY\",\"subject\":\"测试\",\"notify_url\":"
+     "\"https://pay.example/notify/bank_json/main\",\"expire_at\":\"2026-09-01T14:00:00+08:00\","
+     "\"auth_code\":\"130061098828009406\"}"},
+    {BANK, CALL_PREPARE, METHOD_NATIVE, "POST /bank/v1/orders", "pay",
+     "{\"mch_id\":\"M10001\",\"order_no\":\"" ORDER_NO
+     "\",\"amount\":888,\"currency\":\"CNY\",\"subject\":\"测试\",\"notify_url\":"
+     "\"https://pay.example/notify/bank_json/main\",\"expire_at\":\"2026-09-01T14:00:00+08:00\"}"},
+    {BANK, CALL_QUERY, METHOD_NATIVE, "GET /bank/v1/orders/" ORDER_NO "?mch_id=M10001", "query",
+     ""},
+    {BANK, CALL_CLOSE, METHOD_NATIVE, "POST /bank/v1/orders/" ORDER_NO "/close", "close",
+     "{\"mch_id\":\"M10001\"}"},
+    {BANK, CALL_REVERSE, METHOD_BARCODE, "POST /bank/v1/orders/" ORDER_NO "/reverse", "reverse",
+     "{\"mch_id\":\"M10001\"}"},
+    {BANK, CALL_REFUND, METHOD_NATIVE, "POST /bank/v1/refunds", "refund",
+     "{\"mch_id\":\"M10001\",\"refund_no\":\"" REFUND_NO "\",\"order_no\":\"" ORDER_NO
+     "\",\"amount\":300,\"currency\":\"CNY\"}"},
+    {BANK, CALL_REFUND_QUERY, METHOD_NATIVE, "GET /bank/v1/refunds/" REFUND_NO "?mch_id=M10001",
+     "query", ""},
+    {BANK, CALL_BILL, METHOD_NONE, "GET /bank/v1/bills/20260901?mch_id=M10001", "other", ""},
 };
 
 static struct pairs split(struct slice body, bool encoded)
@@ -418,6 +441,18 @@ static void verify_v3(const struct channel_request *r)
     buf_release(&raw);
 }
 
+static void verify_bank(const struct channel_request *r)
+{
+    struct slice parts[] = {
+        SLICE("1788235200\n" NONCE "\n"), r->method, SLICE("\n"), r->target, SLICE("\n"), r->body};
+    uint8_t mac[SHA256_LEN];
+
+    assert_int_equal(hmac_sign(fx.bank_key, parts, COUNT(parts), mac), 0);
+    assert_same(header(r, "Bank-Signature"),
+                arena_printf(&fx.arena, "t=1788235200,n=" NONCE ",s=%.*s",
+                             SLICE_FMT(hex_of(mac, sizeof(mac), false))));
+}
+
 static void check_request(const struct request *want)
 {
     struct channel_order o = five_order(want->method);
@@ -428,9 +463,12 @@ static void check_request(const struct request *want)
     assert_same(arena_printf(&fx.arena, "%.*s %.*s", SLICE_FMT(r.method), SLICE_FMT(r.target)),
                 slice_of(want->line));
     assert_slice(r.egress_kind, want->egress_kind);
-    if (want->channel == V3) {
+    if (want->channel == V3 || want->channel == BANK) {
         assert_same(r.body, slice_of(want->body));
-        verify_v3(&r);
+        if (want->channel == V3)
+            verify_v3(&r);
+        else
+            verify_bank(&r);
         return;
     }
     got = members_of(want->channel, r.body);
@@ -454,7 +492,7 @@ static void test_requests(void **state)
 static void test_complete(void **state)
 {
     (void)state;
-    for (int i = 0; i < BANK; i++) {
+    for (int i = 0; i < FIVE; i++) {
         const struct adapter *ad = five.channel[i]->adapter;
 
         for (uint32_t k = 0; k < ad->napis; k++) {
