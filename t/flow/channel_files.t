@@ -83,7 +83,7 @@ def calls(folder):
             ok(status == 0 and "---" in out, f"{name} pay.{method} {err}")
             unlike(out + err, CODE, "the payer's code is masked")
             unlike(out + err, "INVENTEDinvented", "no secret is shown")
-        for kind in "query", "refund", "refund_query", "bill":
+        for kind in "query", "refund":
             status, out, err = try_(folder, name, kind)
             ok(status == 0 and out.startswith("--- sent"), f"{name} {kind} {err}")
     status, _, err = try_(folder, "wechat_v2", "pay.native", "request_no=" + "9" * 33)
