@@ -3,9 +3,31 @@
 #include <limits.h>
 #include <openssl/evp.h>
 
-int sha1(struct slice in, uint8_t out[SHA1_LEN])
+/* OpenSSL's context under our name */
+struct sha1 *sha1_new(void)
 {
-    return EVP_Digest(in.p, in.n, out, NULL, EVP_sha1(), NULL) == 1 ? 0 : -1;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    if (ctx && EVP_DigestInit_ex(ctx, EVP_sha1(), NULL) != 1) {
+        EVP_MD_CTX_free(ctx);
+        ctx = NULL;
+    }
+    return (struct sha1 *)ctx;
+}
+
+int sha1_add(struct sha1 *s, struct slice in)
+{
+    return EVP_DigestUpdate((EVP_MD_CTX *)s, in.p, in.n) == 1 ? 0 : -1;
+}
+
+int sha1_end(struct sha1 *s, uint8_t out[SHA1_LEN])
+{
+    return EVP_DigestFinal_ex((EVP_MD_CTX *)s, out, NULL) == 1 ? 0 : -1;
+}
+
+void sha1_free(struct sha1 *s)
+{
+    EVP_MD_CTX_free((EVP_MD_CTX *)s);
 }
 
 int aes256_ecb_open(struct slice key, struct slice in, struct buf *out)

@@ -10,7 +10,13 @@
 
 #define SHA1_LEN 20
 
-int sha1(struct slice in, uint8_t out[SHA1_LEN]);
+/* SHA-1 of bytes that come in pieces. NULL: no memory. sha1_end gives the digest; sha1_free always.
+ */
+struct sha1;
+struct sha1 *sha1_new(void);
+int sha1_add(struct sha1 *s, struct slice in);
+int sha1_end(struct sha1 *s, uint8_t out[SHA1_LEN]);
+void sha1_free(struct sha1 *s);
 /* PKCS#7 padding removed. key has AES256_KEY_LEN bytes. 0, or -1 (length, padding). */
 int aes256_ecb_open(struct slice key, struct slice in, struct buf *out);
 

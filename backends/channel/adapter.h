@@ -254,6 +254,8 @@ struct adapter_notification {
     struct adapter_ack ok, fail;
 };
 
+struct adapter_bill; /* bill.h */
+
 struct adapter {
     struct slice name;
     uint32_t version;

@@ -1,6 +1,7 @@
 #include "adapter.h"
 
 #include "account.h"
+#include "bill.h"
 #include "compile.h"
 
 #include <errno.h>
@@ -55,6 +56,8 @@ static const struct directive_context contexts[] = {
     {"trade", trade_table},
     {"present", present_table},
     {"notification", notification_table},
+    {"bill", bill_table},
+    {"row", bill_row_table},
 };
 
 const struct directive_context *adapter_contexts(size_t i)

@@ -181,6 +181,33 @@ int channel_notification(const struct channel *c, const struct channel_account *
                          pay_time_t now, struct arena *arena, struct channel_result *out,
                          const char **reason);
 
+/* One row of a channel's bill, in our words; slices live only during the callback. */
+enum bill_kind { BILL_PAYMENT, BILL_REFUND, BILL_REVERSAL, BILL_OTHER };
+struct channel_bill_line {
+    enum bill_kind kind; /* OTHER: no row of the adapter fits; state is its first cell */
+    uint32_t number;     /* of the line in the file, from 1 */
+    struct slice request_no, channel_trade_no;
+    struct slice refund_no, channel_refund_no;
+    int64_t amount; /* fen, not negative: the kind says which way it went */
+    int64_t fee;    /* thousandths of a fen; negative: given back */
+    pay_time_t at;
+    struct slice state;
+};
+struct channel_bill_sum {
+    int64_t rows;
+    int64_t paid, returned; /* fen of payments; of refunds and reversals */
+};
+/* -1 ends the reading. */
+typedef int channel_bill_row(void *arg, const struct channel_bill_line *row);
+/* Reads a bill as it came (channel_result.bill, or a downloaded file), whatever its size in little
+ * memory. sha1: hex of the unpacked file, empty when nobody told. 0, or -1 with the line and why:
+ * damaged, cut, a cell that is malformed, sums that are not those of its rows. Rows were told by
+ * then, so nothing is booked before 0. */
+int channel_bill_read(const struct channel *c, struct slice file, struct slice sha1,
+                      channel_bill_row *on_row, void *arg, struct channel_bill_sum *sum,
+                      struct conf_error *err);
+const char *channel_bill_kind_name(enum bill_kind k);
+
 /* "payment", "refund", "reversal": what a notification speaks of. */
 const char *channel_about_name(enum call_kind about);
 
