@@ -23,10 +23,20 @@ bool slice_starts(struct slice s, struct slice prefix)
 /* memmem is an extension that not every build of these files asks for. */
 bool slice_contains(struct slice s, struct slice part)
 {
-    for (size_t i = 0; i + part.n <= s.n; i++)
-        if (slice_starts(slice_n(s.p + i, s.n - i), part))
+    if (part.n == 0)
+        return true;
+    while (s.n >= part.n) {
+        const char *at = memchr(s.p, part.p[0], s.n - part.n + 1);
+
+        if (!at)
+            return false;
+        s = (struct slice){at, s.n - (size_t)(at - s.p)};
+        if (memcmp(s.p, part.p, part.n) == 0)
             return true;
-    return part.n == 0;
+        s.p++;
+        s.n--;
+    }
+    return false;
 }
 
 static bool is_blank(char c)

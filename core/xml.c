@@ -5,7 +5,8 @@
  */
 #include "xml.h"
 
-#include "json.h" /* utf8_prefix */
+#include "crypto.h" /* random_bytes */
+#include "json.h"   /* utf8_prefix */
 
 #include <expat.h>
 
@@ -264,6 +265,16 @@ static void set_handlers(struct parser *ps)
     XML_SetProcessingInstructionHandler(ps->expat, on_instruction);
 }
 
+/* Against names chosen to collide. One for the process: expat would ask the kernel each time. */
+static unsigned long hash_salt(void)
+{
+    static unsigned long salt;
+
+    if (!salt)
+        random_bytes(&salt, sizeof(salt));
+    return salt;
+}
+
 static int run_expat(struct parser *ps, struct slice in)
 {
     ps->expat = XML_ParserCreate("UTF-8"); /* whatever a declaration says */
@@ -272,6 +283,7 @@ static int run_expat(struct parser *ps, struct slice in)
         return -1;
     }
     set_handlers(ps);
+    XML_SetHashSalt(ps->expat, hash_salt());
     if (XML_Parse(ps->expat, in.p, (int)in.n, 1) != XML_STATUS_OK)
         fail(ps, expat_reason(XML_GetErrorCode(ps->expat)), SLICE_NULL);
     XML_ParserFree(ps->expat);

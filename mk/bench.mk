@@ -1,5 +1,5 @@
 # What the benchmarks run beside the programs themselves.
-BENCH_TOOLS := $(addprefix $(BUILD)/bench/,load upstream primitives route)
+BENCH_TOOLS := $(addprefix $(BUILD)/bench/,load upstream primitives route channel)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIBS)
 	@echo '  LINK  $@'

@@ -37,6 +37,14 @@ struct slice encoding_content_type(enum encoding e)
 
 /* ------------------------------------------------------------------ building */
 
+static bool has_member(const struct json *object, struct slice key)
+{
+    for (const struct json *m = object->child; m; m = m->next)
+        if (slice_eq(m->key, key))
+            return true;
+    return false;
+}
+
 /* A text member behind *last. NULL when it may not be there. */
 static struct json *add_text(struct json *object, struct json **last, struct slice key,
                              struct slice text, struct arena *arena)
@@ -45,9 +53,6 @@ static struct json *add_text(struct json *object, struct json **last, struct sli
 
     if (key.n == 0 || key.n > NAME_MAX || object->count == MEMBERS_MAX)
         return NULL;
-    for (const struct json *m = object->child; m; m = m->next)
-        if (slice_eq(m->key, key))
-            return NULL;
     v = arena_new(arena, struct json);
     if (!v)
         return NULL;
@@ -61,6 +66,7 @@ static struct json *add_text(struct json *object, struct json **last, struct sli
     return v;
 }
 
+/* No element stands twice: xml_parse refused that. */
 static int from_xml(const struct xml *x, struct json *out, struct arena *arena)
 {
     struct json *last = NULL;
@@ -123,28 +129,41 @@ static int form_decode(struct slice in, struct arena *arena, struct slice *out)
     return 0;
 }
 
-/* Takes one k=v off the front; *closed is false when a { stays open. */
-static struct slice cut_pair(struct slice *rest, bool braces, bool *closed)
+/* Where the pair in front of s ends; *closed is false when a { stays open. */
+static size_t pair_end(struct slice s, bool braces, bool *closed)
 {
-    struct slice head = *rest;
+    const char *end = memchr(s.p, '&', s.n);
+    size_t n = end ? (size_t)(end - s.p) : s.n;
     uint32_t depth = 0;
     size_t i = 0;
 
-    for (; i < head.n && (head.p[i] != '&' || depth); i++) {
-        if (braces && head.p[i] == '{')
+    *closed = true;
+    if (!braces || !memchr(s.p, '{', n))
+        return n;
+    for (; i < s.n && (s.p[i] != '&' || depth); i++) {
+        if (s.p[i] == '{')
             depth++;
-        else if (braces && head.p[i] == '}' && depth)
+        else if (s.p[i] == '}' && depth)
             depth--;
     }
     *closed = depth == 0;
-    *rest = i < head.n ? slice_n(head.p + i + 1, head.n - i - 1) : SLICE_NULL;
-    return slice_n(head.p, i);
+    return i;
+}
+
+/* Takes one k=v off the front. */
+static struct slice cut_pair(struct slice *rest, bool braces, bool *closed)
+{
+    struct slice head = *rest;
+    size_t n = head.n ? pair_end(head, braces, closed) : 0;
+
+    *rest = n < head.n ? slice_n(head.p + n + 1, head.n - n - 1) : SLICE_NULL;
+    return slice_n(head.p, n);
 }
 
 static int parse_pairs(struct slice in, bool form, struct arena *arena, struct json *out)
 {
     struct json *last = NULL;
-    bool closed;
+    bool closed = true;
 
     out->type = JSON_OBJECT;
     for (struct slice rest = in; rest.p;) {
@@ -156,7 +175,8 @@ static int parse_pairs(struct slice in, bool form, struct arena *arena, struct j
             (form && (form_decode(key, arena, &key) < 0 || form_decode(value, arena, &value) < 0)))
             return -1;
         if (!utf8_valid(key) || !utf8_valid(value) || (key.n && memchr(key.p, 0, key.n)) ||
-            (value.n && memchr(value.p, 0, value.n)) || !add_text(out, &last, key, value, arena))
+            (value.n && memchr(value.p, 0, value.n)) || has_member(out, key) ||
+            !add_text(out, &last, key, value, arena))
             return -1;
     }
     return 0;
@@ -184,12 +204,22 @@ int body_parse(enum encoding e, struct slice in, struct arena *arena, const stru
 
 /* ------------------------------------------------------------------ raw bytes of a member */
 
+/* Behind the string that begins at p: its quote is the first with an even number of \\ before it.
+ */
 static const char *skip_string(const char *p, const char *end)
 {
-    for (p++; p < end && *p != '"'; p++)
-        if (*p == '\\')
-            p++;
-    return p < end ? p + 1 : end;
+    const char *from = p + 1;
+
+    while ((p = from < end ? memchr(from, '"', (size_t)(end - from)) : NULL) != NULL) {
+        const char *q = p;
+
+        while (q[-1] == '\\')
+            q--;
+        if ((p - q) % 2 == 0)
+            return p + 1;
+        from = p + 1;
+    }
+    return end;
 }
 
 /* Behind the value that begins at p. */

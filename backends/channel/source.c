@@ -354,18 +354,23 @@ static bool is_unreserved(char c)
 void percent_encode(struct buf *b, struct slice s)
 {
     static const char digits[] = "0123456789ABCDEF";
+    char *to = buf_reserve(b, 3 * s.n);
+    size_t n = 0;
 
+    if (!to)
+        return;
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
 
         if (is_unreserved(s.p[i])) {
-            buf_add_char(b, s.p[i]);
+            to[n++] = s.p[i];
         } else {
-            buf_add_char(b, '%');
-            buf_add_char(b, digits[c >> 4]);
-            buf_add_char(b, digits[c & 15]);
+            to[n++] = '%';
+            to[n++] = digits[c >> 4];
+            to[n++] = digits[c & 15];
         }
     }
+    b->n += n;
 }
 
 /* Text of the adapter's, or an address that is encoded already. */

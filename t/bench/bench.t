@@ -18,6 +18,7 @@ SLICES = {
     "create": (["--payments", "320", "--rounds", "1", "--connections", "32", "--preload", "2000"], {"us", "pgbench_us", "wechat_us"}),
     "memory": (["--payments", "50", "--delay-ms", "4000"], {"payd_mb", "nginx_mb", "bare_mb"}),
     "route": (["--rounds", "1", "--repeats", "1"], {"usual", "worst"}),
+    "channel": (["--calls", "20"], {"channels", "load_ms"}),
     "bank": (["--rounds", "1", "--requests", "40"], {"wechat_v2 MD5", "bank_json HMAC", "unionpay RSA"}),
 }
 
