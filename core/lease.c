@@ -47,6 +47,7 @@ static uint32_t max_u(uint32_t a, uint32_t b)
 void lease_init(struct lease *l, const struct lease_terms *t, int64_t lost_until)
 {
     memset(l, 0, sizeof(*l));
+    l->ready = true;
     l->lost_until = lost_until;
     l->own = lost_until ? 0 : lease_share(t);
 }
@@ -130,6 +131,12 @@ static void set_holds(struct lease *l, const struct lease_terms *t, int64_t now,
     }
 }
 
+/* What the peer would like to borrow; one that is silent likes nothing. */
+static uint32_t needs(const struct lease_peer *p, int64_t now)
+{
+    return p->known && now - p->heard < FRESH ? p->need : 0;
+}
+
 /* Lends what we do not want ourselves to those who need it, and never what is in use. */
 static void lend(struct lease *l, const struct lease_terms *t, int64_t now, uint32_t in_use,
                  uint32_t want)
@@ -143,7 +150,7 @@ static void lend(struct lease *l, const struct lease_terms *t, int64_t now, uint
 
         if (i == t->self)
             continue;
-        n = p->known && now - p->heard < FRESH ? min_u(p->need, spare) : 0;
+        n = min_u(needs(p, now), spare);
         /* more than before only of what is free, beside what binds us to the others */
         others = lent(l, t, now) - bound(t, p, now) + in_use;
         n = min_u(n, share > others ? share - others : 0);
@@ -238,6 +245,14 @@ void lease_read(struct lease *l, const struct lease_terms *t, uint32_t peer, str
 }
 
 /* ---- what may be used ---- */
+
+bool lease_asked(const struct lease *l, const struct lease_terms *t, int64_t now)
+{
+    for (uint32_t i = 0; i < t->nodes; i++)
+        if (i != t->self && needs(&l->peers[i], now))
+            return true;
+    return false;
+}
 
 uint32_t lease_limit(const struct lease *l, const struct lease_terms *t, int64_t now)
 {

@@ -73,6 +73,7 @@ struct lease_peer {
 };
 
 struct lease {
+    bool ready;         /* lease_init was called */
     uint32_t beat;      /* last one, 0: none yet */
     uint32_t own;       /* places of our share that are not lent */
     uint32_t need;      /* places we would like to borrow */
@@ -103,6 +104,8 @@ struct lease_note lease_write(const struct lease *l, const struct lease_terms *t
 void lease_read(struct lease *l, const struct lease_terms *t, uint32_t peer, struct lease_note note,
                 int64_t now);
 
+/* Somebody needs places that we may lend: lease_beat may promise some. */
+bool lease_asked(const struct lease *l, const struct lease_terms *t, int64_t now);
 /* Places that may be in use now; borrowed ones count until a call could outlive the loan. */
 uint32_t lease_limit(const struct lease *l, const struct lease_terms *t, int64_t now);
 /* Until when something that was promised binds us; 0: nothing is lent. */

@@ -149,6 +149,7 @@ typedef struct {
 
     ngx_uint_t                   cap;       /* calls at once */
     ngx_uint_t                   pay_cap;   /* of them new payments */
+    ngx_uint_t                   reserve;   /* percent, the rest */
     ngx_uint_t                   queue;     /* calls that may wait, a class */
     ngx_msec_t                   queue_timeout;
     ngx_queue_t                  waiting[NGX_HTTP_PAY_WAITS]; /* here */
@@ -171,6 +172,8 @@ typedef struct {
 
     unsigned                     tls:1;
     unsigned                     by_name:1; /* endpoint needs a resolver */
+    unsigned                     shared:1;  /* the cap, by several nodes */
+    unsigned                     asking:1;  /* for leases, in this process */
 
     u_char                      *file;      /* where the block stands */
     ngx_uint_t                   line;
@@ -185,6 +188,8 @@ typedef struct {
     ngx_slab_pool_t             *shpool;
     ngx_http_pay_ledger_t       *ledger;
     ngx_str_t                    state_file; /* of switches; len 0: none */
+    ngx_uint_t                   node;      /* ours, from 0 */
+    ngx_uint_t                   nodes;     /* that share caps; 0: alone */
 } ngx_http_pay_channel_main_conf_t;
 
 
@@ -222,10 +227,18 @@ ngx_http_pay_channel_t **ngx_http_pay_channel_place(
     ((cmcf)->sh->states[(ch)->row]                                            \
      ? (ngx_uint_t) (cmcf)->sh->states[(ch)->row] - 1 : (ch)->state)
 
+/* what new payments may have of n places */
+#define ngx_http_pay_pay_part(ch, n)                                          \
+    ((n) ? ngx_max((n) * (100 - (ch)->reserve) / 100, 1) : 0)
+
 /* has no room for a new payment, nor would it wait there */
 #define ngx_http_pay_channel_full(row, ch)                                    \
-    (((row)->count->in_pay >= (ch)->pay_cap                                   \
-      || (row)->count->in_flight >= (ch)->cap)                                \
+    (((row)->count->in_pay >= ((ch)->shared                                   \
+                               ? ngx_http_pay_pay_part(ch,                    \
+                                                       (row)->count->limit)   \
+                               : (ch)->pay_cap)                               \
+      || (row)->count->in_flight >= ((ch)->shared ? (row)->count->limit       \
+                                                  : (ch)->cap))               \
      && (row)->count->waiting[NGX_HTTP_PAY_WAIT_PAY] >= (ch)->queue)
 
 

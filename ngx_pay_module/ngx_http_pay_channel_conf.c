@@ -61,7 +61,7 @@ static ngx_http_pay_directive_t  ngx_http_pay_channel_directives[] = {
       ngx_http_pay_channel_weight },
     { ngx_string("priority"), 1, 1, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_priority },
-    { ngx_string("concurrency"), 1, 2, NGX_HTTP_PAY_CHANNEL_ONCE,
+    { ngx_string("concurrency"), 1, 3, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_concurrency },
     { ngx_string("queue"), 1, 2, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_queue },
@@ -121,6 +121,7 @@ ngx_http_pay_channel_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ch->place = cmcf->channels.nelts;
     ch->cap = 100;
     ch->pay_cap = 80;
+    ch->reserve = 20;
     ch->queue_timeout = 500;
     ngx_queue_init(&ch->waiting[NGX_HTTP_PAY_WAIT_PAY]);
     ngx_queue_init(&ch->waiting[NGX_HTTP_PAY_WAIT_OTHER]);

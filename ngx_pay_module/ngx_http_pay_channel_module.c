@@ -5,6 +5,7 @@
 
 #include "ngx_http_pay_channel.h"
 #include "ngx_http_pay_health.h"
+#include "ngx_http_pay_lease.h"
 #include "ngx_http_pay_queue.h"
 #include "ngx_http_pay_switch.h"
 
@@ -35,13 +36,20 @@ static ngx_command_t  ngx_http_pay_channel_commands[] = {
       0,
       NULL },
 
+    { ngx_string("pay_node"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_pay_lease_node,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
 
 static ngx_http_module_t  ngx_http_pay_channel_module_ctx = {
     NULL,                                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_pay_lease_check,              /* postconfiguration */
 
     ngx_http_pay_channel_create_main_conf, /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -101,13 +109,21 @@ ngx_uint_t
 ngx_http_pay_channel_room(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_t *ch, ngx_uint_t wait_class)
 {
+    ngx_uint_t             cap, pay_cap;
     ngx_http_pay_count_t  *count;
 
     count = &cmcf->ledger->counts[ch->row];
+    cap = ch->cap;
+    pay_cap = ch->pay_cap;
 
-    return count->in_flight < ch->cap
-           && (wait_class != NGX_HTTP_PAY_WAIT_PAY
-               || count->in_pay < ch->pay_cap);
+    if (ch->shared) {
+        cap = ngx_http_pay_lease_limit(cmcf, ch);
+        pay_cap = ngx_http_pay_pay_part(ch, cap);
+        count->limit = cap;
+    }
+
+    return count->in_flight < cap
+           && (wait_class != NGX_HTTP_PAY_WAIT_PAY || count->in_pay < pay_cap);
 }
 
 
@@ -218,6 +234,7 @@ ngx_http_pay_channel_process_init(ngx_cycle_t *cycle)
     if (cmcf != NULL && cmcf->ledger != NULL) {
         ngx_http_pay_ledger_enter(cmcf->ledger);
         ngx_http_pay_queue_start(cycle, cmcf);
+        ngx_http_pay_lease_start(cycle, cmcf);
 
         if (ngx_worker == 0) {
             ngx_http_pay_state_check(cmcf, cycle->log);
@@ -237,6 +254,7 @@ ngx_http_pay_channel_process_exit(ngx_cycle_t *cycle)
                                                ngx_http_pay_channel_module);
 
     if (cmcf != NULL && cmcf->ledger != NULL) {
+        ngx_http_pay_lease_stop();
         ngx_http_pay_queue_stop();
         ngx_http_pay_ledger_leave(cmcf->ledger);
     }
@@ -297,6 +315,7 @@ ngx_http_pay_channel_zone_init(ngx_shm_zone_t *zone, void *data)
     }
 
     ngx_http_pay_state_load(cmcf, zone->shm.log);
+    ngx_http_pay_lease_prepare(cmcf, zone->shm.log);
     ngx_http_pay_health_configured(cmcf);
 
     return NGX_OK;

@@ -252,13 +252,14 @@ ngx_http_pay_channel_priority(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
 }
 
 
-/* concurrency COUNT [reserve=PERCENT%] */
+/* concurrency COUNT [reserve=PERCENT%] [shared] */
 
 char *
 ngx_http_pay_channel_concurrency(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
 {
-    ngx_int_t   n, reserve;
-    ngx_str_t  *value, s;
+    ngx_int_t    n, reserve;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i;
 
     value = cf->args->elts;
     reserve = 20;
@@ -266,26 +267,35 @@ ngx_http_pay_channel_concurrency(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
     n = ngx_atoi(value[1].data, value[1].len);
 
     if (n < 1 || n > NGX_HTTP_PAY_CHANNEL_CAP) {
-        return ngx_http_pay_channel_invalid(cf, &value[1]);
+        return ngx_http_pay_channel_range(cf, &value[1], "1 to 10000 calls");
     }
 
-    if (cf->args->nelts > 2) {
+    for (i = 2; i < cf->args->nelts; i++) {
 
-        if (!ngx_http_pay_key_value(&value[2], "reserve", &s)
+        if (value[i].len == 6 && ngx_strncmp(value[i].data, "shared", 6) == 0) {
+            ch->shared = 1;
+            continue;
+        }
+
+        if (!ngx_http_pay_key_value(&value[i], "reserve", &s)
             || s.len < 2 || s.data[s.len - 1] != '%')
         {
-            return ngx_http_pay_channel_invalid(cf, &value[2]);
+            return ngx_http_pay_channel_range(cf, &value[i],
+                                              "reserve=0% to reserve=90%, "
+                                              "shared");
         }
 
         reserve = ngx_atoi(s.data, s.len - 1);
 
         if (reserve < 0 || reserve > 90) {
-            return ngx_http_pay_channel_invalid(cf, &value[2]);
+            return ngx_http_pay_channel_range(cf, &value[i],
+                                              "reserve=0% to reserve=90%");
         }
     }
 
     ch->cap = n;
-    ch->pay_cap = ngx_max(n * (100 - reserve) / 100, 1);
+    ch->reserve = reserve;
+    ch->pay_cap = ngx_http_pay_pay_part(ch, ch->cap);
 
     return NGX_CONF_OK;
 }

@@ -84,6 +84,8 @@ ngx_http_pay_control_write(ngx_http_pay_control_call_t *call, ngx_uint_t i,
                       (int64_t) (count->waiting[0] + count->waiting[1]));
 
     if (ch) {
+        json_member_int64(w, "limit", (int64_t) (ch->shared ? count->limit
+                                                            : ch->cap));
         json_member_int64(w, "cap", (int64_t) ch->cap);
         json_member_int64(w, "pay_cap", (int64_t) ch->pay_cap);
         ngx_http_pay_health_member(w, call->channels, ch);

@@ -82,6 +82,7 @@ typedef struct {
 
     ngx_queue_t                        waiting;     /* for the resolver */
     ngx_http_pay_wait_t               *wait;        /* for a place, or NULL */
+    ngx_event_t                       *bound;       /* ends a call, or NULL */
 
     /* the balancer's */
     ngx_http_upstream_t               *upstream;
@@ -119,6 +120,13 @@ ngx_http_pay_egress_ctx_t *ngx_http_pay_egress_get_ctx(ngx_http_request_t *r);
 
 /* gives back the call's place in its channel, if it still has it */
 void ngx_http_pay_egress_release(ngx_http_pay_egress_ctx_t *ctx);
+/*
+ * NGX_OK: a healthy channel, a place in its cap, a place in its rate.
+ * NGX_AGAIN: waits for a place, the phases go on by themselves.  NGX_BUSY:
+ * refused, *reason says why.
+ */
+ngx_int_t ngx_http_pay_egress_place(ngx_http_request_t *r,
+    ngx_http_pay_egress_ctx_t *ctx, ngx_uint_t *reason);
 /* a call that is not passed on: its place, its attempt, its turn */
 void ngx_http_pay_egress_leave(ngx_http_pay_egress_ctx_t *ctx);
 

@@ -13,6 +13,7 @@
  */
 
 #include "ngx_http_pay_guard.h"
+#include "ngx_http_pay_lease.h"
 
 
 static const char  ngx_http_pay_guard_ask[] =
@@ -109,5 +110,6 @@ static const char  ngx_http_pay_guard_undo[] =
 
 const char *const  ngx_http_pay_guard_scripts[NGX_PAY_REDIS_SCRIPTS] = {
     ngx_http_pay_guard_ask,
-    ngx_http_pay_guard_undo
+    ngx_http_pay_guard_undo,
+    ngx_http_pay_lease_script
 };

@@ -317,7 +317,10 @@ ngx_http_pay_ledger_sum(ngx_http_pay_ledger_t *l)
             sum.waiting[1] += entry->waiting[1];
         }
 
-        l->counts[i] = sum;
+        l->counts[i].in_flight = sum.in_flight;
+        l->counts[i].in_pay = sum.in_pay;
+        l->counts[i].waiting[0] = sum.waiting[0];
+        l->counts[i].waiting[1] = sum.waiting[1];
     }
 }
 

@@ -23,6 +23,8 @@
 
 #include <pthread.h>
 
+#include "core/lease.h"
+
 
 #define NGX_HTTP_PAY_LEDGER_VERSION    1
 #define NGX_HTTP_PAY_LEDGER_ROWS       256
@@ -44,6 +46,8 @@ typedef struct {
     ngx_atomic_t                 in_flight; /* all kinds */
     ngx_atomic_t                 in_pay;    /* kind pay only */
     ngx_atomic_t                 waiting[NGX_HTTP_PAY_WAITS];
+    ngx_atomic_t                 limit;     /* of a shared cap, now */
+    ngx_atomic_t                 refused;   /* seen by its keeper */
 } ngx_http_pay_count_t;
 
 
@@ -99,12 +103,19 @@ typedef struct {
     ngx_atomic_t                   damaged; /* and made no sense */
     ngx_atomic_t                   unkept;  /* it does not say what we say */
 
+    /* leases of shared caps: who keeps them, and of what life they are */
+    ngx_pid_t                      keeper;
+    int64_t                        kept_at; /* boot time, us */
+    int64_t                        lent_until; /* says the file */
+    uint32_t                       mark;
+
     ngx_http_pay_count_t           counts[NGX_HTTP_PAY_LEDGER_ROWS];
 
     /* runtime switches: 0 or 1 + NGX_HTTP_PAY_STATE_..., dense for routing */
     u_char                         states[NGX_HTTP_PAY_LEDGER_ROWS];
 
     ngx_http_pay_ledger_row_t      rows[NGX_HTTP_PAY_LEDGER_ROWS];
+    struct lease                   leases[NGX_HTTP_PAY_LEDGER_ROWS];
     ngx_http_pay_ledger_process_t  processes[NGX_HTTP_PAY_LEDGER_PROCESSES];
     ngx_http_pay_ledger_entry_t    entries[NGX_HTTP_PAY_LEDGER_PROCESSES]
                                           [NGX_HTTP_PAY_LEDGER_ROWS];

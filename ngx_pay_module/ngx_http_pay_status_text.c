@@ -247,6 +247,7 @@ ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
         { "pay_channel_in_flight", "Calls at the channel now." },
         { "pay_channel_in_pay", "New payments at the channel now." },
         { "pay_channel_waiting", "Calls that wait for a place now." },
+        { "pay_channel_limit", "Calls this node may have there at once now." },
         { "pay_channel_cap", "Calls the channel may have at once." },
         { "pay_channel_pay_cap", "New payments it may have at once." }
     };
@@ -265,7 +266,8 @@ ngx_http_pay_status_gauges(ngx_http_pay_status_text_t *t,
                     : k == 2 ? row->count->in_flight
                     : k == 3 ? row->count->in_pay
                     : k == 4 ? row->count->waiting[0] + row->count->waiting[1]
-                    : k == 5 ? ch->cap : ch->pay_cap;
+                    : k == 5 ? (ch->shared ? row->count->limit : ch->cap)
+                    : k == 6 ? ch->cap : ch->pay_cap;
 
             ngx_http_pay_status_printf(t, "%s{channel=\"%V\"} %uA\n",
                                        names[k][0], &ch->name, value);
@@ -394,12 +396,13 @@ ngx_http_pay_status_channel_json(ngx_http_pay_status_text_t *t,
     ngx_http_pay_status_printf(t, "{\"name\":\"%V\",\"state\":\"%V\","
                                "\"configured\":\"%V\",\"in_flight\":%uA,"
                                "\"in_pay\":%uA,\"waiting\":%uA,"
-                               "\"cap\":%ui,\"pay_cap\":%ui,"
+                               "\"limit\":%uA,\"cap\":%ui,\"pay_cap\":%ui,"
                                "\"latency_ms\":%uA",
                                &ch->name, &ngx_http_pay_state_names[state],
                                &ngx_http_pay_state_names[ch->state],
                                row->count->in_flight, row->count->in_pay,
                                row->count->waiting[0] + row->count->waiting[1],
+                               ch->shared ? row->count->limit : ch->cap,
                                ch->cap, ch->pay_cap, row->latency);
 
     ngx_http_pay_status_switch_json(t, cmcf, ch);

@@ -17,7 +17,7 @@
 #include "ngx_pay_redis_link.h"
 
 
-#define NGX_PAY_REDIS_SCRIPTS  2
+#define NGX_PAY_REDIS_SCRIPTS  3
 #define NGX_PAY_REDIS_CMDS     17       /* of one operation */
 #define NGX_PAY_REDIS_TEXT     4096     /* all of them */
 #define NGX_PAY_REDIS_HEAD     80       /* what ngx_pay_redis_head writes */

@@ -33,7 +33,7 @@ const struct conf_directive channel_block_table[] = {
     {"amount", 2, 2, 0, "MIN MAX", "", "Read by nginx."},
     {"weight", 1, 1, 0, "NUMBER", "", "Read by nginx."},
     {"priority", 1, 1, 0, "NUMBER", "", "Read by nginx."},
-    {"concurrency", 1, 2, 0, "NUMBER [reserve=PERCENT]", "", "Read by nginx."},
+    {"concurrency", 1, 3, 0, "NUMBER [reserve=PERCENT] [shared]", "", "Read by nginx."},
     {"queue", 1, 2, 0, "NUMBER [timeout=TIME]", "", "Read by nginx."},
     {"keepalive", 1, 2, 0, "NUMBER [timeout=TIME]", "", "Read by nginx."},
     {"breaker", 1, 9, 0, "off | NAME=VALUE ...", "", "Read by nginx."},

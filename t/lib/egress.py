@@ -399,6 +399,7 @@ class Bank:
         self.peers: list[str] = []      # addresses that connected, in order
         self.open = 0
         self.most = 0
+        self.stopped = False
         self.resumed = 0
         self.sni: str | None = None
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -429,6 +430,7 @@ class Bank:
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self.gate.set()
+        self.stopped = True
 
     def close_idle(self) -> None:
         """Closes all connections, as banks do with idle ones."""
@@ -475,6 +477,12 @@ class Bank:
             time.sleep(int(what[1]) / 1000)
         elif what[0] == "hang":
             s.recv(1)
+        elif what[0] == "drip":  # an answer that never ends, a byte at a time
+            with contextlib.suppress(OSError):
+                s.sendall(b"HTTP/1.1 200 Said\r\nContent-Length: 1000000\r\n\r\n")
+                while not self.stopped:
+                    s.sendall(b"X")
+                    time.sleep(0.2)
         # the call is over before its last byte leaves: the caller may send the next one at once
         with self.lock:
             self.open -= 1
@@ -484,7 +492,7 @@ class Bank:
         elif what[0] == "raw":
             s.sendall(RAW[what[1]])
             s.close()
-        elif what[0] in ("eof", "hang"):
+        elif what[0] in ("eof", "hang", "drip"):
             s.close()
         else:
             status = int(what[1]) if what[0] == "status" else 200
