@@ -84,25 +84,11 @@ ngx_pay_key_copy(ngx_str_t *to, struct slice from, u_char *p)
 
 /* an operator's limit for this app or merchant, in the place of nginx.conf's */
 
-static int
-ngx_pay_key_limit(ngx_pay_key_t *key, const struct json *doc, ngx_uint_t kind)
+void
+ngx_pay_key_set_limit(ngx_pay_key_t *key, ngx_uint_t kind, ngx_uint_t rate,
+    ngx_uint_t window, ngx_uint_t burst)
 {
-    int64_t           rate, window, burst;
     ngx_pay_limit_t  *l;
-
-    static const char *const  names[2][3] = {
-        { "rate", "window", "burst" },
-        { "merchant_rate", "merchant_window", "merchant_burst" }
-    };
-
-    if (ngx_pay_key_number(doc, names[kind][0], 0, NGX_PAY_LIMIT_RATE_MAX, 0,
-                           &rate)
-        || ngx_pay_key_number(doc, names[kind][1], 1, 3600, 1, &window)
-        || ngx_pay_key_number(doc, names[kind][2], 0, NGX_PAY_LIMIT_RATE_MAX, 0,
-                              &burst))
-    {
-        return -1;
-    }
 
     l = &key->limits[kind];
 
@@ -119,6 +105,29 @@ ngx_pay_key_limit(ngx_pay_key_t *key, const struct json *doc, ngx_uint_t kind)
     l->burst = burst;
 
     ngx_pay_limit_init(l);
+}
+
+
+static int
+ngx_pay_key_limit(ngx_pay_key_t *key, const struct json *doc, ngx_uint_t kind)
+{
+    int64_t  rate, window, burst;
+
+    static const char *const  names[2][3] = {
+        { "rate", "window", "burst" },
+        { "merchant_rate", "merchant_window", "merchant_burst" }
+    };
+
+    if (ngx_pay_key_number(doc, names[kind][0], 0, NGX_PAY_LIMIT_RATE_MAX, 0,
+                           &rate)
+        || ngx_pay_key_number(doc, names[kind][1], 1, 3600, 1, &window)
+        || ngx_pay_key_number(doc, names[kind][2], 0, NGX_PAY_LIMIT_RATE_MAX, 0,
+                              &burst))
+    {
+        return -1;
+    }
+
+    ngx_pay_key_set_limit(key, kind, rate, window, burst);
 
     return 0;
 }

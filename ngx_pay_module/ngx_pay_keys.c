@@ -277,6 +277,7 @@ static void
 ngx_pay_keys_record(ngx_str_t *serial, ngx_uint_t hash, struct slice record,
     ngx_pay_lookup_t *lookup)
 {
+    struct buf      packed;
     ngx_pay_key_t  *key;
 
     key = ngx_pay_key_parse(record);
@@ -302,7 +303,18 @@ ngx_pay_keys_record(ngx_str_t *serial, ngx_uint_t hash, struct slice record,
     key->generation = ngx_pay_feed_generation();
 
     ngx_pay_cache_insert(key);
-    ngx_pay_keys_zone_put(serial, hash, record);
+
+    buf_init(&packed, NGX_PAY_LINE_MAX);
+
+    if (ngx_pay_key_pack(key, &packed) == NGX_OK) {
+        ngx_pay_keys_zone_put(serial, hash, buf_slice(&packed));
+
+    } else {
+        ngx_pay_keys_zone_forget(serial, hash);
+    }
+
+    wipe(packed.p, packed.n);
+    buf_release(&packed);
 
     if (lookup) {
         if (lookup->charged) {

@@ -95,6 +95,11 @@ void ngx_pay_key_unref(ngx_pay_key_t *key);
 
 /* a record of the protocol as a key with one reference; NULL if malformed */
 ngx_pay_key_t *ngx_pay_key_parse(struct slice record);
+void ngx_pay_key_set_limit(ngx_pay_key_t *key, ngx_uint_t kind,
+    ngx_uint_t rate, ngx_uint_t window, ngx_uint_t burst);
+/* the form of the zone (ngx_pay_key_pack.c); it holds the secret */
+ngx_int_t ngx_pay_key_pack(ngx_pay_key_t *key, struct buf *out);
+ngx_pay_key_t *ngx_pay_key_unpack(ngx_str_t *serial, struct slice packed);
 
 
 /* the parsed keys (ngx_pay_keys_cache.c) */

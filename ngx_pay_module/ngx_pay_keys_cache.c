@@ -114,7 +114,7 @@ ngx_pay_cache_from_zone(ngx_str_t *serial, ngx_uint_t hash)
         return NULL;
     }
 
-    key = ngx_pay_key_parse(slice_n(record, n));
+    key = ngx_pay_key_unpack(serial, slice_n(record, n));
     wipe(record, n);
 
     if (key == NULL) {

@@ -1,6 +1,6 @@
 /*
- * Records of keys in the zone.  They are kept as the text payd sent, because
- * parsed keys hold pointers.  Secrets are wiped before memory is given back.
+ * Records of keys in the zone.  They are kept packed (ngx_pay_key_pack.c),
+ * because parsed keys hold pointers.  Secrets are wiped before memory is given back.
  */
 
 #include "ngx_pay_keys.h"
