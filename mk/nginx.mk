@@ -39,8 +39,10 @@ build-cache/nginx-%/configure:
 
 NGINX_STATIC := --with-debug --with-threads --with-http_ssl_module --with-http_v2_module \
                 --with-http_realip_module --with-http_stub_status_module --with-http_auth_request_module
-# nginx itself reads integers at odd addresses and copies nothing from NULL
-SAN_FLAGS    := -fsanitize=address,undefined -fno-sanitize=alignment,nonnull-attribute -fno-omit-frame-pointer
+# nginx itself reads integers at odd addresses, copies nothing from NULL, and moves pointers into a
+# larger header buffer by the difference of both buffers
+SAN_FLAGS    := -fsanitize=address,undefined -fno-sanitize=alignment,nonnull-attribute,pointer-overflow \
+                -fno-omit-frame-pointer
 
 # configure keeps its own objs/, so each static build has its own copy of the tree's results
 build-san/nginx.stamp: mk/nginx.mk $(EDGE_SOURCES) $(NGINX_CACHE)/configure
