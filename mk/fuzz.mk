@@ -26,13 +26,22 @@ $(FUZZ_BUILD)/core.a: $(FUZZ_CORE)
 	@ar rcs $@ $^
 
 $(FUZZERS:%=$(FUZZ_BUILD)/%): $(FUZZ_BUILD)/%: $(FUZZ_BUILD)/fuzz/%.o $(FUZZ_BUILD)/core.a
-	@clang $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(FUZZ_LIBS)
+	@clang $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(FUZZ_LIBS)
 
 # one reads a part of the edge, with nginx's headers; their warnings are nginx's own
 NGINX_INCS = $(foreach d,src/core src/event src/os/unix src/http src/http/v2 src/http/modules,-isystem $(NGINX_SRC)/$(d)) -isystem build/nginx
 $(FUZZ_BUILD)/fuzz/key_record.o $(FUZZ_BUILD)/ngx_pay_module/ngx_pay_key_parse.o: FUZZ_FLAGS += $(NGINX_INCS) -Wno-unused-parameter -Wno-sign-compare
 $(FUZZ_BUILD)/fuzz/key_record.o $(FUZZ_BUILD)/ngx_pay_module/ngx_pay_key_parse.o: | build/nginx.stamp
 $(FUZZ_BUILD)/key_record: $(FUZZ_BUILD)/ngx_pay_module/ngx_pay_key_parse.o
+
+# those of the adapter engine read the shipped adapters
+FUZZ_CHANNEL := $(patsubst %.c,$(FUZZ_BUILD)/%.o,$(wildcard backends/channel/*.c) backends/io/http.c)
+$(patsubst fuzz/%.c,$(FUZZ_BUILD)/%,$(wildcard fuzz/channel_*.c)): FUZZ_LIBS := -lzip -lz $(FUZZ_LIBS)
+$(patsubst fuzz/%.c,$(FUZZ_BUILD)/%,$(wildcard fuzz/channel_*.c)): $(FUZZ_BUILD)/channel.a
+
+$(FUZZ_BUILD)/channel.a: $(FUZZ_CHANNEL)
+	@rm -f $@
+	@ar rcs $@ $^
 
 .PHONY: fuzz fuzzers
 fuzzers: $(FUZZERS:%=$(FUZZ_BUILD)/%) ## build the fuzzers

@@ -298,9 +298,10 @@ struct compiler {
 int adapter_load(struct arena *arena, const char *dir, struct slice name,
                  const struct conf_node *at, struct adapter **out, struct conf_error *err);
 
-/* All mistakes of the file `path`, one call of `found` each; how many. */
-uint32_t adapter_check(const char *path, void (*found)(void *arg, const struct conf_error *err),
-                       void *arg);
+/* All mistakes of the file `path`, one call of `found` each; how many. text: what it holds; NULL:
+ * it is read. */
+uint32_t adapter_check(const char *path, const struct slice *text,
+                       void (*found)(void *arg, const struct conf_error *err), void *arg);
 
 /* NULL when the adapter has none. */
 const struct adapter_api *adapter_find_api(const struct adapter *ad, enum call_kind kind,

@@ -343,21 +343,25 @@ static int read_file(struct compiler *cp, const struct conf_node *at, const char
     return 0;
 }
 
-static int read_adapter(struct compiler *cp, const char *path, const struct conf_node *at)
+static int compile_adapter(struct compiler *cp, const char *path, struct slice text,
+                           const struct conf_node *at)
 {
+    uint64_t hash = slice_hash(text);
     struct conf_node *first;
-    struct slice text;
-    uint64_t hash;
 
-    if (read_file(cp, at, path, &text) < 0)
-        return -1;
-    hash = slice_hash(text);
     cp->adapter->version = (uint32_t)(hash ^ hash >> 32);
     if (conf_parse_text(cp->arena, path, text, &first, cp->err) < 0)
         return -1;
     if (!first)
         return conf_fail(cp->err, at, "\"%s\" is empty", path);
     return compile_file(cp, first);
+}
+
+static int read_adapter(struct compiler *cp, const char *path, const struct conf_node *at)
+{
+    struct slice text;
+
+    return read_file(cp, at, path, &text) < 0 ? -1 : compile_adapter(cp, path, text, at);
 }
 
 int adapter_load(struct arena *arena, const char *dir, struct slice name,
@@ -375,17 +379,22 @@ int adapter_load(struct arena *arena, const char *dir, struct slice name,
     return 0;
 }
 
-uint32_t adapter_check(const char *path, void (*found)(void *arg, const struct conf_error *err),
-                       void *arg)
+uint32_t adapter_check(const char *path, const struct slice *text,
+                       void (*found)(void *arg, const struct conf_error *err), void *arg)
 {
-    struct conf_error err = {{0}, {0, 0}, 0, 0};
+    struct conf_error err = {.text = ""};
     struct arena arena;
     struct compiler cp = {.arena = &arena, .err = &err, .found = found, .arg = arg};
+    int rc;
 
     arena_init(&arena, CHECK_MEMORY);
     cp.adapter = arena_new(&arena, struct adapter);
+    if (!cp.adapter)
+        rc = adapter_no_memory(&cp);
+    else
+        rc = text ? compile_adapter(&cp, path, *text, NULL) : read_adapter(&cp, path, NULL);
     /* a file that cannot be parsed ends it, and so does what no list of mistakes goes on behind */
-    compile_failed(&cp, cp.adapter ? read_adapter(&cp, path, NULL) : adapter_no_memory(&cp));
+    compile_failed(&cp, rc);
     arena_release(&arena);
     return cp.mistakes;
 }

@@ -438,6 +438,8 @@ static int encode_end(struct reader *r)
     iconv_t gbk;
     bool ok;
 
+    if (b->end.n == 0)
+        return 0;
     if (!b->gbk || is_ascii(b->end)) {
         r->nend = b->end.n < room ? b->end.n : 0;
         memcpy(r->end, b->end.p, r->nend);

@@ -66,6 +66,7 @@ static int compile_code(struct compiler *cp, const struct conf_node *d,
     char text[CODE_MAX];
     struct slice code = code_normal(d->args[0], errors->ignore, text);
 
+    row->at = d;
     if (code.n == 0)
         return conf_fail(cp->err, d, "\"%.*s\" is no code of 1..%u characters",
                          SLICE_FMT(d->args[0]), CODE_MAX);

@@ -292,7 +292,7 @@ uint32_t channel_check(const char *path, const char *adapter_dir,
         return 1;
     }
     n = has_channels(&set->arena, path, &first) ? check_blocks(set, first, adapter_dir, found, arg)
-                                                : adapter_check(path, found, arg);
+                                                : adapter_check(path, NULL, found, arg);
     channel_set_free(set);
     return n;
 }

@@ -28,7 +28,7 @@ int sha1_hex(struct slice in, char out[DIGEST_HEX_MAX])
 {
     uint8_t raw[SHA1_LEN];
 
-    if (sha1(in, raw) < 0)
+    if (EVP_Digest(in.p, in.n, raw, NULL, EVP_sha1(), NULL) != 1)
         return -1;
     to_hex(raw, sizeof(raw), false, out);
     return 0;
