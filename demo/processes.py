@@ -7,7 +7,9 @@ time, never by name. Should the parent die, the kernel ends the children.
 from __future__ import annotations
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -24,7 +26,23 @@ class InUse(Exception):
     """Another process runs a stack in this folder."""
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> object:
+def free_ports(count: int) -> list[int]:
+    """Below the range the kernel takes for outgoing connections, so they stay free over a restart."""
+    held: list[socket.socket] = []
+    while len(held) < count:
+        s = socket.socket()
+        try:
+            s.bind(("127.0.0.1", random.randint(10000, 32000)))
+            held.append(s)
+        except OSError:
+            s.close()
+    ports = [s.getsockname()[1] for s in held]
+    for s in held:
+        s.close()
+    return ports
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> object:
     """Polls until the condition holds and returns what it returned."""
     deadline = time.monotonic() + seconds
     pause = 0.002

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shlex
 import shutil
@@ -38,7 +37,7 @@ from client import Client, read_env
 from conf import Conf, Directive
 from keys import Keys
 from postgres import Postgres, reachable
-from processes import NotReady, Process, Registry, wait_until
+from processes import NotReady, Process, Registry, free_ports, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "lua-free-conf"
@@ -443,22 +442,6 @@ def ask_unix(path: Path, line: bytes) -> bytes:
             return got
         except OSError:
             return b""
-
-
-def free_ports(count: int) -> list[int]:
-    """Below the range the kernel takes for outgoing connections, so they stay free over a restart."""
-    held: list[socket.socket] = []
-    while len(held) < count:
-        s = socket.socket()
-        try:
-            s.bind(("127.0.0.1", random.randint(10000, 32000)))
-            held.append(s)
-        except OSError:
-            s.close()
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
-    return ports
 
 
 def call(method: str, url: str, body: dict | None = None) -> tuple[int, Any]:

@@ -56,7 +56,7 @@ with edge(R, workers=2) as e:
         time.sleep(0.15 * SLOW)
         old = e.workers()
         e.reload()
-        wait_until(lambda: not any(map(alive, old)), 30)
+        wait_until(lambda: not any(map(alive, old)))
         stopping.set()
         # a worker that is already ending by QUIT complains of what is open when TERM hurries it, in 1.22: so one of both
         e.process.send_signal(signal.SIGTERM if turn % 2 else signal.SIGQUIT)

@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../demo"))
 from edge import SLOW, Key, authorization, connect, edge, payment, encode, read_answer, signed, wait_until  # noqa: E402
+from processes import free_ports  # noqa: E402
 from tap import done, is_, ok  # noqa: E402
 
 GARBAGE = 100_000 if SLOW == 1 else 10_000
@@ -26,12 +28,7 @@ dice = random.Random(1)
 H = Key("HMAC1", "hmac")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
-
-
-PORT = free_port()
+PORT = free_ports(1)[0]
 
 
 def tcp() -> socket.socket:

@@ -8,7 +8,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from edge import SLOW, Key, edge, send, signed, wait_until  # noqa: E402
-from redisd import Server, free_port, servers  # noqa: E402
+from redisd import Server, free_ports, servers  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 
 A = Key("APPA000001", app="app1")
@@ -54,7 +54,7 @@ with servers() as (folder, started):
             is_({judge(e) for _ in range(5)}, {"local"}, f"{name}: the node judges")
             ok(wait_until(lambda: says in e.log.read_text()), f"{name}: and the log says why")
             is_([w for w in (SECRET, "not-the-secret") if w in e.log.read_text()], [], f"{name}: without the word")
-        e.reload(redis_at=f"127.0.0.1:{free_port()}", redis=FAST)
+        e.reload(redis_at=f"127.0.0.1:{free_ports(1)[0]}", redis=FAST)
         is_({judge(e) for _ in range(5)}, {"local"}, "nobody listens")
         is_(state(e)["redis_ok"] > 0, True, "counted over all of it")
 

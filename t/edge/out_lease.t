@@ -70,39 +70,39 @@ with bank() as b, node(redis, b, 1, detached=True) as one, node(redis, b, 2, det
 
     # lending: all the load on one of them
     load = Load(one, 24)
-    ok(wait_until(lambda: limits(one)[0] >= 17, 15), "the node that has work borrows what the other does not need")
-    ok(wait_until(lambda: b.most >= 17, 10), "and uses it", b.most)
+    ok(wait_until(lambda: limits(one)[0] >= 17), "the node that has work borrows what the other does not need")
+    ok(wait_until(lambda: b.most >= 17), "and uses it", b.most)
     ok(limits(two)[0] <= 3, "the other one has as much less")
     load2 = Load(two, 24)
-    ok(wait_until(lambda: limits(two)[0] >= 9, 20), "when it has work itself it gets its half back")
-    ok(wait_until(lambda: sum(limits(one, two)) == CAP, 20), "together they have the whole cap", limits(one, two))
+    ok(wait_until(lambda: limits(two)[0] >= 9), "when it has work itself it gets its half back")
+    ok(wait_until(lambda: sum(limits(one, two)) == CAP), "together they have the whole cap", limits(one, two))
 
     # a new binary goes on with the leases of the old one
     old = two.upgrade()
     old.send_signal(signal.SIGQUIT)
-    ok(wait_until(lambda: sum(limits(one, two)) >= CAP - 2, 15), "a new binary goes on with the leases", limits(one, two))
+    ok(wait_until(lambda: sum(limits(one, two)) >= CAP - 2), "a new binary goes on with the leases", limits(one, two))
     ok(b.most <= CAP, f"never more than {CAP} at the bank", b.most)
     known(load, load2)
     old.wait()
 
     # the lender is killed, whole, and starts again at once: it must not use what it lent
     load = Load(one, 24)
-    ok(wait_until(lambda: limits(one)[0] >= 17, 15), "one borrows again")
+    ok(wait_until(lambda: limits(one)[0] >= 17), "one borrows again")
     two.kill()
     two.start()
     ok(limits(two)[0] + limits(one)[0] <= CAP, "a node that forgot what it lent uses none of it", limits(one, two))
     load2 = Load(two, 24)
-    ok(wait_until(lambda: limits(two)[0] >= 9, 20), "until the other one has said what it holds")
+    ok(wait_until(lambda: limits(two)[0] >= 9), "until the other one has said what it holds")
 
     # Redis forgets everything
     redis.command("FLUSHALL")
     redis.command("SCRIPT", "FLUSH")
-    ok(wait_until(lambda: sum(limits(one, two)) == CAP, 15), "Redis forgets: the leases are told again")
+    ok(wait_until(lambda: sum(limits(one, two)) == CAP), "Redis forgets: the leases are told again")
     known(load, load2)
 
     # Redis goes while one has borrowed
     load = Load(one, 24)
-    ok(wait_until(lambda: limits(one)[0] >= 17, 15), "one borrows again")
+    ok(wait_until(lambda: limits(one)[0] >= 17), "one borrows again")
     redis.process.send_signal(signal.SIGSTOP)
     load2 = Load(two, 24)
     ok(wait_until(lambda: limits(one, two) == [10, 10], TERM + 15), "Redis hangs: each node has its half in the end", limits(one, two))
@@ -121,7 +121,7 @@ with bank() as b, node(redis, b, 1, detached=True) as one, node(redis, b, 2, det
     redis.start()
     two.kill()
     load = Load(one, 24)
-    ok(wait_until(lambda: load.seen.get(OK, 0) > 50, 10), "one node dead: the other has its half")
+    ok(wait_until(lambda: load.seen.get(OK, 0) > 50), "one node dead: the other has its half")
     is_(limits(one), [10], "and not more, for the dead one may only be cut off from Redis")
     load.end()
     two.start()

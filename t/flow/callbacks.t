@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from flow import (SLOW, becomes, callbacks, done, eventually, flow_stack, is_, number, ok, pay, rows)  # noqa: E402
-from stack import free_ports  # noqa: E402
+from processes import free_ports  # noqa: E402
 
 SCHEDULE = [0.2, 0.4, 0.8]  # then given up
 WAITING, DONE, GIVEN_UP = "1", "2", "3"

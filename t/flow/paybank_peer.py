@@ -41,7 +41,7 @@ CHINA = timezone(timedelta(hours=8))
 MCHID, APPID, PLATFORM_SERIAL = "1900000109", "wx8888888888888888", "PUB_KEY_ID_0001"
 API_V3_KEY = "0123456789abcdef0123456789ABCDEF"
 BANK_MCHID, BANK_KEY = "M10001", "bank-test-key-0123456789abcdef0123"
-PATIENCE = 20  # seconds until something that must happen counts as not happening
+PATIENCE = 60  # seconds until something that must happen counts as not happening
 
 
 def wait_for(what, name):

@@ -37,7 +37,7 @@ SLOW = 4 if "san" in NGINX else 1  # sanitizers take their time
 WECHAT, RSA, HMAC = "WECHATPAY2-SHA256-RSA2048", "PAY-SHA256-RSA2048", "PAY-HMAC-SHA256"
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 5) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """The first true value of condition, or its last false one."""
     end = time.monotonic() + seconds * SLOW
     while not (value := condition()) and time.monotonic() < end:
@@ -234,7 +234,7 @@ class Redis:
             ["redis-server", "--port", "0", "--unixsocket", str(self.path), "--unixsocketperm", "777",
              "--save", "", "--appendonly", "no", "--dir", str(self.path.parent), "--logfile", str(self.log)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if not wait_until(lambda: self.command("PING") == b"+PONG\r\n", 10):
+        if not wait_until(lambda: self.command("PING") == b"+PONG\r\n"):
             raise RuntimeError("redis does not start")
         return self
 
@@ -357,7 +357,7 @@ http {{
     def start_nginx(self) -> "Edge":
         out = open(self.folder / "stderr", "ab")
         self.process = subprocess.Popen(self.command(), stderr=out, stdout=out)
-        if not wait_until(lambda: self.listening(), 10):
+        if not wait_until(lambda: self.listening()):
             raise RuntimeError("nginx does not start: " + (self.folder / "stderr").read_text()
                                + (self.log.read_text()[-2000:] if self.log.exists() else ""))
         wait_until(lambda: len(self.payd.feeds) >= self.options["workers"])
@@ -544,7 +544,7 @@ class Answer:
 
 def connect(path: Path | str) -> socket.socket:
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(20 * SLOW)
+    s.settimeout(60 * SLOW)
     s.connect(str(path))
     return s
 

@@ -43,7 +43,7 @@ def boottime() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 5) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """The first true value of condition, or its last false one."""
     end = time.monotonic() + seconds * SLOW
     while not (value := condition()) and time.monotonic() < end:
@@ -142,7 +142,7 @@ http {{
             self.process.wait()
             wait_until(lambda: pid_in(self.folder / "nginx.pid"))
             self.process = Detached(int((self.folder / "nginx.pid").read_text()))
-        if not wait_until(lambda: self.listening(self.control_socket), 10):
+        if not wait_until(lambda: self.listening(self.control_socket)):
             raise RuntimeError("nginx does not start: " + (self.folder / "stderr").read_text()
                                + self.log.read_text()[-2000:])
         return self
@@ -175,7 +175,7 @@ http {{
         old = self.process
         old.send_signal(signal.SIGUSR2)
         pid = self.folder / "nginx.pid"
-        if not wait_until(lambda: pid_in(pid) not in ("", str(old.pid)), 10):
+        if not wait_until(lambda: pid_in(pid) not in ("", str(old.pid))):
             raise RuntimeError("no new binary: " + self.log.read_text()[-2000:])
         self.process = Detached(int(pid.read_text()))
         wait_until(lambda: len(self.workers()) == self.options["workers"])

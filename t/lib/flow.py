@@ -70,7 +70,7 @@ def show_logs(stack: Stack, lines: int = 12) -> None:
         print("".join(f"# {log.name}: {line[:400]}\n" for line in tail), end="")
 
 
-def eventually(condition: Callable[[], object], name: str, seconds: float = 15) -> Any:
+def eventually(condition: Callable[[], object], name: str, seconds: float = 60) -> Any:
     """ok() for something that becomes true; gives the value back."""
     try:
         value = wait_until(condition, name, seconds * SLOW)
@@ -106,7 +106,7 @@ def state_of(stack: Stack, out_trade_no: str) -> str:
     return stack.client("hmac").find(out_trade_no).json.get("state", "?")
 
 
-def becomes(stack: Stack, out_trade_no: str, state: str, name: str, seconds: float = 15) -> None:
+def becomes(stack: Stack, out_trade_no: str, state: str, name: str, seconds: float = 60) -> None:
     """ok() once the merchant sees this state; tells the state that was seen last."""
     try:
         wait_until(lambda: state_of(stack, out_trade_no) == state, name, seconds * SLOW)

@@ -4,19 +4,16 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-import subprocess
-import tempfile
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Iterator
 
-from edge import wait_until
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
+from edge import wait_until  # noqa: E402
+from processes import free_ports  # noqa: E402
 
 
 class Server:
@@ -26,7 +23,7 @@ class Server:
 
     def __init__(self, folder: Path, name: str, *conf: str, auth: tuple[str, ...] = ()) -> None:
         self.folder, self.name, self.auth = folder, name, auth
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self.file = folder / f"{name}.conf"
         self.conf = conf
         self.process: subprocess.Popen | None = None
@@ -41,7 +38,7 @@ class Server:
                                             *self.conf, "")))
         self.process = subprocess.Popen(["redis-server", str(self.file), *(["--sentinel"] if self.sentinel else [])],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if not wait_until(lambda: self.command("PING").startswith((b"+PONG", b"-NOAUTH")), 10):
+        if not wait_until(lambda: self.command("PING").startswith((b"+PONG", b"-NOAUTH"))):
             raise RuntimeError(f"{self.name} does not start: " + (self.folder / f"{self.name}.log").read_text()[-500:])
         return self
 
