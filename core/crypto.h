@@ -72,6 +72,9 @@ int pkey_verify_sha256(const struct pkey *k, const struct slice *parts, size_t c
 int cert_serial_hex(struct slice pem, char *out, size_t n);
 /* notBefore/notAfter, seconds since 1970. */
 int cert_validity(struct slice pem, int64_t *from, int64_t *to);
+/* Of all certificates in the text together: the latest notBefore, the earliest notAfter. -1 also
+ * when there is none. */
+int cert_validity_all(struct slice pem, int64_t *from, int64_t *to);
 
 /* AES-256-GCM. seal: out = cipher || 16-byte tag. open: in = cipher || tag. */
 #define GCM_TAG_LEN 16

@@ -57,3 +57,21 @@ int cert_validity(struct slice pem, int64_t *from, int64_t *to)
         ERR_clear_error();
     return rc;
 }
+
+int cert_validity_all(struct slice pem, int64_t *from, int64_t *to)
+{
+    static const struct slice begin = {"-----BEGIN CERTIFICATE-----", 27};
+    int64_t f, t;
+    int n = 0;
+
+    for (; pem.n >= begin.n; pem = slice_n(pem.p + 1, pem.n - 1)) {
+        if (!slice_starts(pem, begin))
+            continue;
+        if (cert_validity(pem, &f, &t) != 0)
+            return -1;
+        *from = n == 0 || f > *from ? f : *from;
+        *to = n == 0 || t < *to ? t : *to;
+        n++;
+    }
+    return n ? 0 : -1;
+}

@@ -16,7 +16,7 @@
 static const char *const type_names[] = {
     [SECRET_RSA_PRIVATE] = "rsa_private", [SECRET_RSA_PUBLIC] = "rsa_public",
     [SECRET_HMAC_SHA256] = "hmac_sha256", [SECRET_AES256] = "aes256",
-    [SECRET_X509_ROOTS] = "x509_roots",
+    [SECRET_X509_ROOTS] = "x509_roots",   [SECRET_X509] = "x509",
 };
 #define TYPE_COUNT (sizeof(type_names) / sizeof(*type_names))
 
@@ -79,6 +79,8 @@ static int load_key(struct account_key *k, enum secret_type type, struct slice t
 {
     bool is_private = slice_contains(text, SLICE("PRIVATE KEY-----"));
 
+    if (cert_validity_all(text, &k->from_s, &k->until_s) < 0)
+        k->from_s = k->until_s = 0;
     switch (type) {
     case SECRET_RSA_PRIVATE:
         k->pkey = is_private ? pkey_private_from_pem(text) : NULL;
@@ -94,6 +96,8 @@ static int load_key(struct account_key *k, enum secret_type type, struct slice t
     case SECRET_X509_ROOTS:
         k->roots = is_private ? NULL : cert_roots_from_pem(text);
         return k->roots ? 0 : -1;
+    case SECRET_X509:
+        return is_private || k->until_s == 0 ? -1 : 0;
     case SECRET_TYPE_COUNT:
         break;
     }
@@ -113,6 +117,8 @@ static const char *expected(enum secret_type type)
         return "a key of 32 bytes";
     case SECRET_X509_ROOTS:
         return "one or more CA certificates in PEM";
+    case SECRET_X509:
+        return "a certificate in PEM";
     case SECRET_TYPE_COUNT:
         break;
     }
@@ -280,6 +286,35 @@ void channel_account_free(struct channel_account *a)
 struct slice channel_account_name(const struct channel_account *a)
 {
     return a->name;
+}
+
+bool channel_account_value(const struct channel_account *a, size_t i, struct slice *name,
+                           struct slice *value)
+{
+    if (i >= a->channel->adapter->nvalues)
+        return false;
+    *name = slice_of(a->channel->adapter->values[i].name);
+    *value = a->values[i];
+    return true;
+}
+
+bool channel_account_secret(const struct channel_account *a, size_t i, struct channel_secret *out)
+{
+    const struct adapter_secret *s;
+    const struct account_key *k;
+
+    if (i >= a->channel->adapter->nsecrets)
+        return false;
+    s = &a->channel->adapter->secrets[i];
+    k = &a->keys[i];
+    *out = (struct channel_secret){.name = slice_of(s->name),
+                                   .type = secret_type_name(s->type),
+                                   .present = k->present,
+                                   .optional = s->optional,
+                                   .serial = k->present ? k->serial : SLICE_NULL,
+                                   .from = k->from_s * USEC_PER_SEC,
+                                   .until = k->until_s * USEC_PER_SEC};
+    return true;
 }
 
 /* ------------------------------------------------------------------ certificates in messages */

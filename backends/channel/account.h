@@ -14,8 +14,9 @@ struct account_key {
     struct pkey *pkey;
     struct hmac_key *hmac;
     struct cert_roots *roots;
-    struct secret raw;   /* AES; HMAC too, for texts that hold the key itself */
-    struct slice serial; /* empty when it has none */
+    struct secret raw;       /* AES; HMAC too, for texts that hold the key itself */
+    struct slice serial;     /* empty when it has none */
+    int64_t from_s, until_s; /* of the certificates in it; until_s 0: none */
 };
 
 /* The latest certificate that came with a message and was found good: the next message brings the

@@ -35,6 +35,7 @@ enum secret_type {
     SECRET_HMAC_SHA256,
     SECRET_AES256,
     SECRET_X509_ROOTS,
+    SECRET_X509, /* a certificate of ours: kept for its end, signs nothing */
     SECRET_TYPE_COUNT
 };
 

@@ -39,8 +39,9 @@ static const struct conf_directive account_table[] = {
      "A plain value of the account's config: $account.NAME."},
     {"secret", 2, 4, CONF_REPEAT, "NAME TYPE [serial=VALUE] [optional]", "",
      "A secret: rsa_private, rsa_public (key or certificate in PEM), hmac_sha256, aes256, "
-     "x509_roots "
-     "(CA certificates in PEM); serial is the value that names the key."},
+     "x509_roots (CA certificates in PEM), x509 (a certificate of ours, kept for its end); serial "
+     "is "
+     "the value that names the key."},
     {NULL, 0, 0, 0, NULL, NULL, NULL},
 };
 

@@ -79,6 +79,18 @@ int channel_account_invent(const struct channel *c, struct channel_account **out
                            struct conf_error *err);
 void channel_account_free(struct channel_account *a);
 struct slice channel_account_name(const struct channel_account *a);
+/* What the i-th value and secret of the adapter are in the account; false past the last. A secret
+ * tells everything but itself. */
+struct channel_secret {
+    struct slice name;
+    const char *type;
+    bool present, optional;
+    struct slice serial;    /* empty when it has none */
+    pay_time_t from, until; /* of the certificates in it; until 0: there are none */
+};
+bool channel_account_value(const struct channel_account *a, size_t i, struct slice *name,
+                           struct slice *value);
+bool channel_account_secret(const struct channel_account *a, size_t i, struct channel_secret *out);
 
 /* Where a bill lies, from the address that the channel answered. */
 struct channel_address {

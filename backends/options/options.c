@@ -21,8 +21,8 @@ static const struct conf_directive top_table[] = {
     {"channels", 1, 1, CONF_NEED, "GLOB", "",
      "The pay_channel files, the same that nginx includes."},
     {"adapters", 1, 1, CONF_NEED, "FOLDER", "", "Where adapter NAME.conf files live."},
-    {"master_key", 1, 1, CONF_NEED, "FILE", "",
-     "64 hex digits; secrets in the database are sealed under it."},
+    {"master_key", 1, VAULT_KEYS_MAX, CONF_NEED, "FILE ...", "",
+     "64 hex digits; secrets in the database are sealed under the first, and open with each."},
     {"platform", 3, 3, CONF_NEED, "SERIAL CERT KEY", "",
      "Our certificate that merchants verify callbacks with, and its private key (PEM files)."},
     {"platform_certificate", 2, 2, CONF_REPEAT, "SERIAL FILE", "",
@@ -174,6 +174,14 @@ static int read_database(struct options *o, const struct conf_node *n, struct co
             return -1;
     }
     return o->database ? 0 : conf_fail(err, n, "database: bad connection string");
+}
+
+static int read_master_keys(struct options *o, const struct conf_node *n, struct conf_error *err)
+{
+    for (uint32_t i = 0; i < n->nargs; i++)
+        if (get_path(o, n, n->args[i], &o->master_keys[o->master_key_count++], err) != 0)
+            return -1;
+    return 0;
 }
 
 static int read_certificate(struct options *o, const struct conf_node *n, struct conf_error *err)
@@ -359,7 +367,7 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
     if (slice_is(n->name, "adapters"))
         return get_path(o, n, n->args[0], &o->adapters, err);
     if (slice_is(n->name, "master_key"))
-        return get_path(o, n, n->args[0], &o->master_key_file, err);
+        return read_master_keys(o, n, err);
     if (slice_is(n->name, "platform")) {
         if (!(o->platform_serial = arena_cstr(a, n->args[0])))
             return conf_fail(err, n, "platform: bad serial");
@@ -467,29 +475,35 @@ struct slice options_read_file(struct arena *a, const char *path, struct conf_er
     return out;
 }
 
-int options_master_key(const struct options *o, uint8_t key[32], struct conf_error *err)
+static int add_master_key(const char *path, struct vault *v, struct conf_error *err)
 {
-    struct arena a;
-    struct buf bytes;
     struct slice text;
+    struct arena a;
+    struct stat st;
     int rc = -1;
 
+    if (stat(path, &st) == 0 && (st.st_mode & S_IRWXO))
+        return conf_fail(err, NULL, "%s: open to everybody (mode %04o): chmod 0600", path,
+                         (unsigned)st.st_mode & 07777);
     arena_init(&a, FILE_MAX + 64);
-    buf_init(&bytes, 64);
-    text = options_read_file(&a, o->master_key_file, err);
+    text = options_read_file(&a, path, err);
     if (text.p) {
-        while (text.n && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == ' '))
-            text.n--;
-        if (text.n == 64 && hex_decode(&bytes, text) == 0 && bytes.n == 32) {
-            memcpy(key, bytes.p, 32);
-            rc = 0;
-        } else
-            conf_fail(err, NULL, "%s: not 64 hex digits", o->master_key_file);
+        rc = vault_add(v, text);
+        if (rc != 0)
+            conf_fail(err, NULL, "%s: not 64 hex digits", path);
         wipe((void *)(uintptr_t)text.p, text.n);
     }
-    if (bytes.p)
-        wipe(bytes.p, bytes.n);
-    buf_release(&bytes);
     arena_release(&a);
     return rc;
+}
+
+int options_vault(const struct options *o, struct vault *v, struct conf_error *err)
+{
+    v->n = 0;
+    for (uint32_t i = 0; i < o->master_key_count; i++)
+        if (add_master_key(o->master_keys[i], v, err) != 0) {
+            vault_wipe(v);
+            return -1;
+        }
+    return 0;
 }

@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/conf.h"
 #include "core/net.h"
+#include "core/vault.h"
 
 enum role { ROLE_ORDER = 1, ROLE_TIMER = 2, ROLE_CALLBACK = 4 };
 
@@ -51,10 +52,11 @@ struct options {
     const char *database; /* conninfo */
     int64_t writers, readers;
     const char *egress;
-    const char *control;  /* NULL when absent */
-    const char *channels; /* glob */
-    const char *adapters; /* folder */
-    const char *master_key_file;
+    const char *control;                     /* NULL when absent */
+    const char *channels;                    /* glob */
+    const char *adapters;                    /* folder */
+    const char *master_keys[VAULT_KEYS_MAX]; /* files; the first seals */
+    uint32_t master_key_count;
     const char *platform_serial, *platform_cert, *platform_key;
     struct {
         const char *serial, *file;
@@ -83,8 +85,8 @@ const struct process_options *options_process(const struct options *o, const cha
  */
 const struct conf_directive *options_table(const char *block);
 
-/* 32-byte master key from its file. 0, or -1 with *err. */
-int options_master_key(const struct options *o, uint8_t key[32], struct conf_error *err);
+/* The master keys from their files, which strangers may not read. 0, or -1 with *err. */
+int options_vault(const struct options *o, struct vault *v, struct conf_error *err);
 /* Whole file into the arena (certificates, keys), at most 256 KiB. SLICE_NULL + *err on failure. */
 struct slice options_read_file(struct arena *a, const char *path, struct conf_error *err);
 

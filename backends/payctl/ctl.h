@@ -7,12 +7,14 @@
 
 #include "backends/options/options.h"
 #include "backends/store/admin.h"
+#include "core/vault.h"
 
 enum { CTL_DONE = 0, CTL_REFUSED = 1, CTL_USAGE = 2 };
 
 struct ctl {
     struct options options;
     struct admin *admin; /* opened by ctl_admin */
+    struct vault vault;  /* filled by ctl_vault */
     const char *conf;
     const char *control; /* socket of --control, else the configuration's */
     bool json;
@@ -26,7 +28,9 @@ struct command {
     int (*run)(struct ctl *c, int argc, char **argv);
 };
 
-extern const struct command registry_commands[]; /* merchants, apps, accounts */
+extern const struct command registry_commands[]; /* merchants, apps */
+extern const struct command account_commands[];
+extern const struct command master_commands[];
 extern const struct command key_commands[];
 extern const struct command limit_commands[]; /* limits of merchants and apps */
 extern const struct command order_commands[]; /* orders, trace, callbacks, cases */
@@ -51,8 +55,13 @@ int ctl_change(struct ctl *c, enum admin_statement s, const char *const *params,
 int ctl_set_state(struct ctl *c, enum admin_statement s, int argc, char **argv, const char *to);
 /* 1..max of 0-9A-Za-z_- */
 bool ctl_name_valid(const char *s, size_t max);
-/* Sealed under the master key for `context`, as hex for the statement. NULL after saying why. */
+/* The master keys, read once; main wipes them. NULL after saying why. */
+const struct vault *ctl_vault(struct ctl *c);
+/* Sealed under the first master key for `context`, as hex for the statement. NULL after saying why.
+ */
 const char *ctl_seal(struct ctl *c, struct arena *a, struct slice context, struct slice plain);
+/* The reverse, into *plain, which the caller wipes: the number of the key that opened it, or -1. */
+int ctl_open(struct ctl *c, struct slice context, const char *hex, struct buf *plain);
 int ctl_refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -11,7 +11,8 @@
 
 struct entry {
     struct slice channel, account, mchid;
-    struct channel_account *opened;
+    struct channel_account *opened; /* NULL: unusable, which was logged */
+    bool on;                        /* else for what was begun with it: queries, refunds, news */
 };
 
 /* One reading of the table; replaced whole by the next when anything differs. */
@@ -69,37 +70,44 @@ bool accounts_known(const struct accounts *a)
     return a->current != NULL;
 }
 
-static int open_account(struct worker *w, struct snapshot *s, const struct store_account *row)
+static struct channel_account *open_account(struct worker *w, const struct channel *c,
+                                            struct slice context, const struct store_account *row)
 {
-    struct entry *e = &s->entries[s->count];
-    const struct channel *c = channel_find(w->channels, row->channel);
-    struct slice context = arena_printf(&s->arena, "channel_account:%.*s:%.*s",
-                                        SLICE_FMT(row->channel), SLICE_FMT(row->account));
+    struct channel_account *opened = NULL;
     struct conf_error err = {.text = ""};
     struct buf plain;
     int rc = -1;
 
-    if (!c) /* of a channel this process does not have: not ours to open */
-        return -1;
     buf_init(&plain, 1 << 20);
-    if (vault_open(slice_n(w->master_key, sizeof(w->master_key)), context, row->secrets_sealed,
-                   &plain) != 0)
-        conf_fail(&err, NULL, "secrets do not open with this master key");
+    if (vault_ring_open(&w->vault, context, row->secrets_sealed, &plain) < 0)
+        conf_fail(&err, NULL, "secrets open with no master key of ours");
     else
-        rc = channel_account_new(c, row->account, row->config, buf_slice(&plain), &e->opened, &err);
+        rc = channel_account_new(c, row->account, row->config, buf_slice(&plain), &opened, &err);
     if (plain.p)
         wipe(plain.p, plain.n);
     buf_release(&plain);
-    if (rc != 0) {
+    if (rc != 0)
         log_event(LOG_ERROR, "account_unusable", LOG_S("channel", row->channel),
                   LOG_S("account", row->account), LOG_S("reason", slice_of(err.text)));
-        return -1;
-    }
+    return rc == 0 ? opened : NULL;
+}
+
+static void add_entry(struct worker *w, struct snapshot *s, const struct store_account *row)
+{
+    struct entry *e = &s->entries[s->count];
+    const struct channel *c = channel_find(w->channels, row->channel);
+
+    if (!c) /* of a channel this process does not have: not ours to open */
+        return;
+    e->opened = open_account(w, c,
+                             arena_printf(&s->arena, "channel_account:%.*s:%.*s",
+                                          SLICE_FMT(row->channel), SLICE_FMT(row->account)),
+                             row);
     e->channel = arena_copy(&s->arena, row->channel);
     e->account = arena_copy(&s->arena, row->account);
     e->mchid = arena_copy(&s->arena, row->mchid);
+    e->on = row->on;
     s->count++;
-    return 0;
 }
 
 static uint64_t fingerprint(const struct store_account *rows, size_t n)
@@ -126,8 +134,7 @@ static void take(struct accounts *a, const struct store_account *rows, size_t n,
     s->entries = arena_array(&s->arena, struct entry, n + 1);
     s->fingerprint = print;
     for (size_t i = 0; s->entries && i < n; i++)
-        if (rows[i].on)
-            open_account(a->w, s, &rows[i]);
+        add_entry(a->w, s, &rows[i]);
     if (s->arena.failed) { /* some would be missing: the old ones stay, and it is tried again */
         snapshot_free(s);
         return;
@@ -176,25 +183,38 @@ const struct channel_account *accounts_get(const struct accounts *a, struct slic
     return NULL;
 }
 
+/* Of entries that pay alike the one that the channel's block names goes first. */
+static const struct entry *better(const struct worker *w, const struct entry *a,
+                                  const struct entry *b)
+{
+    const struct channel *c = channel_find(w->channels, b->channel);
+
+    if (!b->on || !b->opened)
+        return a;
+    return !a || (c && slice_eq(channel_facts(c)->account, b->account)) ? b : a;
+}
+
 const struct channel_account *accounts_choose(const struct accounts *a, struct slice channel,
                                               struct slice mchid, struct slice *account)
 {
     const struct snapshot *s = a->current;
-    const struct entry *shared = NULL;
+    const struct entry *shared = NULL, *own = NULL, *e;
+    bool owns = false;
 
     for (size_t i = 0; s && i < s->count; i++) {
-        const struct entry *e = &s->entries[i];
+        e = &s->entries[i];
         if (!slice_eq(e->channel, channel))
             continue;
-        if (e->mchid.n && slice_eq(e->mchid, mchid)) {
-            *account = e->account;
-            return e->opened;
+        if (!e->mchid.n) {
+            shared = better(a->w, shared, e);
+        } else if (slice_eq(e->mchid, mchid)) {
+            owns = true;
+            own = better(a->w, own, e);
         }
-        if (!e->mchid.n && !shared)
-            shared = e;
     }
-    if (!shared)
+    e = owns ? own : shared;
+    if (!e)
         return NULL;
-    *account = shared->account;
-    return shared->opened;
+    *account = e->account;
+    return e->opened;
 }

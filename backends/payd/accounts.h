@@ -18,10 +18,13 @@ void accounts_tick(struct accounts *a);
 /* They have been read at least once. */
 bool accounts_known(const struct accounts *a);
 
-/* The account of that name; NULL when unknown or switched off. */
+/* The account of that name, on or off: what began with it goes on. NULL when there is none, or its
+ * secrets are of no use. */
 const struct channel_account *accounts_get(const struct accounts *a, struct slice channel,
                                            struct slice account);
-/* The merchant's own account at the channel, else the shared one. Its name into *account. */
+/* For a new payment: the merchant's own account at the channel, else a shared one; the one that the
+ * channel's block names first, then by name. A merchant that has accounts of its own is never paid
+ * into a shared one, also when its own are off: NULL then. Its name into *account. */
 const struct channel_account *accounts_choose(const struct accounts *a, struct slice channel,
                                               struct slice mchid, struct slice *account);
 

@@ -219,9 +219,8 @@ static int open_app_key(struct call *x, const struct store_key *k)
 
     x->app_serial = arena_copy(&x->arena, k->serial);
     buf_init(&plain, 64 << 10);
-    rc = vault_open(slice_n(w->master_key, sizeof(w->master_key)), context, k->material_sealed,
-                    &plain);
-    if (rc == 0)
+    rc = -1;
+    if (vault_ring_open(&w->vault, context, k->material_sealed, &plain) >= 0)
         rc = verify_key_load(&x->app_key, KEY_HMAC_SHA256, buf_slice(&plain));
     if (plain.p)
         wipe(plain.p, plain.n);

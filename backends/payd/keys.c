@@ -88,8 +88,7 @@ static int write_record(struct keys *k, const struct store_key *key, struct slic
 
     buf_init(&plain, 16 << 10);
     buf_init(&text, 24 << 10);
-    if (vault_open(slice_n(k->w->master_key, sizeof(k->w->master_key)), context,
-                   key->material_sealed, &plain) == 0) {
+    if (vault_ring_open(&k->w->vault, context, key->material_sealed, &plain) >= 0) {
         base64_encode(&text, buf_slice(&plain));
         json_writer_init(&w, out);
         json_begin_object(&w);

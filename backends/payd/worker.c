@@ -159,7 +159,7 @@ int worker_init(struct worker *w, const struct options *o, const struct process_
      * name; a number taken over at once would give ids that its last holder gave already */
     snprintf(w->holder, sizeof(w->holder), "%s:%s:%d:%.*s", host, p->name, (int)getpid(),
              (int)sizeof(life), life);
-    if (options_master_key(o, w->master_key, err) != 0 || load_platform(w, err) != 0 ||
+    if (options_vault(o, &w->vault, err) != 0 || load_platform(w, err) != 0 ||
         channel_set_load(o->channels, o->adapters, &w->channels, err) != 0 ||
         open_store(w, err) != 0)
         return -1;
@@ -191,5 +191,5 @@ void worker_release(struct worker *w)
     outcomes_free(w->outcomes);
     channel_set_free(w->channels);
     verify_key_release(&w->platform_key);
-    wipe(w->master_key, sizeof(w->master_key));
+    vault_wipe(&w->vault);
 }

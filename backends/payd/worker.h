@@ -34,7 +34,7 @@ struct worker {
     struct verify_key platform_key;
     struct slice platform_cert; /* PEM */
     struct slice certificates[CERTIFICATES_MAX];
-    uint8_t master_key[32];
+    struct vault vault;
 
     /* identity and clock, kept by worker.c */
     struct id_gen ids;

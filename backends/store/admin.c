@@ -98,10 +98,36 @@ static const struct {
     [ADMIN_ACCOUNT_STATE] = {3, "UPDATE pay.channel_account SET enabled = ($3 = 'on')"
                                 " WHERE channel = $1 AND account = $2 RETURNING channel, account,"
                                 " CASE WHEN enabled THEN 'on' ELSE 'off' END AS state"},
+    /* clang-format off */
     [ADMIN_ACCOUNT_LIST] =
-        {0, "SELECT channel, account, mchid, CASE WHEN enabled THEN 'on' ELSE 'off' END"
-            " AS state, " TIME("changed_at") "changed_at FROM pay.channel_account"
-                                             " ORDER BY channel, account"},
+        {1, "SELECT channel, account, mchid, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state,"
+            " " TIME("changed_at") "changed_at FROM pay.channel_account"
+            " WHERE $1::text IS NULL OR channel = $1 ORDER BY channel, account"},
+    [ADMIN_ACCOUNT_GET] =
+        {2, "SELECT mchid, config::text, encode(secrets_sealed, 'hex'),"
+            " CASE WHEN enabled THEN 'on' ELSE 'off' END AS state, " TIME("changed_at") "changed_at"
+            " FROM pay.channel_account WHERE channel = $1 AND account = $2"},
+    [ADMIN_ACCOUNT_CHANGE] =
+        {5, "UPDATE pay.channel_account SET config = $3::jsonb, secrets_sealed = decode($4, 'hex')"
+            " WHERE channel = $1 AND account = $2 AND secrets_sealed = decode($5, 'hex')"
+            " RETURNING channel, account, mchid, " TIME("changed_at") "changed_at"},
+    [ADMIN_SEALED_KEYS] =
+        {2, "SELECT serial AS name, encode(material_sealed, 'hex') AS sealed FROM pay.app_key"
+            " WHERE serial > $1 ORDER BY serial LIMIT $2::int"},
+    [ADMIN_SEALED_ACCOUNTS] =
+        {2, "SELECT name, sealed FROM (SELECT (channel || ':' || account) COLLATE \"C\" AS name,"
+            " encode(secrets_sealed, 'hex') AS sealed FROM pay.channel_account) a"
+            " WHERE name > $1 ORDER BY name LIMIT $2::int"},
+    [ADMIN_RESEAL_KEYS] =
+        {3, "UPDATE pay.app_key k SET material_sealed = decode(v.anew, 'hex')"
+            " FROM unnest($1::text[], $2::text[], $3::text[]) v (name, was, anew)"
+            " WHERE k.serial = v.name AND k.material_sealed = decode(v.was, 'hex') RETURNING k.serial"},
+    [ADMIN_RESEAL_ACCOUNTS] =
+        {3, "UPDATE pay.channel_account a SET secrets_sealed = decode(v.anew, 'hex')"
+            " FROM unnest($1::text[], $2::text[], $3::text[]) v (name, was, anew)"
+            " WHERE a.channel = split_part(v.name, ':', 1) AND a.account = split_part(v.name, ':', 2)"
+            " AND a.secrets_sealed = decode(v.was, 'hex') RETURNING a.account"},
+    /* clang-format on */
     [ADMIN_MERCHANT_SLOTS] = {1, "SELECT base_slot, span FROM pay.merchant WHERE mchid = $1"},
     [ADMIN_PAYMENT_FIND] = {3, "SELECT id FROM pay.payment"
                                " WHERE slot = $1::smallint AND mchid = $2 AND out_trade_no = $3"

@@ -32,7 +32,13 @@ enum admin_statement {
     ADMIN_KEY_LIST,         /* app or NULL */
     ADMIN_ACCOUNT_PUT,      /* channel, account, mchid or NULL, config JSON, secrets sealed (hex) */
     ADMIN_ACCOUNT_STATE,    /* channel, account, on | off */
-    ADMIN_ACCOUNT_LIST,     /* */
+    ADMIN_ACCOUNT_LIST,     /* channel or NULL */
+    ADMIN_ACCOUNT_GET,      /* channel, account -> mchid, config, sealed (hex), state, changed_at */
+    ADMIN_ACCOUNT_CHANGE,   /* channel, account, config, sealed; the sealed that it was made from */
+    ADMIN_SEALED_KEYS,      /* after which name, limit -> name, sealed (hex) */
+    ADMIN_SEALED_ACCOUNTS,  /* the same; names are CHANNEL:ACCOUNT */
+    ADMIN_RESEAL_KEYS,      /* names, sealed as they were, sealed anew: arrays of one length */
+    ADMIN_RESEAL_ACCOUNTS,  /* the same */
     ADMIN_MERCHANT_SLOTS,   /* mchid -> base_slot, span */
     ADMIN_PAYMENT_FIND,     /* slot, mchid, out_trade_no -> id */
     ADMIN_PAYMENT_SHOW,     /* slot, id */
