@@ -324,14 +324,18 @@ static int rule_address(struct slice s, struct addr_rule *rule)
     return parse_ipv4(s, rule->addr + 12) < 0 ? -1 : 32;
 }
 
+/* ADDRESS/BITS[:PORT]: behind the slash a colon can only come before a port. */
 static int rule_prefix(struct slice s, struct addr_rule *rule)
 {
     int bits = rule_address(slice_cut(&s, '/'), rule);
-    int prefix = bits < 0 ? -1 : parse_small(s, bits);
+    bool has_port = s.n && memchr(s.p, ':', s.n);
+    int prefix = bits < 0 ? -1 : parse_small(slice_cut(&s, ':'), bits);
+    int port = has_port ? parse_small(s, UINT16_MAX) : 0;
 
-    if (prefix < 0)
+    if (prefix < 0 || (has_port && port < 1))
         return -1;
     rule->prefix = (uint8_t)(128 - bits + prefix);
+    rule->port = (uint16_t)port;
     return 0;
 }
 

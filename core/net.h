@@ -23,7 +23,8 @@ enum addr_class { ADDR_PUBLIC, ADDR_LOOPBACK, ADDR_PRIVATE, ADDR_LINK_LOCAL, ADD
 /* Maps IPv4-mapped, 6to4, NAT64 and Teredo forms to the inner IPv4 address first. */
 enum addr_class addr_classify(const struct sockaddr *sa);
 
-/* "127.0.0.1", "127.0.0.1:8080", "10.0.0.0/8", "[::1]:80", "fd00::/8" */
+/* "127.0.0.1", "127.0.0.1:8080", "10.0.0.0/8", "10.0.0.0/8:80", "[::1]:80", "fd00::/8"; "::/0:25"
+ * is port 25 of every address, IPv4 included */
 struct addr_rule {
     uint8_t addr[16]; /* IPv4 as v4-mapped */
     uint8_t prefix;   /* bits of 128 */

@@ -201,3 +201,12 @@ size_t scheme_answer_parts(struct slice timestamp, struct slice nonce, struct sl
 
     return lines(line, COUNT(line), parts);
 }
+
+size_t scheme_webhook_parts(struct slice id, struct slice timestamp, struct slice body,
+                            struct slice *parts)
+{
+    const struct slice all[] = {id, SLICE("."), timestamp, SLICE("."), body};
+
+    memcpy(parts, all, sizeof(all));
+    return COUNT(all);
+}

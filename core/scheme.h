@@ -82,6 +82,9 @@ size_t scheme_request_parts(struct slice method, struct slice target, struct sli
                             struct slice nonce, struct slice body, struct slice *parts);
 size_t scheme_answer_parts(struct slice timestamp, struct slice nonce, struct slice body,
                            struct slice *parts);
+/* Standard Webhooks 1.0.0: ID.TIMESTAMP.BODY; the header is "v1," and the base64 of its HMAC. */
+size_t scheme_webhook_parts(struct slice id, struct slice timestamp, struct slice body,
+                            struct slice *parts);
 
 /* pkey for public-key algorithms, secret for the shared ones, and hmac with it for HMAC. */
 struct verify_key {

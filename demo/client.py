@@ -47,8 +47,8 @@ SCHEMES = {
 
 
 class Verifier:
-    """Checks signatures on callbacks, which have the header scheme's form: by certificate (RSA) or by shared
-    secret (HMAC)."""
+    """Checks signatures on callbacks: the header scheme's, by certificate (RSA) or by shared secret (HMAC), and those
+    of Standard Webhooks, by shared secret."""
 
     def __init__(self, certificates: Mapping[str, str | Path] | None = None,
                  secrets_by_serial: Mapping[str, bytes] | None = None):
@@ -70,7 +70,18 @@ class Verifier:
                 if not verify_bytes(alg, known, message, base64.b64decode(signature)):
                     raise BadSignature(f"the signature of {serial} does not verify")
                 return serial
-        return None
+        return self.verify_webhook(headers, body) if "webhook-signature" in headers else None
+
+    def verify_webhook(self, headers: Mapping[str, str], body: bytes) -> str:
+        """Standard Webhooks name no key: whichever of our secrets fits."""
+        check_age(headers.get("webhook-timestamp", ""))
+        message = f"{headers.get('webhook-id')}.{headers.get('webhook-timestamp')}.".encode() + body
+        for signature in headers["webhook-signature"].split():
+            version, _, value = signature.partition(",")
+            for serial, secret in self.secrets.items():
+                if version == "v1" and verify_bytes("hmac-sha256", secret, message, base64.b64decode(value)):
+                    return serial
+        raise BadSignature("no secret fits the webhook's signature")
 
 
 @dataclass

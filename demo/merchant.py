@@ -5,7 +5,8 @@
 
 POST /callback   {"code":"SUCCESS"} when the signature verifies, else 401 {"code":"FAIL"}
 GET  /received   everything that came: [{"at", "verified", "headers", "body", "answered"}]
-POST /answer     {"status": 500, "times": 3} or {"delay": 2, "times": 1}: refuse or be slow, for tests
+POST /answer     {"status": 500, "times": 3}, {"delay": 2, "times": 1} or {"status": 503, "retry_after": "60", "times": 1}:
+                 refuse, be slow, ask for time; for tests
 """
 from __future__ import annotations
 
@@ -34,12 +35,12 @@ class Merchant(ThreadingMixIn, TCPServer):
         self.mood = {"status": 200, "delay": 0, "times": 0}
         super().__init__(address, Handler)
 
-    def next_mood(self) -> tuple[int, float]:
+    def next_mood(self) -> dict:
         with self.lock:
             if self.mood["times"] == 0:
-                return 200, 0
+                return {}
             self.mood["times"] -= 1
-            return self.mood.get("status", 200), self.mood.get("delay", 0)
+            return self.mood
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -64,22 +65,24 @@ class Handler(BaseHTTPRequestHandler):
             verified, reason = self.server.verifier.verify(self.headers, body), "no signature"
         except BadSignature as e:
             verified, reason = None, str(e)
-        status, delay = self.server.next_mood()
-        status = status if verified else 401
+        mood = self.server.next_mood()
+        status = mood.get("status", 200) if verified else 401
         with self.server.lock:
             self.server.received.append({
                 "at": time.time(), "path": self.path, "verified": verified, "answered": status,
                 "headers": dict(self.headers), "body": body.decode("utf-8", "replace"),
                 **({} if verified else {"reason": reason})})
-        time.sleep(delay)
+        time.sleep(mood.get("delay", 0))
         try:
-            self.answer(status, {"code": "SUCCESS"} if status == 200 else {"code": "FAIL"})
+            self.answer(status, {"code": "SUCCESS"} if status == 200 else {"code": "FAIL"}, mood.get("retry_after"))
         except ConnectionError:
             pass  # the caller did not wait so long
 
-    def answer(self, status: int, value: object) -> None:
+    def answer(self, status: int, value: object, retry_after: str | None = None) -> None:
         text = json.dumps(value).encode()
         self.send_response(status)
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

@@ -267,16 +267,25 @@ void http_out_post(struct http_out *o, struct slice url, const struct http_heade
 
 /* ---- life ---- */
 
+static struct addr_rule *copy_rules(const struct addr_rule *rules, size_t n)
+{
+    struct addr_rule *copy = calloc(n + 1, sizeof(*copy));
+
+    if (copy && n)
+        memcpy(copy, rules, n * sizeof(*copy));
+    return copy;
+}
+
 static int copy_conf(struct http_out *o, const struct http_out_conf *conf)
 {
     o->max_active = conf->max_active ? conf->max_active : MAX_ACTIVE;
     o->max_answer = conf->max_answer ? conf->max_answer : MAX_ANSWER;
     o->nallow = conf->nallow;
-    o->allow = calloc(conf->nallow + 1, sizeof(*o->allow));
-    if (!o->allow)
+    o->ndeny = conf->ndeny;
+    o->allow = copy_rules(conf->allow, conf->nallow);
+    o->deny = copy_rules(conf->deny, conf->ndeny);
+    if (!o->allow || !o->deny)
         return -1;
-    if (conf->nallow)
-        memcpy(o->allow, conf->allow, conf->nallow * sizeof(*o->allow));
     o->ca_file = conf->ca_file ? strdup(conf->ca_file) : NULL;
     o->user_agent = conf->user_agent ? strdup(conf->user_agent) : NULL;
     return (conf->ca_file && !o->ca_file) || (conf->user_agent && !o->user_agent) ? -1 : 0;
@@ -293,6 +302,7 @@ static void out_destroy(struct http_out *o)
     curl_multi_cleanup(o->multi);
     loop_timer_free(o->timer);
     free(o->allow);
+    free(o->deny);
     free(o->ca_file);
     free(o->user_agent);
     free(o);

@@ -2,9 +2,9 @@
  * http_out - calls to addresses that merchants choose (callbacks), over libcurl multi in our loop.
  *
  * Refused before a byte is sent: addresses that core/net classifies as not public unless a rule
- * allows them (checked on the address really connected to, so rebinding does not help), other
- * protocols than http and https, redirects (never followed). Proxies of the environment are
- * ignored.
+ * allows them, and addresses that a rule denies (checked on the address really connected to, so
+ * rebinding does not help), other protocols than http and https, redirects (never followed).
+ * Proxies of the environment are ignored.
  */
 #ifndef IO_HTTP_OUT_H
 #define IO_HTTP_OUT_H
@@ -18,6 +18,8 @@ struct http_out;
 struct http_out_conf {
     const struct addr_rule *allow; /* beside public addresses */
     size_t nallow;
+    const struct addr_rule *deny; /* before all else */
+    size_t ndeny;
     const char *ca_file; /* NULL = the system's */
     size_t max_active;   /* default 1000 */
     size_t max_answer;   /* bytes of body kept, default 4096; the rest is refused */

@@ -12,14 +12,18 @@
 
 /* ---- what libcurl calls: notes only ---- */
 
+static bool may_connect(const struct http_out *o, const struct sockaddr *addr)
+{
+    return !addr_rule_match(o->deny, o->ndeny, addr) &&
+           (addr_classify(addr) == ADDR_PUBLIC || addr_rule_match(o->allow, o->nallow, addr));
+}
+
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
     struct out_call *c = arg;
 
     (void)purpose;
-    if ((a->family != AF_INET && a->family != AF_INET6) ||
-        (addr_classify(&a->addr) != ADDR_PUBLIC &&
-         !addr_rule_match(c->o->allow, c->o->nallow, &a->addr))) {
+    if ((a->family != AF_INET && a->family != AF_INET6) || !may_connect(c->o, &a->addr)) {
         c->refused = true;
         return CURL_SOCKET_BAD;
     }

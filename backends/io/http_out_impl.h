@@ -31,8 +31,8 @@ struct http_out {
     struct loop *loop;
     CURLM *multi;
     struct loop_timer *timer;
-    struct addr_rule *allow;
-    size_t nallow;
+    struct addr_rule *allow, *deny;
+    size_t nallow, ndeny;
     char *ca_file, *user_agent;
     size_t max_active, max_answer;
     struct out_call *active;

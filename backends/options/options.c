@@ -69,6 +69,9 @@ static const struct conf_directive callbacks_table[] = {
     {"per_merchant", 1, 1, 0, "NUMBER", "32", "Of which to one merchant."},
     {"allow", 1, ADDR_RULES_MAX, CONF_REPEAT, "ADDRESS[/BITS][:PORT] ...", "",
      "Addresses that may be called although they are not public."},
+    {"deny", 1, ADDR_RULES_MAX, CONF_REPEAT, "ADDRESS[/BITS][:PORT] ...", "",
+     "Addresses that are never called, public or allowed."},
+    {"retry_after", 1, 1, 0, "TIME", "1h", "The longest wait that a merchant's Retry-After gets."},
     {"ca_file", 1, 1, 0, "FILE", "",
      "CA certificates merchants' servers are verified with; the system's if absent."},
     {0}};
@@ -262,14 +265,16 @@ static int read_schedule(struct callback_options *c, const struct conf_node *n,
     return 0;
 }
 
-static int read_allow(struct callback_options *c, const struct conf_node *n, struct conf_error *err)
+static int read_rules(const struct conf_node *n, struct addr_rule *rules, uint32_t *count,
+                      struct conf_error *err)
 {
     for (uint32_t i = 0; i < n->nargs; i++) {
-        if (c->nallow == ADDR_RULES_MAX)
-            return conf_fail(err, n, "allow: more than %d addresses", ADDR_RULES_MAX);
-        if (addr_rule_parse(n->args[i], &c->allow[c->nallow++]) != 0)
-            return conf_fail(err, n, "allow: \"%.*s\" is not ADDRESS[/BITS][:PORT]",
-                             SLICE_FMT(n->args[i]));
+        if (*count == ADDR_RULES_MAX)
+            return conf_fail(err, n, "%.*s: more than %d addresses", SLICE_FMT(n->name),
+                             ADDR_RULES_MAX);
+        if (addr_rule_parse(n->args[i], &rules[(*count)++]) != 0)
+            return conf_fail(err, n, "%.*s: \"%.*s\" is not ADDRESS[/BITS][:PORT]",
+                             SLICE_FMT(n->name), SLICE_FMT(n->args[i]));
     }
     return 0;
 }
@@ -282,11 +287,13 @@ static int read_callbacks(struct options *o, const struct conf_node *block, stru
         return -1;
     for (const struct conf_node *n = block->child; n; n = n->next) {
         struct slice arg = n->args[0];
-        int rc = slice_is(n->name, "schedule")  ? read_schedule(c, n, err)
-                 : slice_is(n->name, "allow")   ? read_allow(c, n, err)
-                 : slice_is(n->name, "ca_file") ? get_path(o, n, arg, &c->ca_file, err)
-                 : slice_is(n->name, "poll")    ? get_time(n, arg, 10, &c->poll_us, err)
-                 : slice_is(n->name, "timeout") ? get_time(n, arg, 10, &c->timeout_us, err)
+        int rc = slice_is(n->name, "schedule")      ? read_schedule(c, n, err)
+                 : slice_is(n->name, "allow")       ? read_rules(n, c->allow, &c->nallow, err)
+                 : slice_is(n->name, "deny")        ? read_rules(n, c->deny, &c->ndeny, err)
+                 : slice_is(n->name, "ca_file")     ? get_path(o, n, arg, &c->ca_file, err)
+                 : slice_is(n->name, "poll")        ? get_time(n, arg, 10, &c->poll_us, err)
+                 : slice_is(n->name, "timeout")     ? get_time(n, arg, 10, &c->timeout_us, err)
+                 : slice_is(n->name, "retry_after") ? get_time(n, arg, 10, &c->retry_after_us, err)
                  : slice_is(n->name, "active")
                      ? get_number(n, arg, 1, 100000, &c->active, err)
                      : get_number(n, arg, 1, 100000, &c->per_merchant, err);
@@ -415,6 +422,7 @@ static void set_defaults(struct options *o)
     o->timers = (struct timer_options){200 * USEC_PER_MSEC, 256, 512};
     o->callbacks.poll_us = 200 * USEC_PER_MSEC;
     o->callbacks.timeout_us = 10 * USEC_PER_SEC;
+    o->callbacks.retry_after_us = 3600 * USEC_PER_SEC;
     o->callbacks.active = 512;
     o->callbacks.per_merchant = 32;
     o->callbacks.steps = sizeof(schedule_s) / sizeof(schedule_s[0]);

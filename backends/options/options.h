@@ -24,8 +24,9 @@ struct callback_options {
     int64_t timeout_us;
     int64_t active;
     int64_t per_merchant;
-    struct addr_rule allow[ADDR_RULES_MAX];
-    uint32_t nallow;
+    int64_t retry_after_us; /* most that a merchant's Retry-After is worth */
+    struct addr_rule allow[ADDR_RULES_MAX], deny[ADDR_RULES_MAX];
+    uint32_t nallow, ndeny;
     const char *ca_file; /* NULL = the system's */
 };
 

@@ -32,8 +32,9 @@ extern const struct command registry_commands[]; /* merchants, apps */
 extern const struct command account_commands[];
 extern const struct command master_commands[];
 extern const struct command key_commands[];
-extern const struct command limit_commands[]; /* limits of merchants and apps */
-extern const struct command order_commands[]; /* orders, trace, callbacks, cases */
+extern const struct command limit_commands[];    /* limits of merchants and apps */
+extern const struct command order_commands[];    /* orders, trace, cases */
+extern const struct command callback_commands[]; /* callbacks, and how an app's are signed */
 extern const struct command migrate_commands[];
 extern const struct command channel_commands[]; /* nginx's control socket */
 extern const struct command channel_file_commands[];

@@ -1,35 +1,14 @@
 /*
- * Orders, their trace, callbacks and cases.
+ * Orders, their trace, and cases.
  */
 #include "ctl.h"
 #include "print.h"
+#include "target.h"
 
 #include "core/ids.h"
 #include "core/terms.h"
 
 #include <stdio.h>
-
-#define TEXT_MAX 24
-
-/* (slot, id) of an order or callback as statement parameters. */
-struct target {
-    char slot[TEXT_MAX], id[TEXT_MAX];
-    const char *params[2];
-};
-
-static void set_target(struct target *t, int64_t id)
-{
-    snprintf(t->slot, sizeof(t->slot), "%u", id_slot(id));
-    snprintf(t->id, sizeof(t->id), "%lld", (long long)id);
-    t->params[0] = t->slot;
-    t->params[1] = t->id;
-}
-
-/* The database's number, or the shown form of that kind. */
-static int parse_id(const char *text, char kind, int64_t *id)
-{
-    return id_parse(slice_of(text), kind, id) == 0 || slice_int64(slice_of(text), id) == 0 ? 0 : -1;
-}
 
 static int find_by_number(struct ctl *c, const char *text, int64_t *id)
 {
@@ -39,7 +18,7 @@ static int find_by_number(struct ctl *c, const char *text, int64_t *id)
     const char *who[] = {merchant};
     struct admin_rows *rows = ctl_run(c, ADMIN_MERCHANT_SLOTS, who);
     int64_t base, span;
-    char slot[TEXT_MAX];
+    char slot[TARGET_TEXT];
     int rc = -1;
 
     if (!rows)
@@ -71,11 +50,11 @@ static int find_order(struct ctl *c, const char *text, struct target *t)
     if (strchr(text, '/')) {
         if (find_by_number(c, text, &id) != 0)
             return -1;
-    } else if (parse_id(text, 'P', &id) != 0) {
+    } else if (target_parse(text, 'P', &id) != 0) {
         ctl_refuse("\"%s\" is neither P... nor MCHID/out_trade_no", text);
         return -1;
     }
-    set_target(t, id);
+    target_set(t, id);
     return 0;
 }
 
@@ -110,7 +89,7 @@ static int orders_list(struct ctl *c, int argc, char **argv)
     const char *mchid = ctl_option(&argc, argv, "--merchant");
     const char *state = ctl_option(&argc, argv, "--state");
     const char *limit = ctl_option(&argc, argv, "--limit");
-    char number[TEXT_MAX];
+    char number[TARGET_TEXT];
     int64_t v = 50;
 
     if (argc != 0)
@@ -206,60 +185,7 @@ static int trace(struct ctl *c, int argc, char **argv)
     return status;
 }
 
-/* ---- callbacks, cases ---- */
-
-static int callbacks_list(struct ctl *c, int argc, char **argv)
-{
-    static const char *const states[] = {"waiting", "done", "given_up", "skipped"};
-    const char *state = ctl_option(&argc, argv, "--state");
-    char number[TEXT_MAX] = "";
-
-    if (argc != 0)
-        return CTL_USAGE;
-    for (int i = 0; state && i < 4; i++)
-        if (strcmp(state, states[i]) == 0)
-            snprintf(number, sizeof(number), "%d", i + 1);
-    if (state && !*number)
-        return ctl_refuse("--state: \"%s\" is not waiting, done, given_up or skipped", state);
-    const char *params[] = {state ? number : NULL, "100"};
-    return ctl_list(c, ADMIN_CALLBACK_LIST, params);
-}
-
-static int callback_target(const char *text, struct target *t)
-{
-    int64_t id;
-
-    if (parse_id(text, 'E', &id) != 0) {
-        ctl_refuse("\"%s\" is not the id of a callback (E...)", text);
-        return -1;
-    }
-    set_target(t, id);
-    return 0;
-}
-
-static int callbacks_show(struct ctl *c, int argc, char **argv)
-{
-    struct target t;
-    int status;
-
-    if (argc != 1)
-        return CTL_USAGE;
-    if (callback_target(argv[0], &t) != 0)
-        return CTL_REFUSED;
-    status = show(c, ADMIN_CALLBACK_SHOW, &t, "no such callback");
-    return status == CTL_DONE ? ctl_list(c, ADMIN_CALLBACK_TRIES, t.params) : status;
-}
-
-static int callbacks_resend(struct ctl *c, int argc, char **argv)
-{
-    struct target t;
-
-    if (argc != 1)
-        return CTL_USAGE;
-    return callback_target(argv[0], &t) == 0
-               ? show(c, ADMIN_CALLBACK_RESEND, &t, "no such callback, or it has no address")
-               : CTL_REFUSED;
-}
+/* ---- cases ---- */
 
 static int cases_list(struct ctl *c, int argc, char **argv)
 {
@@ -276,9 +202,5 @@ const struct command order_commands[] = {
     {"orders", "query", "ORDER", "ask the channel now instead of at the timer's time",
      orders_query},
     {"trace", NULL, "ORDER", "the whole story: steps, calls, timer, callbacks, cases", trace},
-    {"callbacks", "list", "[--state waiting|done|given_up|skipped]", "newest first",
-     callbacks_list},
-    {"callbacks", "show", "ID", "one callback with its tries", callbacks_show},
-    {"callbacks", "resend", "ID", "send it once more, now", callbacks_resend},
     {"cases", "list", "", "what a person has to look at", cases_list},
     {0}};

@@ -2,6 +2,7 @@
 
 #include "backends/io/http_out.h"
 #include "backends/io/log.h"
+#include "core/ids.h"
 #include "core/json.h"
 #include "worker.h"
 
@@ -32,7 +33,7 @@ struct call {
     struct arena arena;
     struct store_callback row;
     struct store_callback_try result;
-    struct verify_key app_key; /* alg NONE: the platform's signs */
+    struct verify_key app_key; /* alg NONE: the platform's signs, or nobody */
     struct slice app_serial;
     pay_time_t started_at;
 };
@@ -88,18 +89,30 @@ static int64_t with_jitter(int64_t us, int64_t id, uint32_t tries)
     return us + us / 10 * ((int64_t)(h >> 54) - 512) / 512;
 }
 
+/* The merchant may ask for more time than the schedule gives, not for less, nor for ever. */
+static int64_t asked_us(const struct callback_options *o, const struct http_out_result *r)
+{
+    int64_t most = o->retry_after_us;
+
+    if (r->error != HTTP_OUT_OK || r->retry_after_s < 0)
+        return 0;
+    return r->retry_after_s < most / USEC_PER_SEC ? r->retry_after_s * USEC_PER_SEC : most;
+}
+
 static void schedule(struct call *x, const struct http_out_result *r, pay_time_t now)
 {
     const struct callback_options *o = &x->c->w->options->callbacks;
     struct store_callback_try *t = &x->result;
     uint32_t failed = x->row.tries; /* this one included */
+    int64_t wait, asked = asked_us(o, r);
 
     if (failed > o->steps || r->status == 410) {
         t->state = CALLBACK_GIVEN_UP;
         return;
     }
     t->state = CALLBACK_WAITING;
-    t->next_at = now + with_jitter(o->schedule_us[failed - 1], x->row.id, failed);
+    wait = with_jitter(o->schedule_us[failed - 1], x->row.id, failed);
+    t->next_at = now + (wait > asked ? wait : asked);
 }
 
 /* error: NULL when the merchant has answered. */
@@ -150,30 +163,43 @@ struct signature {
     struct slice timestamp, nonce, serial, value;
 };
 
+static struct slice signed_with(struct call *x, const struct verify_key *k,
+                                const struct slice *parts, size_t n)
+{
+    struct slice value = SLICE_NULL;
+    struct buf b;
+
+    buf_init(&b, 1024);
+    if (scheme_sign(k, parts, n, &b) == 0)
+        value = arena_copy(&x->arena, buf_slice(&b));
+    buf_release(&b);
+    return value;
+}
+
+static struct slice timestamp(struct call *x)
+{
+    return arena_printf(&x->arena, "%lld", (long long)(worker_now(x->c->w) / USEC_PER_SEC));
+}
+
 static int sign(struct call *x, struct signature *s)
 {
     struct worker *w = x->c->w;
     bool hmac = x->app_key.alg == KEY_HMAC_SHA256;
     struct slice parts[SCHEME_PARTS];
     char nonce[NONCE_LEN];
-    struct buf b;
     size_t n;
-    int rc;
 
     random_token(nonce, sizeof(nonce));
     s->nonce = arena_copy(&x->arena, slice_n(nonce, sizeof(nonce)));
-    s->timestamp = arena_printf(&x->arena, "%lld", (long long)(worker_now(w) / USEC_PER_SEC));
+    s->timestamp = timestamp(x);
     s->serial = hmac ? x->app_serial : slice_of(w->options->platform_serial);
     n = scheme_answer_parts(s->timestamp, s->nonce, x->row.body, parts);
-    buf_init(&b, 1024);
-    rc = scheme_sign(hmac ? &x->app_key : &w->platform_key, parts, n, &b);
-    s->value = arena_copy(&x->arena, buf_slice(&b));
-    buf_release(&b);
-    return rc == 0 && !x->arena.failed ? 0 : -1;
+    s->value = signed_with(x, hmac ? &x->app_key : &w->platform_key, parts, n);
+    return s->value.p && !x->arena.failed ? 0 : -1;
 }
 
-static size_t add_signature(struct call *x, const char *prefix, const struct signature *s,
-                            struct http_header *h)
+static size_t add_members(struct call *x, const char *prefix, const struct signature *s,
+                          struct http_header *h)
 {
     const struct {
         const char *name;
@@ -190,24 +216,53 @@ static size_t add_signature(struct call *x, const char *prefix, const struct sig
     return n;
 }
 
-/* RSA callbacks carry the Wechatpay- names too, so that its SDKs verify them unchanged. */
+/* Our header scheme. RSA callbacks carry the Wechatpay- names too, so that its SDKs verify them
+ * unchanged. 0 = not signed. */
+static size_t add_signature(struct call *x, struct http_header *h)
+{
+    struct signature s;
+    size_t n;
+
+    if (sign(x, &s) != 0)
+        return 0;
+    n = add_members(x, scheme_header_prefix(SCHEME_PAY_HMAC), &s, h);
+    if (x->app_key.alg != KEY_HMAC_SHA256)
+        n += add_members(x, scheme_header_prefix(SCHEME_WECHATPAY2_RSA), &s, h + n);
+    return n;
+}
+
+/* Standard Webhooks, with the app's secret: there is none for apps without an HMAC key. The id is
+ * the callback's and the same in every try. 0 = not signed. */
+static size_t add_webhook(struct call *x, struct http_header *h)
+{
+    char id[ID_TEXT_LEN + 1];
+    struct slice parts[SCHEME_PARTS], value;
+    size_t n;
+
+    if (x->app_key.alg != KEY_HMAC_SHA256)
+        return 0;
+    id_format(id, 'E', x->row.id);
+    h[0] = (struct http_header){SLICE("webhook-id"), arena_copy(&x->arena, slice_of(id))};
+    h[1] = (struct http_header){SLICE("webhook-timestamp"), timestamp(x)};
+    n = scheme_webhook_parts(h[0].value, h[1].value, x->row.body, parts);
+    value = signed_with(x, &x->app_key, parts, n);
+    h[2] = (struct http_header){SLICE("webhook-signature"),
+                                arena_printf(&x->arena, "v1,%.*s", SLICE_FMT(value))};
+    return value.p && !x->arena.failed ? 3 : 0;
+}
+
 static void post(struct call *x)
 {
     struct worker *w = x->c->w;
     struct http_header headers[HEADERS_MAX] = {{SLICE("Content-Type"), SLICE("application/json")},
                                                {SLICE("Accept"), SLICE("application/json")}};
-    struct signature s;
-    size_t n = 2;
+    size_t n = x->row.webhook ? add_webhook(x, headers + 2) : add_signature(x, headers + 2);
 
-    if (sign(x, &s) != 0) {
+    if (n == 0)
         not_signed(x);
-        return;
-    }
-    n += add_signature(x, scheme_header_prefix(SCHEME_PAY_HMAC), &s, headers + n);
-    if (x->app_key.alg != KEY_HMAC_SHA256)
-        n += add_signature(x, scheme_header_prefix(SCHEME_WECHATPAY2_RSA), &s, headers + n);
-    http_out_post(x->c->out, x->row.url, headers, n, x->row.body, w->options->callbacks.timeout_us,
-                  on_answer, x);
+    else
+        http_out_post(x->c->out, x->row.url, headers, n + 2, x->row.body,
+                      w->options->callbacks.timeout_us, on_answer, x);
 }
 
 static int open_app_key(struct call *x, const struct store_key *k)
@@ -319,6 +374,8 @@ struct callbacks *callbacks_new(struct worker *w)
     const struct callback_options *o = &w->options->callbacks;
     struct http_out_conf oc = {.allow = o->allow,
                                .nallow = o->nallow,
+                               .deny = o->deny,
+                               .ndeny = o->ndeny,
                                .ca_file = o->ca_file,
                                .max_active = (size_t)o->active + 16,
                                .user_agent = "ngx_pay/1"};

@@ -2,6 +2,7 @@
  * callbacks - the callback role: due rows of the outbox, signed and posted to merchants, at least
  * once. Success is HTTP 200 with the JSON object {"code":"SUCCESS"}. A try is counted in the claim,
  * before it is made; a try whose result could not be stored is made again when its claim runs out.
+ * Signed as answers are, or as Standard Webhooks 1.0.0 (pay.app.callback_signature).
  */
 #ifndef PAYD_CALLBACKS_H
 #define PAYD_CALLBACKS_H

@@ -110,9 +110,10 @@ struct slice view_refund(struct arena *a, const struct payment *p, const struct 
     return take(a, &b);
 }
 
-/* Up to the resource, which the caller writes. */
+/* Up to the resource, which the caller writes. sequence: the payment's version, which rises with
+ * each of its steps and those of its refunds. */
 static void begin_callback(struct json_writer *w, int64_t callback_id, const char *resource,
-                           const char *state, pay_time_t now)
+                           const char *state, uint32_t sequence, pay_time_t now)
 {
     char id[ID_TEXT_LEN + 1], type[32];
 
@@ -122,6 +123,7 @@ static void begin_callback(struct json_writer *w, int64_t callback_id, const cha
     json_member_str(w, "id", slice_of(id));
     json_member_str(w, "event_type", slice_of(type));
     member_time(w, "create_time", now);
+    json_member_int64(w, "sequence", sequence);
     json_member_str(w, "resource_type", slice_of(resource));
     json_key(w, "resource");
 }
@@ -134,7 +136,7 @@ struct slice view_callback(struct arena *a, int64_t callback_id, const struct pa
 
     buf_init(&b, VIEW_MAX);
     json_writer_init(&w, &b);
-    begin_callback(&w, callback_id, "payment", payment_state_name(p->state), now);
+    begin_callback(&w, callback_id, "payment", payment_state_name(p->state), p->version, now);
     write_payment(&w, p);
     json_end_object(&w);
     return take(a, &b);
@@ -148,7 +150,7 @@ struct slice view_refund_callback(struct arena *a, int64_t callback_id, const st
 
     buf_init(&b, VIEW_MAX);
     json_writer_init(&w, &b);
-    begin_callback(&w, callback_id, "refund", refund_state_name(r->state), now);
+    begin_callback(&w, callback_id, "refund", refund_state_name(r->state), p->version, now);
     write_refund(&w, p, r);
     json_end_object(&w);
     return take(a, &b);

@@ -68,6 +68,14 @@ static const struct {
         {1, "SELECT app_id, mchid, name, CASE WHEN enabled THEN 'on' ELSE 'off' END AS state,"
             " " RATE ", " ALLOW
             " FROM pay.app WHERE $1::text IS NULL OR mchid = $1 ORDER BY mchid, app_id"},
+    /* clang-format off */
+    [ADMIN_APP_CALLBACKS] =
+        {2, "UPDATE pay.app a SET callback_signature = $2 WHERE app_id = $1"
+            " AND ($2 = 'header' OR EXISTS (SELECT FROM pay.app_key k WHERE k.app_id = a.app_id"
+            "  AND k.scheme = 'header' AND k.alg = 'hmac-sha256' AND k.enabled"
+            "  AND k.valid_from <= now() AND k.valid_to > now()))"
+            " RETURNING app_id, callback_signature"},
+    /* clang-format on */
     [ADMIN_KEY_ADD] =
         {7, "INSERT INTO pay.app_key (serial, app_id, scheme, alg, md5_allowed, material_sealed,"
             " valid_from, valid_to)"
@@ -224,13 +232,25 @@ static const struct {
                                                         " AS next_at FROM pay.callback"
                                                         " WHERE slot = $1::smallint AND payment_id "
                                                         "= $2::bigint ORDER BY created_at"},
+    /* clang-format off */
     [ADMIN_CALLBACK_LIST] =
-        {2, "SELECT id, payment_id, mchid, " CALLBACK(
-                "state") " AS state, tries,"
-                         " NULLIF(last_status, 0) AS last_status, url,"
-                         " " TIME("next_at") "next_at FROM pay.callback"
-                                             " WHERE $1::text IS NULL OR state = $1::smallint"
-                                             " ORDER BY created_at DESC LIMIT $2::int"},
+        {3, "SELECT id, payment_id, mchid, " CALLBACK("state") " AS state, tries,"
+            " NULLIF(last_status, 0) AS last_status, url, " TIME("next_at") "next_at FROM pay.callback"
+            " WHERE ($1::text IS NULL OR state = $1::smallint) AND ($2::text IS NULL OR mchid = $2)"
+            " ORDER BY created_at DESC LIMIT $3::int"},
+    /* oldest first, as they would have come; skipped ones have no address */
+    [ADMIN_CALLBACK_RESEND_MANY] =
+        {4, "WITH chosen AS MATERIALIZED (SELECT slot, payment_id, subject_id,"
+            "  row_number() OVER (ORDER BY created_at, id) AS n FROM pay.callback"
+            "  WHERE created_at >= $1::timestamptz AND created_at <= coalesce($2, 'infinity')::timestamptz"
+            "  AND ($3::text IS NULL OR mchid = $3) AND state <> 4"
+            "  AND ($4::text IS NULL OR state = $4::smallint)),"
+            " u AS (UPDATE pay.callback c SET state = 1,"
+            "  next_at = clock_timestamp() + h.n * interval '1 microsecond' FROM chosen h"
+            "  WHERE c.slot = h.slot AND c.payment_id = h.payment_id AND c.subject_id = h.subject_id"
+            "  RETURNING 1)"
+            " SELECT count(*)::int AS resent FROM u"},
+    /* clang-format on */
     [ADMIN_CALLBACK_SHOW] = {2, "SELECT id, payment_id, mchid, app_id, " CALLBACK(
                                     "state") " AS state, tries,"
                                              " NULLIF(last_status, 0) AS last_status, url, body,"

@@ -26,6 +26,7 @@ enum admin_statement {
     ADMIN_APP_LIMIT,        /* app, rate, window, burst */
     ADMIN_APP_ALLOW,        /* app, networks "{a,b}", "t" = only alert */
     ADMIN_APP_LIST,         /* mchid or NULL */
+    ADMIN_APP_CALLBACKS,    /* app, header | webhook */
     ADMIN_KEY_ADD,          /* serial, app, scheme, alg, material (hex), valid days, from */
     ADMIN_KEY_UNTIL,        /* serial, time */
     ADMIN_KEY_STATE,        /* serial, on | off */
@@ -49,12 +50,13 @@ enum admin_statement {
     ADMIN_PAYMENT_TIMER,    /* slot, id */
     ADMIN_PAYMENT_QUERY,    /* slot, id: the timer is due now */
     ADMIN_PAYMENT_CASES,    /* slot, id */
-    ADMIN_PAYMENT_CALLBACKS, /* slot, id */
-    ADMIN_CALLBACK_LIST,     /* state or NULL, limit */
-    ADMIN_CALLBACK_SHOW,     /* slot, id */
-    ADMIN_CALLBACK_TRIES,    /* slot, id */
-    ADMIN_CALLBACK_RESEND,   /* slot, id */
-    ADMIN_CASE_LIST,         /* limit */
+    ADMIN_PAYMENT_CALLBACKS,    /* slot, id */
+    ADMIN_CALLBACK_LIST,        /* state or NULL, mchid or NULL, limit */
+    ADMIN_CALLBACK_SHOW,        /* slot, id */
+    ADMIN_CALLBACK_TRIES,       /* slot, id */
+    ADMIN_CALLBACK_RESEND,      /* slot, id */
+    ADMIN_CALLBACK_RESEND_MANY, /* since, until or NULL, mchid or NULL, state or NULL -> count */
+    ADMIN_CASE_LIST,            /* limit */
     ADMIN_STATEMENTS
 };
 

@@ -30,7 +30,9 @@ const char sql_claim[] =
     " UPDATE pay.callback c SET tries = c.tries + 1, next_at = $4::timestamptz FROM picked p"
     " WHERE c.slot = ANY (ARRAY[p.slot]) AND c.payment_id = p.payment_id"
     "  AND c.subject_id = p.subject_id"
-    " RETURNING c.id, c.payment_id, c.slot, c.mchid, c.app_id, c.url, c.body, c.tries";
+    " RETURNING c.id, c.payment_id, c.slot, c.mchid, c.app_id, c.url, c.body, c.tries,"
+    "  coalesce((SELECT a.callback_signature = 'webhook' FROM pay.app a"
+    "   WHERE a.app_id = c.app_id), false)";
 
 struct claim {
     struct arena *arena;
@@ -59,7 +61,8 @@ static void on_claimed(void *arg, const struct pg_answer *answer)
                                        .app_id = text(q->arena, r, i, 4),
                                        .url = text(q->arena, r, i, 5),
                                        .body = text(q->arena, r, i, 6),
-                                       .tries = (uint32_t)pg_get_int(r, i, 7)};
+                                       .tries = (uint32_t)pg_get_int(r, i, 7),
+                                       .webhook = pg_get_bool(r, i, 8)};
     if (n && q->arena->failed)
         q->cb(q->arg, STORE_BUSY, NULL, 0); /* the lease ends and they are claimed again */
     else

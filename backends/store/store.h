@@ -105,6 +105,7 @@ struct store_callback {
     struct slice url;
     struct slice body;
     uint32_t tries; /* this one counted */
+    bool webhook;   /* the app wants Standard Webhooks instead of our header scheme */
 };
 /* Claims due callbacks: counts the try and moves next_at to lease_until in the same statement, so
  * that no other process takes them meanwhile; at most per_merchant of one merchant, counting the

@@ -114,6 +114,30 @@ static void test_header_refused(void **state)
     assert_int_equal(a.timestamp_s, 42);
 }
 
+/* The vector of the Standard Webhooks reference libraries. */
+static void test_standard_webhook(void **state)
+{
+    static const char payload[] = "{\"test\": 2432232314}";
+    struct verify_key k = {0};
+    struct slice parts[SCHEME_PARTS];
+    struct buf secret, out;
+    size_t n;
+    (void)state;
+
+    buf_init(&secret, 64);
+    buf_init(&out, 256);
+    assert_int_equal(base64_decode(&secret, SLICE("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")), 0);
+    assert_int_equal(verify_key_load(&k, KEY_HMAC_SHA256, buf_slice(&secret)), 0);
+    n = scheme_webhook_parts(SLICE("msg_p5jXN8AQM9LWM0D4loKWxJek"), SLICE("1614265330"),
+                             slice_of(payload), parts);
+    assert_true(n <= SCHEME_PARTS);
+    assert_int_equal(scheme_sign(&k, parts, n, &out), 0);
+    assert_true(slice_is(buf_slice(&out), "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
+    verify_key_release(&k);
+    buf_release(&secret);
+    buf_release(&out);
+}
+
 /* No prefix of a good header is one, and none is read beyond its end. */
 static void test_header_prefixes(void **state)
 {
@@ -445,6 +469,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_header_forms),
         cmocka_unit_test(test_header_refused),
+        cmocka_unit_test(test_standard_webhook),
         cmocka_unit_test(test_header_prefixes),
         cmocka_unit_test(test_long_signature),
         cmocka_unit_test(test_names),

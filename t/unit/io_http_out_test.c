@@ -56,6 +56,8 @@ static void on_request(void *arg, struct http_req *req)
         http_req_reply(req, 200, NULL, 0, SLICE("SUCCESS"));
 }
 
+static const char *denied; /* a rule, for the next start() */
+
 static void start(const char *allow, const char *ca)
 {
     struct http_in_conf in = {
@@ -71,6 +73,12 @@ static void start(const char *allow, const char *ca)
         conf.allow = rules;
         conf.nallow = 1;
     }
+    if (denied) {
+        assert_int_equal(addr_rule_parse(slice_of(denied), &rules[1]), 0);
+        conf.deny = &rules[1];
+        conf.ndeny = 1;
+    }
+    denied = NULL;
     out = http_out_new(loop, &conf);
     assert_non_null(out);
 }
@@ -200,6 +208,27 @@ static void test_rule_with_port(void **state)
     start("127.0.0.1:1", NULL);
     assert_int_equal(post("/ok", &g), HTTP_OUT_REFUSED);
     assert_int_equal(seen, 0);
+    stop();
+}
+
+/* What is denied is denied although it is allowed too; another port is another matter. */
+static void test_denied(void **state)
+{
+    static const char *const all[] = {"127.0.0.1", "::/0", "127.0.0.0/8"};
+    struct got g;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        denied = all[i];
+        start("127.0.0.1", NULL);
+        assert_int_equal(post("/ok", &g), HTTP_OUT_REFUSED);
+        assert_int_equal(seen, 0);
+        stop();
+    }
+    denied = "::/0:25";
+    start("127.0.0.1", NULL);
+    assert_int_equal(post("/ok", &g), HTTP_OUT_OK);
+    assert_int_equal(post_ms("http://127.0.0.1:25/$", "", 5000, &g), HTTP_OUT_REFUSED);
     stop();
 }
 
@@ -384,6 +413,7 @@ int main(void)
         T(test_answered),
         T(test_addresses_refused),
         T(test_rule_with_port),
+        T(test_denied),
         T(test_redirect_is_not_followed),
         T(test_retry_after),
         T(test_failures),
