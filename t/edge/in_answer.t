@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from edge import PLATFORM, WECHAT, Key, connect, edge, read_answer, signed, wait_until  # noqa: E402
@@ -21,21 +20,20 @@ def told(a, status, code, name, key=H, signer=None, prefix="Pay-"):
        and a.header("Content-Type") == "application/problem+json", f"{name}: signed {status} {code}", a)
 
 
-def run_all(calls):
-    got, lock = [], threading.Lock()
-
-    def run(call):
-        a = call()
-        with lock:
-            got.append(a)
-
-    threads = [threading.Thread(target=run, args=(c,)) for c in calls]
+def run_later(calls, got):
+    """Threads whose answers come into `got`."""
+    threads = [threading.Thread(target=lambda c=c: got.append(c())) for c in calls]
     [t.start() for t in threads]
-    [t.join() for t in threads]
+    return threads
+
+
+def run_all(calls):
+    got = []
+    [t.join() for t in run_later(calls, got)]
     return got
 
 
-with edge(H, R, workers=1, location="proxy_read_timeout 700ms;", server="gzip on; gzip_min_length 1; gzip_types *;") as e:
+with edge(H, R, workers=1, location="proxy_read_timeout 2s;", server="gzip on; gzip_min_length 1; gzip_types *;") as e:
     for key, signer in ((H, H), (R, PLATFORM)):
         for do in ("close", "garbage", "truncated"):
             told(e.call(key, headers={"X-Do": do}), 504, "RESULT_UNKNOWN", f"{key.alg}: worker says {do}", key, signer)
@@ -97,7 +95,11 @@ with edge(H, R, workers=1, location="proxy_ignore_client_abort on;") as e:
 with edge(H, R, platform="queue=5") as e:
     e.call(R), e.call(H)
     e.payd.requests.clear()
-    got = run_all([lambda: e.call(R, headers={"X-Do": "slow 0.5"})] * 15 + [lambda: e.call(H)] * 5)
+    got = []
+    threads = run_later([lambda: e.call(R, headers={"X-Do": "gate"})] * 15 + [lambda: e.call(H)] * 5, got)
+    wait_until(lambda: len(e.payd.requests) == 10 and len(got) == 15)
+    e.payd.gate.set()
+    [t.join() for t in threads]
     over = [a for a in got if a.code == "OVERLOADED"]
     fine = [a for a in got if a.status == 200]
     is_((len(over), len(fine)), (10, 10), "five places: the others are refused, HMAC is not concerned")
@@ -110,11 +112,10 @@ with edge(H, R, platform="queue=5") as e:
 # ---- reload while everything is in progress
 with edge(H, R, workers=2, alerts=("exited on signal 9",)) as e:
     got = []
-    threads = [threading.Thread(target=lambda k=k: got.append(e.call(k, headers={"X-Do": "slow 0.5"})))
-               for k in (H, R) * 10]
-    [t.start() for t in threads]
-    time.sleep(0.15)
+    threads = run_later([lambda k=k: e.call(k, headers={"X-Do": "gate"}) for k in (H, R) * 10], got)
+    wait_until(lambda: len(e.payd.requests) == 20)
     e.reload()
+    e.payd.gate.set()
     [t.join() for t in threads]
     is_([a.status for a in got], [200] * 20, "requests in progress outlive a reload")
     stop, bad = threading.Event(), []

