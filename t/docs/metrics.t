@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from docs import DOCS, table  # noqa: E402
 import prometheus  # noqa: E402
-from edge import Key, edge  # noqa: E402
+from edge import Key, edge, wait_until  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 
 HEAD = "# HELP a_total x\n# TYPE a_total counter\n"
@@ -66,11 +66,7 @@ with edge(H, R, workers=2, http=HTTP, server="location /metrics { pay_status pro
     is_(e.call(H, nonce_str="n" * 32, headers={"X-Do": "503"}).status, 503, "an answer of payd")
     is_(e.call(H, nonce_str="n" * 32).status, 409, "a replay")
     is_(e.raw(b"GET /v1/certificates HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").status, 401, "no signature")
-    families = prometheus.parse(page())
-    after = prometheus.flat(families)
-    changed = {k: v - before[k] for k, v in after.items()
-               if v != before[k] and re.match("pay_edge_(answers|signatures|guard)", k)}
-    is_(changed, {
+    want = {
         'pay_edge_answers_total{api="GET /v1/certificates",status="200"}': 1,
         'pay_edge_answers_total{api="GET /v1/certificates",status="401"}': 1,
         'pay_edge_answers_total{api="POST /v1/payments",status="200"}': 1,
@@ -82,7 +78,17 @@ with edge(H, R, workers=2, http=HTTP, server="location /metrics { pay_status pro
         'pay_edge_signatures_total{scheme="none",genuine="no"}': 2,
         'pay_edge_guard_total{judge="redis",verdict="passed"}': 3,
         'pay_edge_guard_total{judge="redis",verdict="replayed"}': 1,
-    }, "six requests change these counters and no others")
+    }
+
+    def changed():
+        now = prometheus.flat(prometheus.parse(page()))
+        return {k: v - before[k] for k, v in now.items()
+                if v != before[k] and re.match("pay_edge_(answers|signatures|guard)", k)}
+
+    wait_until(lambda: changed() == want)  # a request is counted after it was answered
+    is_(changed(), want, "six requests change these counters and no others")
+    families = prometheus.parse(page())
+    after = prometheus.flat(families)
     is_(after['pay_edge_request_seconds_count{api="POST /v1/payments"}'], 3, "and are in the histogram")
     is_(after['pay_zone_bytes{zone="pay"}'], 8 << 20, "size of the zone")
     ok(0 < after['pay_zone_free_bytes{zone="pay"}'] < 8 << 20, "some of it is free")
@@ -100,9 +106,12 @@ with edge(H, R, workers=2, http=HTTP, server="location /metrics { pay_status pro
     workers = {k for k in after if k.startswith("pay_edge_feed_alive")}
     for _ in range(3):
         e.reload()
+    def alive():
+        return len({k for k in prometheus.flat(prometheus.parse(page())) if k.startswith("pay_edge_feed_alive")})
+
+    ok(wait_until(lambda: alive() == len(workers)), "a row per worker that is there")
     later = prometheus.flat(prometheus.parse(page()))
     is_(later['pay_edge_answers_total{api="POST /v1/payments",status="503"}'], 1, "counters survive a reload")
-    is_(len({k for k in later if k.startswith("pay_edge_feed_alive")}), len(workers), "a row per worker that is there")
 
 rows = table((DOCS / "metrics.md").read_text(), "metric", "type", "labels")
 documented = {r["metric"]: (r["type"], sorted(re.findall(r"\w+", r["labels"]))) for r in rows}

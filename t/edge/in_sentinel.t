@@ -2,6 +2,7 @@
 """R1.5: Redis through sentinels. The master is found by several of them, a failover is followed, a sentinel that is dead or
 silent is passed over; no request is lost meanwhile, and no password is seen."""
 import os
+import re
 import signal
 import sys
 import threading
@@ -71,12 +72,17 @@ with servers() as (folder, started):
         one.start(fresh=False)
         ok(wait_until(lambda: one.role() == "slave" and b"state=online" in two.command("INFO", "replication")), "the old one is a replica")
         is_(judge(e), "redis", "nothing changes for us")
+        told = len(e.log.read_text())
         ok(wait_until(lambda: watchers[0].command("SENTINEL", "FAILOVER", "pay").startswith(b"+OK")), "a failover by hand")
         ok(wait_until(lambda: one.role() == "master"), "turns the roles")
         before = one.size()
         ok(wait_until(lambda: by_redis(e) and one.size() > before), "and is followed")
         data = signed(A)
         is_([send(e.socket, data).status for _ in range(3)], [200, 409, 409], "nonces are remembered there")
+
+        # each process is told by its own sentinel
+        wait_until(lambda: set(re.findall(rf'(\d+)#\d+: pay: redis master "pay" is 127.0.0.1:{one.port}', e.log.read_text()[told:]))
+                   == set(map(str, e.workers())))
 
         # sentinels die or fall silent
         seen, lost = masters(e), e.log.read_text().count("pay: redis sentinel: ")

@@ -76,7 +76,7 @@ class Sentinel(Server):
 
     def __init__(self, folder: Path, name: str, master: Server, *conf: str, auth: tuple[str, ...] = ()) -> None:
         super().__init__(folder, name, f"sentinel monitor pay 127.0.0.1 {master.port} 2",
-                         "sentinel down-after-milliseconds pay 300", "sentinel failover-timeout pay 2000", *conf, auth=auth)
+                         "sentinel down-after-milliseconds pay 2000", "sentinel failover-timeout pay 2000", *conf, auth=auth)
 
 
 @contextlib.contextmanager
