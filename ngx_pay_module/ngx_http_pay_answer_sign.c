@@ -80,7 +80,9 @@ ngx_http_pay_answer_thread(void *data, ngx_log_t *log)
 
     if (!nice) {
         nice = 1;
-        (void) setpriority(PRIO_PROCESS, ngx_log_tid, NGX_HTTP_PAY_NICE);
+        (void) setpriority(PRIO_PROCESS, ngx_log_tid,
+                           getpriority(PRIO_PROCESS, ngx_log_tid)
+                           + NGX_HTTP_PAY_NICE);
     }
 
     ngx_http_pay_answer_compute(a);
