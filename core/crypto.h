@@ -70,6 +70,8 @@ int pkey_verify_sha256(const struct pkey *k, const struct slice *parts, size_t c
                        struct slice sig);
 /* Serial number of a PEM certificate, upper-case hex into out (>= 41 bytes, NUL-terminated). */
 int cert_serial_hex(struct slice pem, char *out, size_t n);
+/* The first certificate of a PEM text as DER. 0 or -1. */
+int cert_der(struct slice pem, struct buf *out);
 /* notBefore/notAfter, seconds since 1970. */
 int cert_validity(struct slice pem, int64_t *from, int64_t *to);
 /* Of all certificates in the text together: the latest notBefore, the earliest notAfter. -1 also

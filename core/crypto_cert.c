@@ -28,6 +28,21 @@ int cert_serial_hex(struct slice pem, char *out, size_t n)
     return rc;
 }
 
+int cert_der(struct slice pem, struct buf *out)
+{
+    X509 *cert = crypto_read_cert(pem);
+    unsigned char *der = NULL;
+    int n = cert ? i2d_X509(cert, &der) : -1;
+
+    if (n > 0)
+        buf_add(out, der, (size_t)n);
+    OPENSSL_free(der);
+    X509_free(cert);
+    if (n <= 0)
+        ERR_clear_error();
+    return n > 0 && buf_ok(out) ? 0 : -1;
+}
+
 static int seconds_of(const ASN1_TIME *epoch, const ASN1_TIME *t, int64_t *out)
 {
     int days, seconds;

@@ -30,6 +30,7 @@ def configure_paybank(conf: Conf, keys: Keys) -> None:
     conf.set(f"{wechat} > platform_serial", keys.wechat_plat_serial)
     conf.set(f"{wechat} > platform_key", str(keys.path("wechat_plat.key")))
     conf.set("wechat_v2 > merchant > api_key", keys.wechat_v2_key)
+    conf.set("wechat_v2 > merchant > api_cert", str(keys.path("wechat_mch.crt")))
     conf.set("alipay > merchant > app_public_key", str(keys.path("wechat_mch.pub")))
     conf.set("alipay > merchant > alipay_key", str(keys.path("wechat_plat.key")))
     conf.set("unionpay > merchant > merchant_cert", str(keys.path("wechat_mch.crt")))

@@ -140,6 +140,8 @@ typedef struct {
     ngx_url_t                    url;
     ngx_str_t                    tls_name;  /* SNI, verification */
     ngx_str_t                    host;      /* Host header */
+    ngx_str_t                    cert;      /* ours, file; len 0: none */
+    ngx_str_t                    cert_key;
 
     int64_t                      amount_min;
     int64_t                      amount_max;

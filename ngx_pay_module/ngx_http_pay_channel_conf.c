@@ -52,6 +52,8 @@ static ngx_http_pay_directive_t  ngx_http_pay_channel_directives[] = {
       ngx_http_pay_channel_endpoint },
     { ngx_string("tls_name"), 1, 1, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_tls_name },
+    { ngx_string("tls_certificate"), 2, 2, NGX_HTTP_PAY_CHANNEL_ONCE,
+      ngx_http_pay_channel_tls_certificate },
     { ngx_string("methods"), 1, NGX_HTTP_PAY_METHODS_MAX,
       NGX_HTTP_PAY_CHANNEL_ONCE|NGX_HTTP_PAY_CHANNEL_NEED,
       ngx_http_pay_channel_methods },
@@ -317,6 +319,14 @@ ngx_http_pay_channel_finish(ngx_conf_t *cf, ngx_http_pay_block_t *block)
     if (ch->tls_name.len && !ch->tls) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"tls_name\" needs an https endpoint "
+                      "in pay_channel \"%V\" in %s:%ui",
+                      &ch->name, ch->file, ch->line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ch->cert.len && !ch->tls) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"tls_certificate\" needs an https endpoint "
                       "in pay_channel \"%V\" in %s:%ui",
                       &ch->name, ch->file, ch->line);
         return NGX_CONF_ERROR;

@@ -213,6 +213,15 @@ ngx_http_pay_egress_check_channels(ngx_conf_t *cf,
                                            "for https endpoints");
         }
 
+        if (ch->cert.len && ucf->ssl_certificate == NULL) {
+            return ngx_http_pay_conf_error(cf, &elcf->where,
+                                           "\"pay_egress\" needs "
+                                           "\"proxy_ssl_certificate "
+                                           "$pay_egress_certificate\" and "
+                                           "its key for channels with "
+                                           "\"tls_certificate\"");
+        }
+
 #else
 
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,

@@ -37,6 +37,8 @@ static ngx_str_t  ngx_http_pay_egress_headers[] = {
 #define NGX_HTTP_PAY_EGRESS_NAME     2
 #define NGX_HTTP_PAY_EGRESS_CHANNEL  3
 #define NGX_HTTP_PAY_EGRESS_SENT     4
+#define NGX_HTTP_PAY_EGRESS_CERT     5
+#define NGX_HTTP_PAY_EGRESS_KEY      6
 
 static ngx_http_variable_t  ngx_http_pay_egress_vars[] = {
 
@@ -54,6 +56,12 @@ static ngx_http_variable_t  ngx_http_pay_egress_vars[] = {
 
     { ngx_string("pay_egress_sent"), NULL, ngx_http_pay_egress_variable,
       NGX_HTTP_PAY_EGRESS_SENT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("pay_egress_certificate"), NULL,
+      ngx_http_pay_egress_variable, NGX_HTTP_PAY_EGRESS_CERT, 0, 0 },
+
+    { ngx_string("pay_egress_certificate_key"), NULL,
+      ngx_http_pay_egress_variable, NGX_HTTP_PAY_EGRESS_KEY, 0, 0 },
 
       ngx_http_null_variable
 };
@@ -273,6 +281,16 @@ ngx_http_pay_egress_variable(ngx_http_request_t *r,
 
     case NGX_HTTP_PAY_EGRESS_CHANNEL:
         value = ctx->channel->name;
+        break;
+
+    /* empty where the channel has none: nginx then sends none */
+
+    case NGX_HTTP_PAY_EGRESS_CERT:
+        value = ctx->channel->cert;
+        break;
+
+    case NGX_HTTP_PAY_EGRESS_KEY:
+        value = ctx->channel->cert_key;
         break;
 
     default: /* NGX_HTTP_PAY_EGRESS_SENT */

@@ -30,6 +30,7 @@ const struct conf_directive channel_block_table[] = {
     {"state", 1, 1, 0, "on | off | drain | block", "on", "Read by nginx."},
     {"endpoint", 1, 1, 0, "URL", "", "Read by nginx."},
     {"tls_name", 1, 1, 0, "NAME", "", "Read by nginx."},
+    {"tls_certificate", 2, 2, 0, "FILE KEY", "", "Read by nginx."},
     {"amount", 2, 2, 0, "MIN MAX", "", "Read by nginx."},
     {"weight", 1, 1, 0, "NUMBER", "", "Read by nginx."},
     {"priority", 1, 1, 0, "NUMBER", "", "Read by nginx."},

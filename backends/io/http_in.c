@@ -107,6 +107,8 @@ static struct MHD_Daemon *start_daemon(struct http_in *h)
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_MEM_KEY, 0, h->key},
         {MHD_OPTION_HTTPS_MEM_CERT, 0, h->cert},
+        {h->conf.tls_clients ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0,
+         (void *)(uintptr_t)h->conf.tls_clients},
         {MHD_OPTION_END, 0, NULL},
     };
 
@@ -117,7 +119,7 @@ static struct MHD_Daemon *start_daemon(struct http_in *h)
                             (size_t)HTTP_IN_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
                             (unsigned)(h->conf.max_requests + CONNECTION_SLACK),
                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->conf.idle_timeout_s,
-                            MHD_OPTION_ARRAY, h->cert ? tls : tls + 2, MHD_OPTION_END);
+                            MHD_OPTION_ARRAY, h->cert ? tls : tls + 3, MHD_OPTION_END);
 }
 
 /* The library's descriptor and timer become events of our loop. */

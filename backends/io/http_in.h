@@ -31,9 +31,11 @@ struct http_in_conf {
     const char *listen;    /* ... or "127.0.0.1:PORT" ("127.0.0.1:0" takes a free port) */
     const char *tls_cert;  /* PEM file; with tls_key: HTTPS (paybank only) */
     const char *tls_key;
-    size_t max_body;         /* default 65536 */
-    size_t max_requests;     /* default 10000 */
-    size_t arena_cap;        /* default 262144 */
+    const char
+        *tls_clients;    /* PEM text: clients are asked for a certificate, http_req_peer has it */
+    size_t max_body;     /* default 65536 */
+    size_t max_requests; /* default 10000 */
+    size_t arena_cap;    /* default 262144 */
     uint32_t idle_timeout_s; /* default 120: longer than nginx's keepalive */
     http_in_handler *handler;
     void *arg;
@@ -57,6 +59,9 @@ void http_in_free(struct http_in *h);
 uint16_t http_in_port(const struct http_in *h); /* of a TCP listener */
 
 struct slice http_req_header(const struct http_req *req, const char *name);
+/* The DER of the certificate that the client proved to have; empty: none. Whether it is a right one
+ * is the handler's to say. */
+struct slice http_req_peer(const struct http_req *req);
 size_t http_req_headers(const struct http_req *req, struct http_header *out, size_t max);
 /* body is copied. Content-Length is set; Content-Type must be among the headers if wanted. */
 void http_req_reply(struct http_req *req, int status, const struct http_header *headers, size_t n,

@@ -8,6 +8,7 @@
 #include "core/problem.h"
 #include "http_in.h"
 #include "listen.h"
+#include <gnutls/gnutls.h>
 #include <microhttpd.h>
 
 #define METHOD_MAX 15

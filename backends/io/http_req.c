@@ -284,6 +284,20 @@ enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *u
 
 /* ---- the handler's view ---- */
 
+struct slice http_req_peer(const struct http_req *req)
+{
+    const struct in_req *r = (const struct in_req *)req;
+    const union MHD_ConnectionInfo *info =
+        r->conn ? MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_GNUTLS_SESSION) : NULL;
+    const gnutls_datum_t *chain;
+    unsigned n = 0;
+
+    if (!info || !info->tls_session)
+        return SLICE_NULL;
+    chain = gnutls_certificate_get_peers(info->tls_session, &n);
+    return chain && n ? slice_n(chain[0].data, chain[0].size) : SLICE_NULL;
+}
+
 struct slice http_req_header(const struct http_req *req, const char *name)
 {
     const struct in_req *r = (const struct in_req *)req;

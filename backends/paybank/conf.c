@@ -19,6 +19,10 @@ static const struct conf_directive top_table[] = {
     {"refund_delay", 1, 1, 0, "TIME", "50ms", "how long a refund is in progress"},
     {"refund_gap", 1, 1, 0, "TIME", "600ms",
      "WeChat: between refunds of one order; the default is a hundredth of the real minute"},
+    {"reverse_after", 1, 1, 0, "TIME", "150ms",
+     "WeChat: from a charge to its reversal at the earliest; the default is a hundredth of the "
+     "real "
+     "15 s"},
     {"password_above", 1, 1, 0, "FEN", "200000", "barcode payments over it ask for the password"},
     {"wechat", 0, 0, CONF_BLOCK, "{ merchant ... }", "", "merchants of WeChat Pay v3"},
     {"wechat_v2", 0, 0, CONF_BLOCK, "{ merchant ... }", "", "merchants of WeChat Pay v2"},
@@ -172,6 +176,8 @@ static int read_top(struct conf_loader *l, const struct conf_node *n)
         return set_duration(l, n, 0, &c->refund_delay_us);
     if (slice_is(n->name, "refund_gap"))
         return set_duration(l, n, 0, &c->refund_gap_us);
+    if (slice_is(n->name, "reverse_after"))
+        return set_duration(l, n, 0, &c->reverse_after_us);
     if (slice_is(n->name, "password_above"))
         return set_password_above(l, n);
     if (slice_is(n->name, "plain_channels"))
@@ -190,6 +196,7 @@ static void set_defaults(struct bank_conf *c)
     c->notify_delay_us = 50000;
     c->refund_delay_us = 50000;
     c->refund_gap_us = 600000;
+    c->reverse_after_us = 150000;
     c->password_above = 200000;
     c->notify_retries = sizeof(retry_ms) / sizeof(retry_ms[0]);
     for (uint32_t i = 0; i < c->notify_retries; i++)

@@ -42,6 +42,7 @@ struct merchant {
     /* wechat_v2 and bank_json: the shared key, and its HMAC */
     struct secret api_key;
     struct hmac_key *shared_key;
+    struct slice api_cert; /* wechat_v2: DER of the client's certificate; empty: it has none */
     /* the others */
     struct pkey *merchant_key;    /* public: verifies requests */
     struct pkey *platform_key;    /* private: signs our answers and notifications */
@@ -60,18 +61,20 @@ struct bank_conf {
     const char *listen_tls;
     const char *tls_cert;
     const char *tls_key;
-    const char *ready_file; /* NULL: none */
-    const char *journal;    /* NULL: books in memory only */
-    const char *ca_file;    /* for notifications over https; NULL: the system's */
-    const char *log_file;   /* NULL: stderr */
-    uint64_t seed;          /* of the dice behind `percent` */
+    const char *tls_clients; /* PEM of all merchants' client certificates, NULL: none */
+    const char *ready_file;  /* NULL: none */
+    const char *journal;     /* NULL: books in memory only */
+    const char *ca_file;     /* for notifications over https; NULL: the system's */
+    const char *log_file;    /* NULL: stderr */
+    uint64_t seed;           /* of the dice behind `percent` */
     int64_t notify_delay_us;
     int64_t notify_retry_us[NOTIFY_RETRY_MAX];
     uint32_t notify_retries;
-    int64_t refund_delay_us; /* a refund is in progress that long */
-    int64_t refund_gap_us;   /* WeChat: between two refunds of one order */
-    int64_t password_above;  /* fen; barcode payments over it ask for the password */
-    bool plain_channels;     /* every protocol also without TLS (benchmarks) */
+    int64_t refund_delay_us;  /* a refund is in progress that long */
+    int64_t refund_gap_us;    /* WeChat: between two refunds of one order */
+    int64_t reverse_after_us; /* WeChat: a charge is not reversed before */
+    int64_t password_above;   /* fen; barcode payments over it ask for the password */
+    bool plain_channels;      /* every protocol also without TLS (benchmarks) */
     struct merchant *merchants;
 };
 

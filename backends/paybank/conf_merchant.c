@@ -19,6 +19,8 @@ static const struct conf_directive channel_table[] = {
 static const struct conf_directive wechat_v2_table[] = {
     {"appid", 1, APPIDS_MAX, CONF_NEED, "APPID ...", "", "apps bound to the merchant"},
     {"api_key", 1, 1, CONF_NEED, "TEXT", "", "32 characters that sign in both directions"},
+    {"api_cert", 1, 1, 0, "FILE", "",
+     "PEM certificate that reversals and refunds must come with; without it they are refused"},
     DISABLED,
     {NULL, 0, 0, 0, NULL, NULL, NULL},
 };
@@ -143,6 +145,26 @@ static int read_merchant_cert(struct conf_loader *l, const struct conf_node *n, 
     return m->merchant_key ? 0 : conf_fail(l->err, n, "key not usable");
 }
 
+/* The TLS of the merchant's calls is asked for it, so every such certificate stands in one text. */
+static int read_api_cert(struct conf_loader *l, const struct conf_node *n, struct merchant *m)
+{
+    struct arena *a = &l->c->arena;
+    struct slice pem;
+    struct buf der;
+
+    if (read_pem(l, n, &pem) < 0)
+        return -1;
+    buf_init(&der, FILE_MAX);
+    if (cert_der(pem, &der) == 0)
+        m->api_cert = arena_copy(a, buf_slice(&der));
+    buf_release(&der);
+    if (!m->api_cert.n)
+        return conf_fail(l->err, n, "not a PEM certificate");
+    l->c->tls_clients =
+        arena_printf(a, "%s%.*s\n", l->c->tls_clients ? l->c->tls_clients : "", SLICE_FMT(pem)).p;
+    return l->c->tls_clients ? 0 : conf_fail(l->err, n, "no memory");
+}
+
 /* Lines of the certificate end with CRLF on the wire. */
 static int read_platform_cert(struct conf_loader *l, const struct conf_node *n, struct merchant *m)
 {
@@ -239,6 +261,7 @@ static const struct {
 } readers[] = {
     {"appid", read_appids},
     {"api_key", read_api_key},
+    {"api_cert", read_api_cert},
     {"api_v3_key", read_api_v3_key},
     {"merchant_cert", read_merchant_cert},
     {"platform_serial", read_serial},

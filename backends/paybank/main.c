@@ -149,6 +149,7 @@ static int open_door(struct bank *bank, const char *address, bool tls, struct ht
         .listen = address,
         .tls_cert = tls ? bank->conf.tls_cert : NULL,
         .tls_key = tls ? bank->conf.tls_key : NULL,
+        .tls_clients = tls ? bank->conf.tls_clients : NULL,
         .max_requests = IN_FLIGHT,
         .arena_cap = ARENA_CAP,
         .handler = tls ? on_tls : on_plain,

@@ -112,6 +112,15 @@ struct refund *refunds_find(struct books *b, const struct merchant *m, struct sl
     return r;
 }
 
+bool refunds_stamped(struct books *b, const struct merchant *m, struct slice no, struct slice begin)
+{
+    for (const struct refund *r = *bucket_of(b, no); r; r = r->bucket_next)
+        if (r->order->merchant == m && slice_eq(refund_no(r), no) &&
+            slice_starts(slice_of(r->stamp), begin))
+            return true;
+    return false;
+}
+
 uint32_t refunds_count(const struct books *b)
 {
     return b->nrefunds;

@@ -74,6 +74,9 @@ int64_t order_refunded(struct order *o, pay_time_t now);
 
 struct refund *refunds_find(struct books *b, const struct merchant *m, struct slice out_refund_no,
                             struct slice stamp);
+/* Is there a refund of that number whose stamp begins so? */
+bool refunds_stamped(struct books *b, const struct merchant *m, struct slice out_refund_no,
+                     struct slice begin);
 uint32_t refunds_count(const struct books *b);
 struct refund *refunds_at(struct books *b, uint32_t seq); /* NULL out of 1..count */
 void refund_id(const struct refund *r, char out[TRANSACTION_ID_MAX]);

@@ -188,7 +188,7 @@ static bool used_today(struct up *u)
     while ((o = books_next(books, u->ex->out_trade_no, o)))
         if (o->merchant == u->ex->merchant && slice_starts(slice_of(o->stamp), day))
             return true;
-    return refunds_find(books, u->ex->merchant, u->ex->out_trade_no, up_get(u, "txnTime")) != NULL;
+    return refunds_stamped(books, u->ex->merchant, u->ex->out_trade_no, day);
 }
 
 bool up_check_fresh(struct up *u)

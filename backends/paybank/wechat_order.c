@@ -387,6 +387,10 @@ static void put_reversed(struct exchange *ex)
 
 static void reverse(struct exchange *ex, struct order *o)
 {
+    if (ex->now - o->created_at < ex->bank->conf.reverse_after_us) {
+        wechat_refuse(ex, 400, "INVALID_REQUEST", "支付后15秒内不能撤销");
+        return;
+    }
     switch (books_reverse(ex->bank->books, o, false, ex->now)) {
     case BOOKS_DONE:
     case BOOKS_IS_REVOKED:

@@ -194,12 +194,33 @@ static bool check_signature(struct v2 *v)
     return true;
 }
 
+/* What the TLS in front of the API answers to calls without a certificate. */
+static bool refuse_client(struct exchange *ex)
+{
+    ex->status = 400;
+    ex->bare = true;
+    ex->content_type = "text/html";
+    buf_add_str(&ex->body, "<html>\r\n<head><title>400 No required SSL certificate was sent</title>"
+                           "</head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n"
+                           "<center>No required SSL certificate was sent</center>\r\n"
+                           "</body>\r\n</html>\r\n");
+    return false;
+}
+
+static bool needs_no_cert(const struct exchange *ex)
+{
+    return ex->bank->conf.plain_channels || !slice_starts(ex->req->target, SLICE("/secapi/"));
+}
+
 static bool check_request(struct v2 *v, const struct route *r)
 {
     struct exchange *ex = v->ex;
+    struct slice peer = http_req_peer(ex->req);
 
     if (!slice_is(ex->req->method, "POST"))
         return v2_refuse(v, "请使用post方法");
+    if (!needs_no_cert(ex) && !peer.n)
+        return refuse_client(ex);
     if (!read_xml(v))
         return false;
     if (!v2_get(v, "mch_id").p)
@@ -207,6 +228,8 @@ static bool check_request(struct v2 *v, const struct route *r)
     ex->merchant = bank_conf_merchant(&ex->bank->conf, CHANNEL_WECHAT_V2, v2_get(v, "mch_id"));
     if (!ex->merchant)
         return v2_refuse(v, "商户号mch_id不存在");
+    if (!needs_no_cert(ex) && !slice_eq(peer, ex->merchant->api_cert))
+        return v2_refuse(v, "商户证书与商户号不匹配");
     if (!check_signature(v) || !check_table(v, common_fields) || !check_table(v, r->fields) ||
         !check_table(v, r->more))
         return false;

@@ -285,6 +285,10 @@ static void reverse(struct v2 *v, struct order *o)
         v2_fail(v, "REVERSE_EXPIRE", "订单无法撤销");
         return;
     }
+    if (ex->now - o->created_at < ex->bank->conf.reverse_after_us) {
+        v2_fail(v, "INVALID_REQUEST", "支付后15秒内不能撤销");
+        return;
+    }
     switch (books_reverse(ex->bank->books, o, false, ex->now)) {
     case BOOKS_DONE:
     case BOOKS_IS_REVOKED:

@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from egress import LOCATION, Nginx  # noqa: E402
+from egress import LOCATION, Nginx, certificates  # noqa: E402
 from tap import done, is_, ok  # noqa: E402
 
 GOOD = {"state": "on", "adapter": "wechat_v3", "endpoint": "http://127.0.0.1:1", "methods": "native jsapi",
@@ -109,6 +111,17 @@ refused("a block in the block", block(more=["    account { }"]), len(GOOD) + 2, 
 refused("no arguments", block(weight=""), LINES["weight"], '"weight"', "wechat")
 refused("too many arguments", block(weight="1 2"), LINES["weight"], '"weight"', "wechat")
 refused("tls_name without TLS", block(tls_name="x.example"), 1, '"tls_name"', "wechat")
+keys = Path(tempfile.mkdtemp(prefix="ngx_pay-t."))
+PAIR, OTHER = ([str(ca).replace("-ca.pem", end) for end in (".pem", ".key")]
+               for ca, _ in (certificates(keys, "client.example") for _ in "ab"))
+refused("tls_certificate without TLS", block(tls_certificate=f"{PAIR[0]} {PAIR[1]}"), 1, '"tls_certificate"', "wechat")
+for value, why in (("/nowhere.pem /nowhere.key", "cannot be read"), (f"{PAIR[0]} /nowhere.key", "the key"),
+                   (f"{PAIR[0]} {OTHER[1]}", "is not the certificate's"), (f"{PAIR[1]} {PAIR[1]}", "the certificate")):
+    refused(f"tls_certificate {value}", block(endpoint="https://127.0.0.1:1", tls_certificate=value), len(GOOD) + 2, why)
+refused("tls_certificate, but none in the location", block(endpoint="https://127.0.0.1:1", tls_certificate=f"{PAIR[0]} {PAIR[1]}"),
+        None, "proxy_ssl_certificate", file="nginx.conf",
+        egress=LOCATION + f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {PAIR[0]};")
+shutil.rmtree(keys)
 refused("a block without end", block().rstrip("}\n"), None, "unexpected end")
 for name in ("Wechat", "-a", "a.b", "x" * 33, '""', "a,b"):
     refused(f"channel name {name}", block(name), 1, "pay_channel")

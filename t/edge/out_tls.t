@@ -3,6 +3,7 @@
 sessions and connections are used again; tls_name gives SNI, verified name and Host."""
 import os
 import shutil
+import ssl
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +16,12 @@ folder = Path(tempfile.mkdtemp(prefix="ngx_pay-t."))
 ca, context = certificates(folder, "api.bank.example")
 other_ca, other_context = certificates(folder, "api.bank.example")
 _, alone = certificates(folder, "other.example")
+mine, _ = certificates(folder, "client.example")
+asking = certificates(folder, "api.bank.example")
+asking[1].verify_mode = ssl.CERT_REQUIRED
+asking[1].load_verify_locations(mine)
+PAIR = [str(mine).replace("-ca.pem", end) for end in (".pem", ".key")]
+CERT = "proxy_ssl_certificate $pay_egress_certificate; proxy_ssl_certificate_key $pay_egress_certificate_key;"
 TLS = "proxy_ssl_verify on; proxy_ssl_trusted_certificate {};"
 FULL = "proxy_ssl_server_name on; proxy_ssl_name $pay_egress_name;"
 
@@ -66,6 +73,23 @@ try:
             is_(n.call(channel="foreign").sent, "answered", "its own channel works")
             is_(b.requests, [], "nothing arrived")
             ok("certificate verify error" in n.log.read_text(), "the reason is logged")
+
+        with bank(asking[1]) as demanding:
+            channels = "".join(f"pay_channel {name} {{ endpoint https://127.0.0.1:{port}; {CHANNEL} tls_name api.bank.example; {more} }}\n"
+                               for name, port, more in (("bank", demanding.port, f"tls_certificate {PAIR[0]} {PAIR[1]};"),
+                                                        ("without", demanding.port, ""), ("other", b.port, "")))
+            both = folder / "both.pem"
+            both.write_text(asking[0].read_text() + ca.read_text())
+            with nginx(channels, egress=LOCATION + (TLS + FULL).format(both) + CERT) as n:
+                b.requests.clear()
+                is_({n.call("/mine").short for _ in range(3)}, {(200, None, "answered")}, "the channel's own certificate")
+                ok(n.call(channel="without").sent != "answered", "a channel without one is not answered there")
+                is_(n.call(channel="other").sent, "answered", "and works where nobody asks for it")
+                is_(set(demanding.targets()), {"/mine"}, "nothing of the one without arrived")
+                Path(PAIR[1]).rename(PAIR[1] + ".away")
+                demanding.close_idle()
+                a = n.call("/gone")
+                ok(a.sent == "no" and "/gone" not in demanding.targets(), "a key that went away: not sent", a.short)
 finally:
     shutil.rmtree(folder)
 

@@ -91,7 +91,8 @@ class Keys:
         self.merchant, self.platform, tls = make_key(), make_key(), make_key()
         self.serial = "0A1B2C3D4E5F"
         names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
-        files = {"merchant.crt": make_cert(self.merchant, int(self.serial, 16)),
+        files = {"merchant.crt": make_cert(self.merchant, int(self.serial, 16)), "merchant.key": pem(self.merchant),
+                 "stranger.crt": make_cert(self.platform, 99), "stranger.key": pem(self.platform),
                  "platform.key": pem(self.platform), "tls.key": pem(tls),
                  "tls.crt": make_cert(tls, 77, names), "merchant.pub": public_pem(self.merchant)}
         # UnionPay's certificate comes with every message and chains to a root
@@ -108,7 +109,7 @@ CONF = """
 listen 127.0.0.1:0;
 listen_tls 127.0.0.1:0 tls.crt tls.key;
 ready_file ready; journal books; ca_file tls.crt; log paybank.log; seed 7;
-notify_delay 10ms; notify_retry 30ms 30ms 30ms; refund_gap 60s;
+notify_delay 10ms; notify_retry 30ms 30ms 30ms; refund_gap 60s; reverse_after 15s;
 wechat {{
     merchant {mchid} {{
         appid {appid} wxsecond0000000001; api_v3_key {api_v3_key}; merchant_cert merchant.crt;
@@ -120,7 +121,7 @@ wechat {{
     }}
 }}
 wechat_v2 {{
-    merchant 1900000209 {{ appid wx7777777777777777; api_key 192006250b4c09247ec02edce69f6a2d; }}
+    merchant 1900000209 {{ appid wx7777777777777777; api_key 192006250b4c09247ec02edce69f6a2d; api_cert merchant.crt; }}
     merchant 1900000210 {{
         appid wx7777777777777777; api_key 192006250b4c09247ec02edce69f6a2d; disabled on;
     }}
@@ -150,7 +151,7 @@ bank_json {{
 
 class Bank:
     def __init__(self, folder):
-        self.folder, self.process = folder, None
+        self.folder, self.process, self.offset_ms = folder, None, 0
         (folder / "paybank.conf").write_text(CONF.format(
             mchid=MCHID, appid=APPID, api_v3_key=API_V3_KEY, serial=PLATFORM_SERIAL,
             bank_mchid=BANK_MCHID, bank_key=BANK_KEY))
@@ -171,10 +172,12 @@ class Bank:
         self.process.send_signal(signo)
         return self.process.wait(PATIENCE)
 
-    def call(self, method, target, body=None, headers=None, tls=False, timeout=PATIENCE):
-        """(status, headers, body bytes); status 0: cut, None: no answer in time."""
+    def call(self, method, target, body=None, headers=None, tls=False, timeout=PATIENCE, client=None):
+        """(status, headers, body bytes); status 0: cut, None: no answer in time. client: its certificate."""
         if tls:
             context = ssl.create_default_context(cafile=str(self.folder / "tls.crt"))
+            if client:
+                context.load_cert_chain(self.folder / f"{client}.crt", self.folder / f"{client}.key")
             c = http.client.HTTPSConnection("127.0.0.1", self.tls, timeout=timeout,
                                             context=context)
         else:
@@ -190,7 +193,17 @@ class Bank:
         finally:
             c.close()
 
+    def later(self, call, ms=15000):
+        """What the call answers while the clock is ahead."""
+        self.control("POST", "clock", {"offset_ms": self.offset_ms + ms})
+        try:
+            return call()
+        finally:
+            self.control("POST", "clock", {"offset_ms": self.offset_ms - ms})
+
     def control(self, method, path, document=None):
+        if path == "clock":
+            self.offset_ms = document["offset_ms"]
         body = None if document is None else json.dumps(document)
         status, _, answer = self.call(method, "/_control/" + path, body)
         return status, json.loads(answer) if answer.startswith(b"{") else answer

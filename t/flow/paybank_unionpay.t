@@ -132,6 +132,9 @@ def test_refund(bank, up, receiver):
     fields, genuine = up.notice(wait_for(lambda: receiver.of("uprefund"), "a notification")[0][2])
     is_((genuine, fields["txnType"], fields["orderId"], fields["txnAmt"]), (True, "04", no, "300"), "of its own")
     is_(up.refund(no, at, query_id, 300).get("respCode"), "12", "the number again")
+    other = f"{at[:-2]}{(int(at[-2:]) + 30) % 60:02d}"
+    is_(up.refund(no, other, query_id, 300).get("respCode"), "12", "the number at another time of the day")
+    is_(up.qr(no, other).get("respCode"), "12", "nor is it an order's")
     is_(up.refund(order_id(), now(), query_id, 589).get("respCode"), "36", "more than is left")
     is_(up.refund(order_id(), now(), query_id, 588).get("respCode"), "00", "the rest")
     is_(up.refund(order_id(), now(), query_id, 1).get("respCode"), "45", "nothing is left")

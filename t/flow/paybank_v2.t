@@ -124,11 +124,18 @@ def test_micropay(bank, v2):
 def test_reverse(bank, v2):
     no = number()
     v2.micropay(no)
+    is_((v2.reverse_now(no).brief(), v2.query(no).get("trade_state")), (failed("INVALID_REQUEST"), "SUCCESS"), "not before 15 s")
+    is_((v2.bank.later(lambda: v2.reverse_now(no), 14000).brief(), v2.query(no).get("trade_state")),
+        (failed("INVALID_REQUEST"), "SUCCESS"), "not after 14 s either")
+    for what in (lambda c: v2.reverse(no, client=c), lambda c: v2.refund(no, number("R"), 1, client=c)):
+        is_(((a := what(None)).status, a.brief(), b"No required SSL certificate" in a.body), (400, (None, None, None), True),
+            "/secapi without the client's certificate")
+        is_((what("stranger").brief(), v2.query(no).get("trade_state")), (REFUSED, "SUCCESS"), "with another's")
     is_((v2.reverse(no).brief(), v2.reverse(no).get("recall")), (OK, "N"), "reverse, twice")
     is_((v2.query(no).get("trade_state"), v2.micropay(no).brief()), ("REVOKED", failed("BUYER_MISMATCH")), "REVOKED")
     is_(v2.refund(no, number("R"), 1).brief(), failed("ERROR"), "nothing left to refund")
     is_(v2.reverse(number()).get("recall"), "N", "an unknown number is answered alike")
-    is_(v2.call("/secapi/pay/reverse", {"transaction_id": "42"}).brief(), failed("INVALID_TRANSACTIONID"),
+    is_(v2.call("/secapi/pay/reverse", {"transaction_id": "42"}, client="merchant").brief(), failed("INVALID_TRANSACTIONID"),
         "an unknown transaction_id is not")
     native = number()
     v2.order(native)

@@ -64,14 +64,15 @@ class WechatV2:
     def __init__(self, bank, kind="MD5"):
         self.bank, self.kind = bank, kind
 
-    def call(self, path, fields, raw=None, timeout=20, method="POST", **more):
+    def call(self, path, fields, raw=None, timeout=20, method="POST", client=None, **more):
         fields = {"appid": APPID, "mch_id": MCHID, "nonce_str": secrets.token_hex(16), **fields, **more}
         if self.kind != "MD5":
             fields.setdefault("sign_type", self.kind)
         fields = {k: v for k, v in fields.items() if v is not ...}
         fields.setdefault("sign", signature(fields, self.kind))
         status, _, body = self.bank.call(method, path, raw if raw is not None else to_xml(fields).encode(),
-                                         {"Content-Type": "text/xml"}, tls=True, timeout=timeout)
+                                         {"Content-Type": "text/xml"}, tls=True, timeout=timeout,
+                                         client=client)
         return Answer(status, body, self.kind)
 
     def order(self, no, fee=888, kind="NATIVE", **more):
@@ -93,11 +94,14 @@ class WechatV2:
         return self.call("/pay/closeorder", {"out_trade_no": no})
 
     def reverse(self, no, **more):
-        return self.call("/secapi/pay/reverse", {"out_trade_no": no}, **more)
+        return self.bank.later(lambda: self.reverse_now(no, **more))
 
-    def refund(self, no, refund_no, fee, total=888, **more):
+    def reverse_now(self, no, client="merchant", **more):
+        return self.call("/secapi/pay/reverse", {"out_trade_no": no}, client=client, **more)
+
+    def refund(self, no, refund_no, fee, total=888, client="merchant", **more):
         return self.call("/secapi/pay/refund", {"out_trade_no": no, "out_refund_no": refund_no,
-                                                "total_fee": total, "refund_fee": fee}, **more)
+                                                "total_fee": total, "refund_fee": fee}, client=client, **more)
 
     def refund_query(self, **which):
         return self.call("/pay/refundquery", which)

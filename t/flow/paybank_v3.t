@@ -37,6 +37,9 @@ class V3:
         return self.order("codepay", no, total, **more)
 
     def reverse(self, no):
+        return self.wechat.bank.later(lambda: self.reverse_now(no))
+
+    def reverse_now(self, no):
         return self.post(f"/v3/pay/transactions/out-trade-no/{no}/reverse", {"appid": APPID, "mchid": MCHID})
 
     def refund(self, no, number, amount, total=888, **more):
@@ -71,6 +74,7 @@ def test_v3_codepay(bank, v3):
     is_(v3.codepay(number(), code="28" + digits(16)).brief(), (400, "AUTH_CODE_INVALID"), "not a code")
     is_(v3.codepay(number(), scene_info={"store_info": {}}).brief(), (400, "PARAM_ERROR"), "store_info needs an id")
     is_(v3.wechat.close(no).brief(), (400, "INVALID_REQUEST"), "codepay is not closed")
+    is_((v3.reverse_now(no).brief(), v3.query(no).get("trade_state")), ((400, "INVALID_REQUEST"), "SUCCESS"), "not before 15 s")
     for name in ("reverse", "reverse again"):
         is_(v3.reverse(no).doc, {"mchid": MCHID, "out_trade_no": no}, name)
     is_(v3.query(no).get("trade_state"), "REVOKED", "REVOKED")

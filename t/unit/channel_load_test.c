@@ -278,7 +278,7 @@ static const struct mistake bank_mistakes[] = {
 static const struct mistake wechat_mistakes[] = {
     {"value   platform_serial; ", "", 4, "serial=platform_serial: no such value above"},
     {"secret  platform_key   rsa_public serial=platform_serial;",
-     "secret  platform_key   rsa_public;", 18,
+     "secret  platform_key   rsa_public;", 19,
      "$serial is read, so secret \"platform_key\" needs serial=VALUE"},
     {"map      NO_AUTH                 refused       403;",
      "map NO_AUTH refused 403; map NOAUTH unknown;", 0, "\"NOAUTH\" is repeated, first on line "},
