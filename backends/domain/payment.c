@@ -30,9 +30,10 @@ static bool may_prepare(const struct payment *p, const struct payment_policy *po
     return policy->prepare_resend || !p->maybe_sent;
 }
 
-static bool settled(const struct payment *p, pay_time_t now, const struct payment_policy *policy)
+/* What was to arrive there has arrived by then, or never will. */
+static bool settled(const struct payment *p, pay_time_t at, const struct payment_policy *policy)
 {
-    return now >= p->prepare_before + policy->settle;
+    return at >= p->prepare_before + policy->settle;
 }
 
 static bool amount_ours(const struct payment *p, const struct payment_event *e)
@@ -103,7 +104,7 @@ static enum payment_input classify_waiting(const struct payment *p, const struct
 static enum payment_input classify_not_found(const struct payment *p, const struct payment_event *e,
                                              pay_time_t now, const struct payment_policy *policy)
 {
-    if (!settled(p, now, policy) || e->asked < p->version)
+    if (!settled(p, e->asked_at, policy) || e->asked < p->version)
         return INPUT_QUERY_NOT_FOUND_EARLY;
     if (closing(p, now))
         return INPUT_QUERY_NOT_FOUND_CLOSING;
@@ -132,23 +133,26 @@ static enum payment_input classify_query(const struct payment *p, const struct p
     }
 }
 
+/* Some channels close what they never saw. The prepare may arrive behind the close, and the close's
+ * answer long behind both: what it says then is news only if the close was asked late enough. */
 static enum payment_input classify_close(const struct payment *p, const struct payment_event *e,
-                                         pay_time_t now, const struct payment_policy *policy)
+                                         const struct payment_policy *policy)
 {
     bool open = p->prepare_last == MARK_OPEN || p->prepare_past == MARK_OPEN;
+    bool early = open && !settled(p, e->asked_at, policy);
+    bool seen = p->state != PAYMENT_PROCESSING && e->asked == p->version;
 
     if (e->sent != SENT_ANSWERED)
         return INPUT_CLOSE_UNKNOWN;
     switch (e->cls) {
     case CLASS_SUCCESS:
     case CLASS_CLOSED:
-        /* Some channels close what they never saw; the prepare may arrive behind the close. */
-        return p->state == PAYMENT_PROCESSING && open && !settled(p, now, policy)
-                   ? INPUT_CLOSE_DONE_EARLY
-                   : INPUT_CLOSE_DONE;
+        return early && !seen ? INPUT_CLOSE_DONE_EARLY : INPUT_CLOSE_DONE;
     case CLASS_DUPLICATE:
         return INPUT_CLOSE_PAID;
     case CLASS_NOT_FOUND:
+        if (early)
+            return INPUT_CLOSE_UNKNOWN;
         return p->due_tries >= PAYMENT_CLOSE_TRIES_LONG ? INPUT_CLOSE_NOT_FOUND_LONG
                                                         : INPUT_CLOSE_NOT_FOUND;
     default:
@@ -206,7 +210,7 @@ enum payment_input payment_classify(const struct payment *p, const struct paymen
         if (e->call == CALL_PREPARE)
             return classify_prepare(p, e, policy);
         if (e->call == CALL_CLOSE)
-            return classify_close(p, e, now, policy);
+            return classify_close(p, e, policy);
         return classify_query(p, e, now, policy);
     case PAYMENT_EVENT_NOTIFY:
         return classify_notify(p, e);

@@ -97,7 +97,8 @@ struct payment_event {
     /* ANSWER */
     enum call_kind call;
     uint32_t attempt_n;
-    uint32_t asked; /* version whose step sent that attempt */
+    uint32_t asked;      /* version whose step sent that attempt */
+    pay_time_t asked_at; /* when: what the channel says of something missing is as old as this */
     enum sent sent;
     int http_status;
     /* ANSWER, NOTIFY: the channel's result in our words (backends/channel) */
@@ -148,12 +149,12 @@ struct payment_policy {
     X(QUERY_FAILED)                                                                                \
     X(QUERY_CLOSED)                                                                                \
     X(QUERY_NOT_FOUND)         /* settled; the same number may be sent again */                    \
-    X(QUERY_NOT_FOUND_EARLY)   /* before send_before + settle, or asked before news: no proof */   \
+    X(QUERY_NOT_FOUND_EARLY)   /* asked before send_before + settle, or before news: no proof */   \
     X(QUERY_NOT_FOUND_KEEP)    /* settled, but nothing may be sent again */                        \
     X(QUERY_NOT_FOUND_CLOSING) /* settled, and expired or a close is wanted */                     \
     X(QUERY_UNKNOWN)                                                                               \
     X(CLOSE_DONE)                                                                                  \
-    X(CLOSE_DONE_EARLY) /* while a prepare attempt may still arrive there */                       \
+    X(CLOSE_DONE_EARLY) /* asked while a prepare attempt might still arrive there */               \
     X(CLOSE_PAID)       /* duplicate: the channel says it is paid; a query decides */              \
     X(CLOSE_NOT_FOUND)                                                                             \
     X(CLOSE_NOT_FOUND_LONG) /* ... and so it has been for many tries */                            \

@@ -71,16 +71,16 @@ static bool may_send(const struct refund *r, const struct payment_policy *policy
 }
 
 static enum refund_input classify_not_found(const struct payment *p, const struct refund *r,
-                                            const struct payment_event *e, pay_time_t now,
+                                            const struct payment_event *e,
                                             const struct payment_policy *policy)
 {
-    if (now < r->send_before + policy->settle || e->asked < p->version)
+    if (e->asked_at < r->send_before + policy->settle || e->asked < p->version)
         return INPUT_REFUND_QUERY_NOT_FOUND_EARLY;
     return may_send(r, policy) ? INPUT_REFUND_QUERY_NOT_FOUND : INPUT_REFUND_QUERY_NOT_FOUND_KEEP;
 }
 
 static enum refund_input classify_query(const struct payment *p, const struct refund *r,
-                                        const struct payment_event *e, pay_time_t now,
+                                        const struct payment_event *e,
                                         const struct payment_policy *policy)
 {
     if (e->sent != SENT_ANSWERED)
@@ -95,7 +95,7 @@ static enum refund_input classify_query(const struct payment *p, const struct re
     case CLASS_CLOSED:
         return INPUT_REFUND_QUERY_FAILED;
     case CLASS_NOT_FOUND:
-        return classify_not_found(p, r, e, now, policy);
+        return classify_not_found(p, r, e, policy);
     default:
         return INPUT_REFUND_QUERY_UNKNOWN;
     }
@@ -120,7 +120,7 @@ enum refund_input refund_classify(const struct payment *p, const struct refund *
     case PAYMENT_EVENT_ANSWER:
         if (e->call == CALL_REFUND)
             return classify_send(r, e, policy);
-        return classify_query(p, r, e, now, policy);
+        return classify_query(p, r, e, policy);
     case PAYMENT_EVENT_NOTIFY:
         if (e->cls != CLASS_SUCCESS)
             return INPUT_REFUND_NOTIFY_OTHER;

@@ -96,6 +96,7 @@ static const char *state_after(enum call_kind kind, const struct channel_result 
                         .time_expire = EXPIRE};
     struct channel_result accepted = {
         .cls = CLASS_ACCEPTED, .code = SLICE("x"), .code_url = SLICE("x"), .amount = -1};
+    struct payment_event last;
 
     if (kind != CALL_PREPARE && kind != CALL_QUERY && kind != CALL_CLOSE)
         return "-";
@@ -107,7 +108,10 @@ static const char *state_after(enum call_kind kind, const struct channel_result 
                                                                    : PAYMENT_EVENT_CLOSE},
                  NOW + 200 * SEC);
     }
-    p = move(&p, answer_event(kind, p.attempts, r), NOW + 201 * SEC);
+    last = answer_event(kind, p.attempts, r);
+    last.asked = p.version;
+    last.asked_at = NOW + 200 * SEC;
+    p = move(&p, last, NOW + 201 * SEC);
     return payment_state_name(p.state);
 }
 

@@ -364,6 +364,55 @@ static void test_close_before_the_prepare_settled(void **state)
     assert_int_equal(p.state, PAYMENT_CLOSED);
 }
 
+/* The close was asked before the prepare can have arrived and is answered long after: what counts
+ * is when it was asked, and what has come since. */
+static void test_close_answered_late(void **state)
+{
+    struct payment c = created(), p, q;
+    struct payment_event late = answer(CALL_CLOSE, 2, CLASS_SUCCESS);
+
+    (void)state;
+    p = after(&c, merchant_close, T0 + SEC, &policy);
+    late.asked = step.attempt.version;
+    late.asked_at = step.attempt.committed_at;
+    q = after(&p, late, T0 + 100 * SEC, &policy);
+    assert_input(CLOSE_DONE_EARLY);
+    assert_int_equal(q.state, PAYMENT_PROCESSING);
+    /* the prepare has arrived behind it: the payer can pay */
+    q = after(&p, answer(CALL_PREPARE, 1, CLASS_ACCEPTED), T0 + 4 * SEC, &policy);
+    assert_int_equal(q.state, PAYMENT_PENDING);
+    q = after(&q, late, T0 + 100 * SEC, &policy);
+    assert_input(CLOSE_DONE_EARLY);
+    assert_int_equal(q.state, PAYMENT_PENDING);
+    assert_int_equal(q.due_kind, CALL_CLOSE);
+    /* "not found" of then is no news, and no case when it was paid meanwhile */
+    late.cls = CLASS_NOT_FOUND;
+    q = after(&p, success(PAYMENT_EVENT_NOTIFY, 0, 888), T0 + 50 * SEC, &policy);
+    after(&q, late, T0 + 100 * SEC, &policy);
+    assert_input(CLOSE_UNKNOWN);
+    assert_false(step.open_case);
+    late.asked_at = c.prepare_before + policy.settle;
+    after(&q, late, T0 + 100 * SEC, &policy);
+    assert_input(CLOSE_NOT_FOUND);
+    assert_true(step.open_case);
+}
+
+/* The same of a query. */
+static void test_not_found_answered_late(void **state)
+{
+    struct payment c = created(), p;
+    struct payment_event late = answer(CALL_QUERY, 2, CLASS_NOT_FOUND);
+
+    (void)state;
+    p = after(&c, operator_query, T0 + SEC, &policy);
+    late.asked_at = step.attempt.committed_at;
+    after(&p, late, T0 + 100 * SEC, &policy);
+    assert_input(QUERY_NOT_FOUND_EARLY);
+    late.asked_at = c.prepare_before + policy.settle;
+    after(&p, late, T0 + 100 * SEC, &policy);
+    assert_input(QUERY_NOT_FOUND);
+}
+
 static void test_expiry(void **state)
 {
     struct payment p = pending();
@@ -554,6 +603,8 @@ int main(void)
         cmocka_unit_test(test_first_result_wins),
         cmocka_unit_test(test_close_by_the_merchant),
         cmocka_unit_test(test_close_before_the_prepare_settled),
+        cmocka_unit_test(test_close_answered_late),
+        cmocka_unit_test(test_not_found_answered_late),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_close_of_what_is_not_there),
         cmocka_unit_test(test_short_lived_order),

@@ -141,6 +141,7 @@ static void test_properties_on_random_lives(void **state)
             struct payment_event e = random_event(&p);
             struct payment before = p;
 
+            e.asked_at = now - random_below(60) * SEC;
             if (i == 0)
                 e.kind = PAYMENT_EVENT_CREATE;
             if (random_below(3) == 0 && p.due_at > now) {

@@ -114,6 +114,8 @@ static void tell(struct payment_event e, pay_time_t now, const struct payment_po
     e.id = 1;
     if (!e.asked)
         e.asked = paid_one.version;
+    if (!e.asked_at)
+        e.asked_at = now;
     refund_decide(&paid_one, &refund_one, &e, now, pol, &step, &next);
     if (step.verdict != STEP_COMMIT) {
         assert_memory_equal(&step.after, &paid_one, sizeof(paid_one));
@@ -253,6 +255,10 @@ static void test_not_found_proves_little(void **state)
     e = told(CALL_REFUND_QUERY, 9, CLASS_NOT_FOUND);
     e.asked = paid_one.version - 1;
     tell(e, refund_one.send_before + 30 * SEC, &policy);
+    assert_was(QUERY_NOT_FOUND_EARLY);
+    e.asked = paid_one.version;
+    e.asked_at = refund_one.send_before + 29 * SEC; /* asked then, answered later */
+    tell(e, refund_one.send_before + 90 * SEC, &policy);
     assert_was(QUERY_NOT_FOUND_EARLY);
     once.refund_resend = false;
     tell(told(CALL_REFUND_QUERY, 9, CLASS_NOT_FOUND), refund_one.send_before + 30 * SEC, &once);

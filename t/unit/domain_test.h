@@ -58,6 +58,8 @@ static inline struct payment after(const struct payment *p, struct payment_event
     e.id = 1;
     if (!e.asked)
         e.asked = p->version; /* nothing has happened since */
+    if (!e.asked_at)
+        e.asked_at = now; /* answered at once */
     payment_decide(p, &e, now, pol, &step);
     if (step.verdict == STEP_COMMIT)
         assert_int_equal(step.after.version, p->version + 1);
