@@ -3,6 +3,7 @@
 #define X(name, num, text) [num] = text,
 static const char *const payment_states[] = {PAYMENT_STATE_TABLE(X)};
 static const char *const refund_states[] = {REFUND_STATE_TABLE(X)};
+static const char *const reversal_states[] = {REVERSAL_STATE_TABLE(X)};
 static const char *const answer_classes[] = {ANSWER_CLASS_TABLE(X)};
 static const char *const call_kinds[] = {CALL_KIND_TABLE(X)};
 static const char *const payment_methods[] = {PAYMENT_METHOD_TABLE(X)};
@@ -35,6 +36,7 @@ static int number_of(const char *const *words, size_t count, struct slice s)
 
 WORDS(payment_state, payment_state, payment_states)
 WORDS(refund_state, refund_state, refund_states)
+WORDS(reversal_state, reversal_state, reversal_states)
 WORDS(answer_class, answer_class, answer_classes)
 WORDS(call_kind, call_kind, call_kinds)
 WORDS(payment_method, payment_method, payment_methods)

@@ -34,6 +34,19 @@ enum refund_state {
         REFUND_STATE_COUNT
 };
 
+/* The reversal of a charge: a record beside its payment. */
+#define REVERSAL_STATE_TABLE(X)                                                                    \
+    X(NONE, 0, "none") /* none was begun; never stored */                                          \
+    X(PROCESSING, 1, "processing")                                                                 \
+    X(SUCCEEDED, 2, "succeeded") /* nothing was charged, or all of it went back */                 \
+    X(FAILED, 3, "failed")       /* the channel takes it no more: what was charged stays */
+enum reversal_state {
+#define X(name, num, text) REVERSAL_##name = num,
+    REVERSAL_STATE_TABLE(X)
+#undef X
+        REVERSAL_STATE_COUNT
+};
+
 /* Classes of a channel's answer (DESIGN.md section 7). What no table names is `unknown`. */
 #define ANSWER_CLASS_TABLE(X)                                                                      \
     X(UNKNOWN, 0, "unknown")         /* anything may have happened */                              \
@@ -93,12 +106,14 @@ enum sent { SENT_UNKNOWN, SENT_NO, SENT_MAYBE, SENT_ANSWERED };
 /* Number -> word ("?" when out of range) and word -> number (-1 when unknown). */
 const char *payment_state_name(enum payment_state s);
 const char *refund_state_name(enum refund_state s);
+const char *reversal_state_name(enum reversal_state s);
 const char *answer_class_name(enum answer_class c);
 const char *call_kind_name(enum call_kind k);
 const char *payment_method_name(enum payment_method m);
 const char *sent_name(enum sent s);
 int payment_state_parse(struct slice s);
 int refund_state_parse(struct slice s);
+int reversal_state_parse(struct slice s);
 int answer_class_parse(struct slice s);
 int call_kind_parse(struct slice s);
 int payment_method_parse(struct slice s);

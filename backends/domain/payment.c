@@ -1,6 +1,7 @@
 #include "payment.h"
 
-#include "due.h"
+#include "payment_charge.h"
+#include "payment_plan.h"
 
 /* After this many closes in a row without a result, one turn asks instead: a paid order whose
  * notification was lost would never be found by closing alone. */
@@ -8,20 +9,9 @@
 
 /* ---- what an event means ---- */
 
-static bool expired(const struct payment *p, pay_time_t now)
-{
-    return p->time_expire && now >= p->time_expire;
-}
-
-/* The close that waits for the expiry is planned with no tries, a wanted one has at least one. */
-static bool close_wanted(const struct payment *p)
-{
-    return p->due_kind == CALL_CLOSE && p->due_tries > 0;
-}
-
 static bool closing(const struct payment *p, pay_time_t now)
 {
-    return expired(p, now) || close_wanted(p);
+    return payment_expired(p, now) || payment_close_wanted(p);
 }
 
 /* May a prepare go out (again) under the same number? */
@@ -44,11 +34,15 @@ static bool amount_ours(const struct payment *p, const struct payment_event *e)
     return e->currency.n ? slice_eq(e->currency, p->currency) : slice_is(p->currency, "CNY");
 }
 
-static enum payment_input classify_paid(const struct payment *p, const struct payment_event *e,
-                                        enum payment_input paid, enum payment_input mismatch)
+enum payment_input payment_classify_paid(const struct payment *p, const struct payment_event *e,
+                                         enum payment_input paid, enum payment_input mismatch)
 {
     if (!amount_ours(p, e))
         return mismatch;
+    if (p->reversal == REVERSAL_PROCESSING)
+        return INPUT_PAID_REVERSING;
+    if (p->reversal == REVERSAL_SUCCEEDED)
+        return INPUT_PAID_REVERSED;
     if (p->state == PAYMENT_SUCCEEDED && p->channel_trade_no.n && e->channel_trade_no.n &&
         !slice_eq(p->channel_trade_no, e->channel_trade_no))
         return INPUT_SECOND_PAID;
@@ -118,7 +112,7 @@ static enum payment_input classify_query(const struct payment *p, const struct p
         return INPUT_QUERY_UNKNOWN;
     switch (e->cls) {
     case CLASS_SUCCESS:
-        return classify_paid(p, e, INPUT_QUERY_PAID, INPUT_QUERY_MISMATCH);
+        return payment_classify_paid(p, e, INPUT_QUERY_PAID, INPUT_QUERY_MISMATCH);
     case CLASS_ACCEPTED:
     case CLASS_USER_PAYING:
         return classify_waiting(p, e, now, policy);
@@ -164,7 +158,7 @@ static enum payment_input classify_notify(const struct payment *p, const struct 
 {
     switch (e->cls) {
     case CLASS_SUCCESS:
-        return classify_paid(p, e, INPUT_NOTIFY_PAID, INPUT_NOTIFY_MISMATCH);
+        return payment_classify_paid(p, e, INPUT_NOTIFY_PAID, INPUT_NOTIFY_MISMATCH);
     case CLASS_FAILED:
         return INPUT_NOTIFY_FAILED;
     case CLASS_CLOSED:
@@ -179,11 +173,13 @@ static enum payment_input classify_timer(const struct payment *p, pay_time_t now
 {
     if (!p->due_at || now < p->due_at)
         return INPUT_TIMER_EARLY;
+    if (payment_is_charge(p))
+        return INPUT_TIMER_QUERY;
     if (closing(p, now) && !p->maybe_sent)
         return INPUT_TIMER_EXPIRED_UNSENT;
     switch (p->due_kind) {
     case CALL_PREPARE:
-        if (expired(p, now))
+        if (payment_expired(p, now))
             return INPUT_TIMER_CLOSE;
         return may_prepare(p, policy) ? INPUT_TIMER_PREPARE : INPUT_TIMER_QUERY;
     case CALL_CLOSE:
@@ -200,6 +196,24 @@ static bool busy(const struct payment *p, enum call_kind kind, pay_time_t now)
     return p->busy_kind == kind && now < p->busy_before;
 }
 
+static enum payment_input classify_answer(const struct payment *p, const struct payment_event *e,
+                                          pay_time_t now, const struct payment_policy *policy)
+{
+    switch (e->call) {
+    case CALL_PREPARE:
+        return classify_prepare(p, e, policy);
+    case CALL_CHARGE:
+        return charge_classify_answer(p, e);
+    case CALL_CLOSE:
+        return classify_close(p, e, policy);
+    case CALL_REVERSE:
+        return charge_classify_reverse(p, e, policy);
+    default:
+        return payment_is_charge(p) ? charge_classify_query(p, e, now, policy)
+                                    : classify_query(p, e, now, policy);
+    }
+}
+
 enum payment_input payment_classify(const struct payment *p, const struct payment_event *e,
                                     pay_time_t now, const struct payment_policy *policy)
 {
@@ -207,16 +221,14 @@ enum payment_input payment_classify(const struct payment *p, const struct paymen
     case PAYMENT_EVENT_CREATE:
         return INPUT_CREATE;
     case PAYMENT_EVENT_ANSWER:
-        if (e->call == CALL_PREPARE)
-            return classify_prepare(p, e, policy);
-        if (e->call == CALL_CLOSE)
-            return classify_close(p, e, policy);
-        return classify_query(p, e, now, policy);
+        return classify_answer(p, e, now, policy);
     case PAYMENT_EVENT_NOTIFY:
         return classify_notify(p, e);
     case PAYMENT_EVENT_TIMER:
         return classify_timer(p, now, policy);
     case PAYMENT_EVENT_CLOSE:
+        if (payment_is_charge(p))
+            return charge_classify_close(p, busy(p, CALL_QUERY, now), now, policy);
         if (!p->maybe_sent)
             return INPUT_MERCHANT_CLOSE_UNSENT;
         return busy(p, CALL_CLOSE, now) ? INPUT_MERCHANT_CLOSE_BUSY : INPUT_MERCHANT_CLOSE;
@@ -229,88 +241,6 @@ enum payment_input payment_classify(const struct payment *p, const struct paymen
     return INPUT_TIMER_EARLY;
 }
 
-/* ---- the timer ---- */
-
-/* Before the expiry nothing is planned beyond it but the close that it brings. */
-static void set_due(struct payment *a, enum call_kind kind, pay_time_t at, pay_time_t now)
-{
-    pay_time_t last = a->time_expire + PAYMENT_EXPIRE_MARGIN;
-
-    if (expired(a, now)) {
-        kind = CALL_CLOSE;
-    } else if (a->time_expire && kind == CALL_CLOSE) {
-        at = at < last ? at : last;
-    } else if (a->time_expire && at >= a->time_expire) {
-        kind = CALL_CLOSE;
-        at = last;
-        a->due_tries = 0;
-    }
-    a->due_kind = kind;
-    a->due_at = at;
-}
-
-/* A query asked for by something that was said: soon, and before whatever else was planned. */
-static void query_soon(struct payment *a, pay_time_t now, const struct payment_policy *policy)
-{
-    pay_time_t at = now + due_grown(policy->soon, a->due_tries, policy->query_max);
-
-    if (a->time_expire && !expired(a, now) && at > a->time_expire + PAYMENT_EXPIRE_MARGIN)
-        at = a->time_expire + PAYMENT_EXPIRE_MARGIN;
-    if (a->due_kind == CALL_QUERY && a->due_at > now && a->due_at <= at)
-        return;
-    a->due_kind = CALL_QUERY;
-    a->due_at = at;
-}
-
-/* LATER_*: a send moves the timer, so that nobody sends again meanwhile; an answer leaves a timer
- * alone that does the same already (a query beyond the expiry is planned as the close then). */
-static void call_later(struct payment *a, enum call_kind kind, bool sending, pay_time_t now,
-                       const struct payment_policy *policy)
-{
-    int64_t base = kind == CALL_PREPARE ? policy->resend_interval : policy->query_interval;
-    int64_t d;
-
-    if (close_wanted(a))
-        kind = CALL_CLOSE; /* stays wanted */
-    else if (kind == CALL_CLOSE && !expired(a, now))
-        a->due_tries = 0;
-    if (!sending && a->due_at > now &&
-        (a->due_kind == kind || (a->due_kind == CALL_CLOSE && kind == CALL_QUERY)))
-        return;
-    d = due_grown(base, a->due_tries, policy->query_max);
-    d += 2 * due_spread(a->id, a->due_tries, d) - d / 10;
-    a->due_tries++;
-    set_due(a, kind, now + d, now);
-}
-
-/* After sending a prepare nothing is asked before query_first (R2.4). */
-static void query_after_prepare(struct payment *a, pay_time_t now,
-                                const struct payment_policy *policy)
-{
-    int64_t d = policy->query_first;
-
-    if (a->due_tries && d < due_grown(policy->query_interval, a->due_tries, policy->query_max))
-        d = due_grown(policy->query_interval, a->due_tries, policy->query_max);
-    set_due(a, CALL_QUERY, now + d + due_spread(a->id, a->due_tries, d), now);
-}
-
-static void plan(struct payment *a, unsigned actions, pay_time_t now,
-                 const struct payment_policy *policy)
-{
-    bool sending = (actions & (ACTION_SEND_PREPARE | ACTION_SEND_QUERY | ACTION_SEND_CLOSE)) != 0;
-
-    if (actions & ACTION_SOON_QUERY)
-        query_soon(a, now, policy);
-    else if (actions & ACTION_SEND_PREPARE)
-        query_after_prepare(a, now, policy);
-    else if (actions & ACTION_LATER_PREPARE)
-        call_later(a, CALL_PREPARE, sending, now, policy);
-    else if (actions & ACTION_LATER_QUERY)
-        call_later(a, CALL_QUERY, sending, now, policy);
-    else if (actions & ACTION_LATER_CLOSE)
-        call_later(a, CALL_CLOSE, sending, now, policy);
-}
-
 /* ---- the step ---- */
 
 static void note_answer(struct payment *a, const struct payment_event *e)
@@ -319,7 +249,8 @@ static void note_answer(struct payment *a, const struct payment_event *e)
         a->busy_kind = CALL_NONE;
         a->busy_before = 0;
     }
-    if (e->call != CALL_PREPARE || e->attempt_n != a->prepare_n || a->prepare_last != MARK_OPEN)
+    if ((e->call != CALL_PREPARE && e->call != CALL_CHARGE) || e->attempt_n != a->prepare_n ||
+        a->prepare_last != MARK_OPEN)
         return;
     if (e->sent == SENT_NO) {
         a->prepare_last = MARK_UNSENT;
@@ -330,25 +261,29 @@ static void note_answer(struct payment *a, const struct payment_event *e)
     a->maybe_sent = a->prepare_last != MARK_UNSENT || a->prepare_past != MARK_UNSENT;
 }
 
-static void take(struct payment *a, const struct payment_event *e)
+static void take(struct payment *a, const struct payment_event *e, pay_time_t now)
 {
     if (e->channel_trade_no.n)
         a->channel_trade_no = e->channel_trade_no;
     if (e->code_url.n)
         a->code_url = e->code_url;
+    if (a->reversal == REVERSAL_PROCESSING && e->cls == CLASS_SUCCESS && !a->succeeded_at)
+        a->succeeded_at = e->paid_at ? e->paid_at : now;
 }
 
 static void finish(struct payment *a, const struct payment_event *e, enum payment_input in,
                    pay_time_t now)
 {
     a->final_at = now;
-    if (a->state == PAYMENT_SUCCEEDED)
-        a->succeeded_at = e->paid_at ? e->paid_at : now;
+    if (a->reversal == REVERSAL_SUCCEEDED)
+        a->fail_code = SLICE("REVERSED");
     else if (in == INPUT_TIMER_EXPIRED_UNSENT || in == INPUT_MERCHANT_CLOSE_UNSENT ||
-             in == INPUT_PREPARE_GIVEN_UP)
+             in == INPUT_PREPARE_GIVEN_UP || (in == INPUT_CHARGE_FAILED && e->sent == SENT_NO))
         a->fail_code = SLICE("NOT_SENT");
-    else
+    else if (a->state != PAYMENT_SUCCEEDED)
         a->fail_code = e->code;
+    else if (!a->succeeded_at)
+        a->succeeded_at = e->paid_at ? e->paid_at : now;
     a->due_at = 0;
     a->due_kind = CALL_NONE;
     a->due_tries = 0;
@@ -363,11 +298,13 @@ static void add_attempt(struct payment *a, unsigned actions, pay_time_t now,
     enum call_kind kind = CALL_NONE;
 
     if (actions & ACTION_SEND_PREPARE)
-        kind = CALL_PREPARE;
+        kind = payment_is_charge(a) ? CALL_CHARGE : CALL_PREPARE;
     else if (actions & ACTION_SEND_QUERY)
         kind = CALL_QUERY;
     else if (actions & ACTION_SEND_CLOSE)
         kind = CALL_CLOSE;
+    else if (actions & ACTION_SEND_REVERSE)
+        kind = CALL_REVERSE;
     else
         return;
     *attempt = (struct payment_attempt){.n = ++a->attempts,
@@ -378,7 +315,7 @@ static void add_attempt(struct payment *a, unsigned actions, pay_time_t now,
                                         .send_before = now + policy->send_window};
     a->busy_kind = kind;
     a->busy_before = attempt->send_before;
-    if (kind != CALL_PREPARE)
+    if (kind != CALL_PREPARE && kind != CALL_CHARGE)
         return;
     if (a->prepare_n && a->prepare_last > a->prepare_past)
         a->prepare_past = a->prepare_last;
@@ -393,11 +330,19 @@ static struct slice case_kind(enum payment_state state, enum payment_input in)
     switch (in) {
     case INPUT_QUERY_MISMATCH:
     case INPUT_NOTIFY_MISMATCH:
+    case INPUT_CHARGE_MISMATCH:
         return SLICE("amount_mismatch");
     case INPUT_SECOND_PAID:
         return SLICE("second_success");
+    case INPUT_REVERSE_AGAIN_LONG:
+    case INPUT_REVERSE_REFUSED:
+    case INPUT_POLL_REVERSE_LATE:
+        return SLICE("not_reversed");
+    case INPUT_PAID_REVERSED:
+        return SLICE("paid_then_reversed");
     case INPUT_QUERY_PAID:
     case INPUT_NOTIFY_PAID:
+    case INPUT_CHARGE_PAID:
         return state == PAYMENT_SUCCEEDED ? SLICE("contradiction") : SLICE("late_success");
     case INPUT_QUERY_NOT_FOUND:
     case INPUT_QUERY_NOT_FOUND_KEEP:
@@ -444,13 +389,14 @@ static void move(const struct payment *p, const struct payment_event *e, pay_tim
         a->command_seq = 1;
     if (e->kind == PAYMENT_EVENT_ANSWER)
         note_answer(a, e);
+    charge_note_reversal(p, e, rule->actions, now, a, &out->reversal_why);
     if (rule->actions & ACTION_TAKE)
-        take(a, e);
+        take(a, e, now);
     if (payment_state_final(a->state)) {
         finish(a, e, out->input, now);
         out->callback = true;
     } else {
-        plan(a, rule->actions, now, policy);
+        payment_plan(a, rule->actions, now, policy);
         add_attempt(a, rule->actions, now, policy, &out->attempt);
     }
     out->timer_changed =

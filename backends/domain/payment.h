@@ -50,6 +50,7 @@ struct payment {
     struct slice description;
     struct slice attach;
     struct slice notify_url; /* merchant's; may be empty */
+    struct slice payer;      /* who pays and from where, for the channel's calls; may be empty */
     struct slice trace_id;
     struct slice channel;
     struct slice account;
@@ -66,13 +67,15 @@ struct payment {
     pay_time_t busy_before;      /* its send_before */
     struct slice channel_trade_no;
     struct slice code_url;
-    struct slice fail_code;  /* channel's code behind failed/closed */
-    int64_t refund_reserved; /* of refunds that have not failed */
-    int64_t refunded;        /* of them those that succeeded */
+    struct slice fail_code;       /* channel's code behind failed/closed */
+    enum reversal_state reversal; /* of the charge */
+    uint32_t reverse_tries;       /* attempts to reverse it */
+    int64_t refund_reserved;      /* of refunds that have not failed */
+    int64_t refunded;             /* of them those that succeeded */
     pay_time_t created_at;
     pay_time_t time_expire;
     pay_time_t final_at;     /* entered a final state (our clock) */
-    pay_time_t succeeded_at; /* paid (channel's clock) */
+    pay_time_t succeeded_at; /* paid (channel's clock); a charge being reversed: seen paid */
     /* timer: one row per unfinished order; due_at 0 = none */
     pay_time_t due_at;
     enum call_kind due_kind; /* what the timer will send */
@@ -123,7 +126,13 @@ struct payment_policy {
     int64_t settle;          /* after send_before: how long not_found proves nothing */
     uint32_t not_sent_limit; /* attempts never passed on before giving up: 3 */
     bool prepare_resend;     /* adapter: resend=same_number */
-    bool refund;             /* the channel has refunds */
+    /* charges */
+    int64_t paying_interval;  /* between queries while the payer acts: 5 s */
+    int64_t paying_limit;     /* charge -> reversal: 30 s */
+    int64_t reverse_earliest; /* after send_before: sooner the channel takes no reversal */
+    bool reverse_open;        /* the channel still takes one */
+    uint32_t reverse_limit;   /* attempts without a result before a person is asked: 10 */
+    bool refund;              /* the channel has refunds */
     bool refund_resend;
     int64_t refund_window; /* after the payment; 0 = no limit */
 };
@@ -164,8 +173,26 @@ struct payment_policy {
     X(NOTIFY_FAILED)                                                                               \
     X(NOTIFY_CLOSED)                                                                               \
     X(NOTIFY_OTHER)                                                                                \
-    X(SECOND_PAID) /* paid again under another channel_trade_no */                                 \
-    X(TIMER_EARLY) /* not due (any more) */                                                        \
+    X(CHARGE_PAID) /* answers to a charge (barcode), which is sent once */                         \
+    X(CHARGE_MISMATCH)                                                                             \
+    X(CHARGE_WAITING) /* the payer types a password, or the channel works on it */                 \
+    X(CHARGE_FAILED)  /* nothing charged, definitely; or never passed on */                        \
+    X(CHARGE_CLOSED)                                                                               \
+    X(CHARGE_UNKNOWN)                                                                              \
+    X(POLL_REVERSE)       /* a query brought no final word, and it is time to reverse */           \
+    X(POLL_REVERSE_PAID)  /* paid, but its reversal was begun: it is carried through */            \
+    X(POLL_REVERSE_SOON)  /* failed there, to be reversed as soon as the channel takes it */       \
+    X(POLL_REVERSE_LATE)  /* time to reverse, but the channel takes none any more */               \
+    X(PAID_REVERSING)     /* heard that it is paid while it is being reversed */                   \
+    X(PAID_REVERSED)      /* ... after it was reversed */                                          \
+    X(REVERSE_DONE)       /* reversed, and nobody ever said that it was paid */                    \
+    X(REVERSE_DONE_PAID)  /* reversed: all of the money went back */                               \
+    X(REVERSE_DONE_EARLY) /* said of an order the channel may not have seen yet: no proof */       \
+    X(REVERSE_AGAIN)      /* not done, or no answer */                                             \
+    X(REVERSE_AGAIN_LONG) /* ... and so it has been for many tries */                              \
+    X(REVERSE_REFUSED)    /* never will be: what was charged stays */                              \
+    X(SECOND_PAID)        /* paid again under another channel_trade_no */                          \
+    X(TIMER_EARLY)        /* not due (any more) */                                                 \
     X(TIMER_PREPARE)                                                                               \
     X(TIMER_QUERY)                                                                                 \
     X(TIMER_CLOSE)          /* expired, or a close is wanted */                                    \
@@ -173,6 +200,8 @@ struct payment_policy {
     X(MERCHANT_CLOSE)                                                                              \
     X(MERCHANT_CLOSE_BUSY)   /* a close is on its way already */                                   \
     X(MERCHANT_CLOSE_UNSENT) /* no attempt maybe sent */                                           \
+    X(MERCHANT_REVERSE)      /* the merchant's close of a charge */                                \
+    X(MERCHANT_REVERSE_SOON) /* ... before the channel takes a reversal */                         \
     X(OPERATOR_QUERY)                                                                              \
     X(OPERATOR_QUERY_BUSY)
 enum payment_input {
@@ -186,17 +215,21 @@ const char *payment_input_name(enum payment_input i);
 /* What the table says. */
 enum payment_action {
     ACTION_NONE = 0,
-    ACTION_SEND_PREPARE = 1 << 0, /* command to be sent after the commit (at most one of SEND_*) */
+    ACTION_SEND_PREPARE = 1 << 0, /* command to be sent after the commit (at most one of SEND_*);
+                                     a charge where the method charges */
     ACTION_SEND_QUERY = 1 << 1,
     ACTION_SEND_CLOSE = 1 << 2,
     ACTION_LATER_PREPARE = 1 << 3, /* timer: do that later, growing (at most one of LATER_*) */
     ACTION_LATER_QUERY = 1 << 4,
     ACTION_LATER_CLOSE = 1 << 5,
     ACTION_SOON_QUERY = 1 << 6,
-    ACTION_TAKE = 1 << 7,   /* take channel_trade_no, code_url, paid_at from the event */
-    ACTION_CASE = 1 << 8,   /* a case for a person, and an alert */
-    ACTION_IGNORE = 1 << 9, /* nothing but the attempt's outcome: repeated or meaningless */
-    ACTION_REFUSE = 1 << 10 /* the asker gets STATE_CONFLICT */
+    ACTION_TAKE = 1 << 7,          /* take channel_trade_no, code_url, paid_at from the event */
+    ACTION_CASE = 1 << 8,          /* a case for a person, and an alert */
+    ACTION_IGNORE = 1 << 9,        /* nothing but the attempt's outcome: repeated or meaningless */
+    ACTION_REFUSE = 1 << 10,       /* the asker gets STATE_CONFLICT */
+    ACTION_SEND_REVERSE = 1 << 11, /* begins the reversal if none was begun */
+    ACTION_REVERSED = 1 << 12,     /* ends it: done */
+    ACTION_UNREVERSED = 1 << 13    /* ends it: cannot be done */
 };
 struct payment_rule {
     enum payment_state to; /* equal to the row's state: stays */
@@ -210,6 +243,15 @@ bool payment_move_allowed(enum payment_state from, enum payment_state to);
 #define PAYMENT_EXPIRE_MARGIN (2 * USEC_PER_SEC)
 /* Closes answered `not found` before a person is asked. */
 #define PAYMENT_CLOSE_TRIES_LONG 8
+
+/* Charges take the money at once and are sent once; what is unknown of them is reversed (R2.8). */
+static inline bool payment_is_charge(const struct payment *p)
+{
+    return p->method == METHOD_BARCODE;
+}
+
+/* The state as merchants read it: "reversed" for what was paid and went back. */
+const char *payment_shown_state(const struct payment *p);
 
 enum payment_input payment_classify(const struct payment *p, const struct payment_event *e,
                                     pay_time_t now, const struct payment_policy *policy);
@@ -249,7 +291,8 @@ struct payment_step {
     bool timer_changed;             /* due_at, due_kind or due_tries differ from before */
     struct payment_attempt attempt; /* to be committed, then sent */
     struct payment_outcome outcome;
-    bool callback; /* a final state was entered: callback row in the same commit */
+    bool callback;             /* a final state was entered: callback row in the same commit */
+    struct slice reversal_why; /* a reversal is begun by this step: "paying", "unknown" ... */
     bool open_case;
     struct slice case_kind; /* "late_success", "amount_mismatch", "contradiction" ... */
     struct slice case_detail;

@@ -10,7 +10,7 @@ static enum refund_input classify_wish(const struct payment *p, const struct ref
 {
     if (r->state != REFUND_NONE)
         return INPUT_REFUND_CREATE;
-    if (p->state != PAYMENT_SUCCEEDED)
+    if (p->state != PAYMENT_SUCCEEDED || p->reversal == REVERSAL_SUCCEEDED)
         return INPUT_REFUND_NOT_PAID;
     if (!policy->refund)
         return INPUT_REFUND_UNSUPPORTED;

@@ -58,7 +58,8 @@ bool step_is_answer(const struct store_job *job)
     const struct payment *b = job->before, *a = &s->after;
 
     return !s->timer_changed && !s->callback && !s->open_case && !s->attempt.n &&
-           !payment_state_final(a->state) && a->prepare_past == b->prepare_past;
+           !payment_state_final(a->state) && a->prepare_past == b->prepare_past &&
+           a->reversal == b->reversal && a->succeeded_at == b->succeeded_at;
 }
 
 /* What sql_create writes as constants. */
@@ -69,7 +70,7 @@ static void check_create(const struct store_job *j)
     assert(a->version == 1 && a->state == PAYMENT_PROCESSING && a->prev_state == PAYMENT_NONE);
     assert(a->attempts == 1 && a->prepare_n == 1 && a->prepare_last == MARK_OPEN);
     assert(a->prepare_past == MARK_UNSENT && a->not_sent == 0 && a->due_tries == 0);
-    assert(a->busy_kind == CALL_PREPARE && a->busy_before == a->prepare_before);
+    assert(a->busy_kind == j->step->attempt.kind && a->busy_before == a->prepare_before);
     assert(j->step->attempt.n == 1 && j->attempt_id && a->due_at && id_slot(a->id) == a->slot);
 }
 
@@ -107,6 +108,8 @@ struct pg_params *params_create(struct store_job *const *jobs, size_t n)
     INT8(j->adapter_version);
     TIME(a->due_at);
     INT2(a->due_kind);
+    INT2(a->busy_kind);
+    TEXT(a->payer);
     return p;
 }
 
@@ -168,6 +171,9 @@ struct pg_params *params_step(struct store_job *const *jobs, size_t n)
     TEXT(s->callback ? j->callback_body : SLICE_NULL);
     TIME(s->callback ? j->callback_at : 0);
     add_case(p, jobs, n);
+    INT2(a->reversal);
+    INT2(a->reverse_tries);
+    TEXT(s->reversal_why);
     return p;
 }
 

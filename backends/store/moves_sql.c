@@ -17,10 +17,10 @@ static const char triggers[] =
     "LANGUAGE plpgsql AS $$\n"
     "BEGIN\n"
     "    IF TG_OP = 'INSERT' THEN\n"
-    "        RAISE EXCEPTION 'payment %: illegal birth in state %, version %',\n"
+    "        RAISE EXCEPTION 'payment %%: illegal birth in state %%, version %%',\n"
     "            NEW.id, NEW.state, NEW.version USING ERRCODE = 'PAY01';\n"
     "    END IF;\n"
-    "    RAISE EXCEPTION 'payment %: illegal update, state % -> %, version % -> %',\n"
+    "    RAISE EXCEPTION 'payment %%: illegal update, state %% -> %%, version %% -> %%',\n"
     "        OLD.id, OLD.state, NEW.state, OLD.version, NEW.version USING ERRCODE = 'PAY01';\n"
     "END $$;\n"
     "\n"
@@ -31,25 +31,27 @@ static const char triggers[] =
     "\n"
     "-- What was agreed with the merchant never changes.\n"
     "CREATE OR REPLACE TRIGGER payment_agreed BEFORE UPDATE OF slot, id, mchid, app_id,\n"
-    "    out_trade_no, digest, method, amount, currency, created_at, time_expire, command_seq,\n"
-    "    channel, account\n"
+    "    out_trade_no, digest, method, amount, currency, created_at, time_expire, payer\n"
     "    ON pay.payment FOR EACH ROW EXECUTE FUNCTION pay.refuse_move();\n"
     "\n"
-    "-- By one version, where it is or by a move. A final order is not updated at all; but "
-    "refunds\n"
-    "-- of a paid one count in it, beside what became final.\n"
+    "-- By one version, where it is or by a move. A channel that refused it may be followed by\n"
+    "-- another one. What became final stays; but refunds count in it.\n"
     "CREATE OR REPLACE TRIGGER payment_moves BEFORE UPDATE ON pay.payment FOR EACH ROW\n"
     "    WHEN (NEW.version <> OLD.version + 1\n"
     "          OR NOT (NEW.prev_state = OLD.state\n"
     "                  OR NEW.state = OLD.state AND NEW.prev_state = OLD.prev_state)\n"
+    "          OR (NEW.channel, NEW.account, NEW.command_seq)\n"
+    "             IS DISTINCT FROM (OLD.channel, OLD.account, OLD.command_seq)\n"
+    "             AND NOT (OLD.state = %d AND NEW.state = %d\n"
+    "                      AND NEW.command_seq = OLD.command_seq + 1)\n"
     "          OR OLD.state IN (";
 static const char tail[] =
     ")\n"
-    "          OR OLD.state = %d\n"
-    "             AND (NEW.state, NEW.prev_state, NEW.final_at, NEW.succeeded_at,"
-    " NEW.channel_trade_no)\n"
-    "                 IS DISTINCT FROM (OLD.state, OLD.prev_state, OLD.final_at,"
-    " OLD.succeeded_at, OLD.channel_trade_no))\n"
+    "             AND (NEW.state, NEW.prev_state, NEW.final_at, NEW.succeeded_at, NEW.fail_code,\n"
+    "                  NEW.channel_trade_no, NEW.reversal)\n"
+    "                 IS DISTINCT FROM (OLD.state, OLD.prev_state, OLD.final_at, "
+    "OLD.succeeded_at,\n"
+    "                                   OLD.fail_code, OLD.channel_trade_no, OLD.reversal))\n"
     "    EXECUTE FUNCTION pay.refuse_move();\n"
     "\n"
     "RESET ROLE;\n";
@@ -100,7 +102,7 @@ static void add_finals(struct buf *b)
     const char *separator = "";
 
     for (unsigned s = 0; s < PAYMENT_STATE_COUNT; s++) {
-        if (!payment_state_final((enum payment_state)s) || s == PAYMENT_SUCCEEDED)
+        if (!payment_state_final((enum payment_state)s))
             continue;
         buf_addf(b, "%s%u", separator, s);
         separator = ", ";
@@ -113,7 +115,7 @@ void moves_sql(struct buf *b)
     add_names(b);
     buf_add_str(b, check);
     add_check(b);
-    buf_add_str(b, triggers);
+    buf_addf(b, triggers, PAYMENT_PROCESSING, PAYMENT_PROCESSING);
     add_finals(b);
-    buf_addf(b, tail, PAYMENT_SUCCEEDED);
+    buf_add_str(b, tail);
 }

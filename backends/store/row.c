@@ -60,6 +60,9 @@ struct payment *row_payment(struct row *w)
     p->channel_trade_no = next_text(w);
     p->code_url = next_text(w);
     p->fail_code = next_text(w);
+    p->reversal = (enum reversal_state)next_int(w);
+    p->reverse_tries = (uint32_t)next_int(w);
+    p->payer = next_text(w);
     p->refund_reserved = next_int(w);
     p->refunded = next_int(w);
     p->created_at = next_time(w);

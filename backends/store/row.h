@@ -14,8 +14,9 @@
     " p.digest, p.method, p.scene, p.product, p.store_id, p.amount, p.currency, p.description,"    \
     " p.attach, p.notify_url, p.trace_id, p.channel, p.account, p.route, p.command_seq,"           \
     " p.attempts, p.prepare_before, p.prepare_n, p.prepare_last, p.prepare_past, p.not_sent,"      \
-    " p.busy_kind, p.busy_before, p.channel_trade_no, p.code_url, p.fail_code, p.refund_reserved," \
-    " p.refunded, p.created_at, p.time_expire, p.final_at, p.succeeded_at, t.due_at, t.kind,"      \
+    " p.busy_kind, p.busy_before, p.channel_trade_no, p.code_url, p.fail_code, p.reversal,"        \
+    " p.reverse_tries, p.payer, p.refund_reserved, p.refunded, p.created_at, p.time_expire, "      \
+    "p.final_at, p.succeeded_at, t.due_at, t.kind,"                                                \
     " t.tries"
 #define PAYMENT_TIMER                                                                              \
     " LEFT JOIN pay.payment_timer t ON t.slot = ANY (ARRAY[p.slot]) AND t.payment_id = p.id"

@@ -25,6 +25,11 @@ static const struct payment_policy policy = {.send_window = 5 * SEC,
                                              .settle = 30 * SEC,
                                              .not_sent_limit = 3,
                                              .prepare_resend = true,
+                                             .paying_interval = 5 * SEC,
+                                             .paying_limit = 30 * SEC,
+                                             .reverse_earliest = 15 * SEC,
+                                             .reverse_open = true,
+                                             .reverse_limit = 10,
                                              .refund = true,
                                              .refund_resend = true};
 static const struct payment_policy no_resend = {.send_window = 5 * SEC,
@@ -111,6 +116,15 @@ static inline struct payment_event success(enum payment_event_kind kind, uint32_
 static const struct payment_event timer = {.kind = PAYMENT_EVENT_TIMER};
 static const struct payment_event merchant_close = {.kind = PAYMENT_EVENT_CLOSE};
 static const struct payment_event operator_query = {.kind = PAYMENT_EVENT_OPERATOR_QUERY};
+
+/* A charge, as committed at T0. */
+static inline struct payment charged(void)
+{
+    struct payment p = order();
+
+    p.method = METHOD_BARCODE;
+    return after(&p, (struct payment_event){.kind = PAYMENT_EVENT_CREATE}, T0, &policy);
+}
 
 static inline struct payment pending(void)
 {

@@ -57,6 +57,26 @@ static const char *const matrix[] = {
     "NOTIFY_FAILED           |stay soon           |stay soon         |case  |ignore|ignore",
     "NOTIFY_CLOSED           |stay soon           |stay soon         |case  |ignore|ignore",
     "NOTIFY_OTHER            |stay soon           |stay soon         |ignore|ignore|ignore",
+    /* R2.8: a charge is sent once; its first final word counts, what stays open is reversed */
+    "CHARGE_PAID             |succeeded take      |succeeded take    |ignore|case  |case",
+    "CHARGE_MISMATCH         |stay case @query    |stay case @query  |case  |case  |case",
+    "CHARGE_WAITING          |pending take @query |stay take @query  |ignore|case  |ignore",
+    "CHARGE_FAILED           |failed              |stay soon         |case  |ignore|ignore",
+    "CHARGE_CLOSED           |closed              |stay soon         |case  |ignore|ignore",
+    "CHARGE_UNKNOWN          |stay @query         |stay @query       |ignore|ignore|ignore",
+    "POLL_REVERSE            |stay +reverse @query|stay +reverse @query|ignore|ignore|ignore",
+    "POLL_REVERSE_PAID       |stay take +reverse @query|stay take +reverse @query|ignore|ignore|ignore",
+    "POLL_REVERSE_SOON       |stay @close         |stay @close       |ignore|ignore|ignore",
+    "POLL_REVERSE_LATE       |stay unreversed case @query|stay unreversed case @query|ignore|ignore|ignore",
+    /* a reversal that was begun is carried through: paid is a fact then, not the end */
+    "PAID_REVERSING          |stay take           |stay take         |ignore|case  |case",
+    "PAID_REVERSED           |stay case soon      |stay case soon    |ignore|case  |case",
+    "REVERSE_DONE            |closed reversed     |closed reversed   |ignore|ignore|ignore",
+    "REVERSE_DONE_PAID       |succeeded reversed  |succeeded reversed|ignore|ignore|ignore",
+    "REVERSE_DONE_EARLY      |stay @query         |stay @query       |ignore|ignore|ignore",
+    "REVERSE_AGAIN           |stay @query         |stay @query       |ignore|ignore|ignore",
+    "REVERSE_AGAIN_LONG      |stay case @query    |stay case @query  |ignore|ignore|ignore",
+    "REVERSE_REFUSED         |stay unreversed case soon|stay unreversed case soon|ignore|ignore|ignore",
     "SECOND_PAID             |stay case @query    |stay case @query  |case  |case  |case",
 
     /* what a timer sends it plans again in the same commit: nobody else sends it then (R4.2) */
@@ -69,6 +89,8 @@ static const char *const matrix[] = {
     "MERCHANT_CLOSE          |stay +close @close  |stay +close @close|refuse|refuse|ignore",
     "MERCHANT_CLOSE_BUSY     |ignore              |ignore            |refuse|refuse|ignore",
     "MERCHANT_CLOSE_UNSENT   |closed              |stay +close @close|refuse|refuse|ignore",
+    "MERCHANT_REVERSE        |stay +query @close  |stay +query @close|refuse|refuse|ignore",
+    "MERCHANT_REVERSE_SOON   |stay @close         |stay @close       |refuse|refuse|ignore",
     "OPERATOR_QUERY          |stay +query         |stay +query       |refuse|refuse|refuse",
     "OPERATOR_QUERY_BUSY     |ignore              |ignore            |refuse|refuse|refuse",
 };

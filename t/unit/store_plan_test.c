@@ -74,6 +74,7 @@ static const struct {
             {"refund_pkey", "(id = "},
             {"refund_number", "(out_refund_no >= "},
             {"refund_timer_pkey", "(refund_id = "},
+            {"reversal_pkey", "(payment_id = "},
             {"refund_timer_due", "(due_at <= "},
             {"callback_pkey", "(payment_id = "},
             {"callback_waiting", "slot"},
