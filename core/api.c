@@ -5,7 +5,7 @@
 
 /* clang-format off */
 static const struct api_field payment_fields[] = {
-    {"method", FIELD_STRING, true, 1, 16, NULL, "native", "how the payer pays"},
+    {"method", FIELD_STRING, true, 1, 16, NULL, "native|barcode|jsapi|h5|app", "how the payer pays"},
     {"out_trade_no", FIELD_STRING, true, 6, 32, "0-9A-Za-z_-|*", NULL,
      "the merchant's order number; repeating a request with the same one is safe"},
     {"amount", FIELD_OBJECT, true, 0, 0, NULL, NULL, "what is to be paid"},
@@ -18,6 +18,15 @@ static const struct api_field payment_fields[] = {
     {"product", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-.", NULL, "product code, for statistics"},
     {"store_id", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-.", NULL, "the merchant's store"},
     {"attach", FIELD_STRING, false, 0, 128, NULL, NULL, "handed back in callbacks"},
+    {"auth_code", FIELD_STRING, false, 16, 24, "0-9", NULL,
+     "barcode: what the payer shows; used once, never stored"},
+    {"payer_id", FIELD_STRING, false, 1, 128, "0-9A-Za-z_-", NULL,
+     "jsapi: the payer at the channel: openid, buyer id"},
+    {"payer_client_ip", FIELD_ADDRESS, false, 2, 45, NULL, NULL,
+     "h5: address of the payer's device; barcode: of the till"},
+    {"return_url", FIELD_URL, false, 1, 255, NULL, NULL,
+     "h5, app: where the payer's browser goes afterwards"},
+    {"terminal_id", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-", NULL, "barcode: the merchant's till"},
     {"channel", FIELD_STRING, false, 1, 32, "0-9a-z_-", NULL, "wish for a channel"},
     {"mchid", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-", NULL, "must be the key's merchant"},
     {"appid", FIELD_STRING, false, 1, 32, "0-9A-Za-z_-", NULL, "must be the key's app"},
@@ -57,6 +66,17 @@ static const struct api apis[] = {
     {API_REFUND_GET, "GET", "/v1/refunds/{id}", NULL, 0, 'R'},
 };
 /* clang-format on */
+
+static const struct api_method_field method_fields[] = {
+    {"auth_code", "barcode", "barcode"},     {"payer_id", "jsapi", "jsapi"},
+    {"payer_client_ip", "h5", "h5|barcode"}, {"return_url", NULL, "h5|app"},
+    {"terminal_id", NULL, "barcode"},        {0},
+};
+
+const struct api_method_field *api_method_fields(void)
+{
+    return method_fields;
+}
 
 #define API_COUNT (sizeof(apis) / sizeof(apis[0]))
 

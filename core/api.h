@@ -20,7 +20,14 @@ enum api_id {
     API_REFUND_FIND     /* GET  /v1/refunds?out_trade_no=&out_refund_no= */
 };
 
-enum api_type { FIELD_STRING, FIELD_INTEGER, FIELD_OBJECT, FIELD_TIME, FIELD_URL };
+enum api_type {
+    FIELD_STRING,
+    FIELD_INTEGER,
+    FIELD_OBJECT,
+    FIELD_TIME,
+    FIELD_URL,
+    FIELD_ADDRESS /* IPv4 or IPv6 */
+};
 
 struct api_field {
     const char *path; /* dotted: "amount.total" */
@@ -43,6 +50,15 @@ struct api {
 
 const struct api *api_table(size_t *count);
 const struct api *api_of(enum api_id id);
+
+/* A field that goes with some payment methods only. */
+struct api_method_field {
+    const char *path;
+    const char *required; /* by these methods, "barcode|jsapi"; NULL: by none */
+    const char *allowed;  /* for these; NULL: for all */
+};
+/* Ends with path NULL. */
+const struct api_method_field *api_method_fields(void);
 
 /* Result of matching method and target. */
 struct api_match {

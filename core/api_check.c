@@ -6,6 +6,8 @@
 #include "core/clock.h"
 #include "core/net.h"
 
+#include <arpa/inet.h>
+
 #define PATH_MAX_LEN 64 /* longest dotted path in the tables */
 
 struct check {
@@ -131,6 +133,19 @@ static int check_integer(struct check *c, const struct api_field *f, const struc
     return 0;
 }
 
+static bool is_address(struct slice s)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char address[16];
+
+    if (s.n >= sizeof(text))
+        return false;
+    memcpy(text, s.p, s.n);
+    text[s.n] = '\0';
+    return strlen(text) == s.n &&
+           (inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1);
+}
+
 static int check_value(struct check *c, const struct api_field *f, const struct json *v)
 {
     const char *reason;
@@ -153,6 +168,8 @@ static int check_value(struct check *c, const struct api_field *f, const struct 
     }
     if (check_string(c, f, v->text) != 0)
         return -1;
+    if (f->type == FIELD_ADDRESS && !is_address(v->text))
+        return refuse(c, PROBLEM_FIELD_INVALID, f->path, SLICE("must be an IP address"));
     if (f->type == FIELD_URL && url_parse(v->text, &url, &reason) != 0)
         return refuse(c, PROBLEM_FIELD_INVALID, f->path, slice_of(reason));
     return 0;
@@ -210,6 +227,24 @@ static int check_required(struct check *c, uint64_t seen)
     return 0;
 }
 
+/* What belongs to some payment methods only. */
+static int check_methods(struct check *c, const struct json *doc)
+{
+    struct slice method = json_str(doc, "method");
+
+    for (const struct api_method_field *f = api_method_fields(); f->path; f++) {
+        bool there = json_get(doc, f->path) != NULL;
+
+        if (!there && f->required && in_values(f->required, method))
+            return refuse(c, PROBLEM_FIELD_MISSING, f->path,
+                          arena_printf(c->a, "needed for method %.*s", SLICE_FMT(method)));
+        if (there && f->allowed && !in_values(f->allowed, method))
+            return refuse(c, PROBLEM_FIELD_INVALID, f->path,
+                          arena_printf(c->a, "not for method %.*s", SLICE_FMT(method)));
+    }
+    return 0;
+}
+
 static int refuse_json(struct check *c, const struct json_error *err)
 {
     c->problem->code = PROBLEM_JSON_INVALID;
@@ -246,5 +281,7 @@ int api_check(struct arena *a, const struct api *api, struct slice body, const s
         return refuse(&c, PROBLEM_JSON_INVALID, NULL, SLICE("the body must be an object"));
     if (check_object(&c, "", *doc, &seen) != 0)
         return -1;
-    return check_required(&c, seen);
+    if (check_required(&c, seen) != 0)
+        return -1;
+    return api->id == API_PAYMENT_CREATE ? check_methods(&c, *doc) : 0;
 }

@@ -101,6 +101,11 @@ static int read_methods(struct channel *c, const struct conf_node *at, struct co
         if (!api)
             return conf_fail(err, at, "adapter %.*s cannot do method %.*s",
                              SLICE_FMT(c->facts.adapter), SLICE_FMT(at->args[i]));
+        if (api->kind == CALL_CHARGE &&
+            (!adapter_find_api(c->adapter, CALL_REVERSE, (enum payment_method)m) ||
+             !adapter_find_api(c->adapter, CALL_QUERY, (enum payment_method)m)))
+            return conf_fail(err, at, "adapter %.*s charges, but has no query or no reversal",
+                             SLICE_FMT(c->facts.adapter));
         c->methods |= 1u << m;
         c->facts.prepare_resend &= api->resend || api->kind == CALL_CHARGE;
     }

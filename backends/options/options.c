@@ -42,6 +42,11 @@ static const struct conf_directive top_table[] = {
      "First step before a call is tried again that was never passed on."},
     {"not_sent_limit", 1, 1, 0, "NUMBER", "3",
      "Attempts never passed on before a payment fails as not sent."},
+    {"paying_interval", 1, 1, 0, "TIME", "5s", "Between queries while a barcode's payer acts."},
+    {"paying_limit", 1, 1, 0, "TIME", "30s",
+     "A barcode payment that is still open then is reversed."},
+    {"reverse_limit", 1, 1, 0, "NUMBER", "10",
+     "Attempts to reverse without a result before a case is opened."},
     {"expire", 1, 1, 0, "TIME", "2h", "Life of orders that name no time_expire."},
     {"outcomes", 1, 1, 0, "TIME | off", "200ms",
      "How often the egress is told what was read in the channels' answers."},
@@ -224,6 +229,8 @@ static int read_times(struct options *o, const struct conf_node *n, struct conf_
                  {"query_max", &o->query_max_us},
                  {"query_soon", &o->query_soon_us},
                  {"resend_interval", &o->resend_interval_us},
+                 {"paying_interval", &o->paying_interval_us},
+                 {"paying_limit", &o->paying_limit_us},
                  {"expire", &o->expire_us}};
 
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
@@ -389,6 +396,8 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
         return read_log(o, n, err);
     if (slice_is(n->name, "not_sent_limit"))
         return get_number(n, n->args[0], 1, 100, &o->not_sent_limit, err);
+    if (slice_is(n->name, "reverse_limit"))
+        return get_number(n, n->args[0], 1, 1000, &o->reverse_limit, err);
     if (slice_is(n->name, "max_requests"))
         return get_number(n, n->args[0], 1, 1000000, &o->max_requests, err);
     if (slice_is(n->name, "timers"))
@@ -416,6 +425,9 @@ static void set_defaults(struct options *o)
     o->query_soon_us = USEC_PER_SEC;
     o->resend_interval_us = 2 * USEC_PER_SEC;
     o->not_sent_limit = 3;
+    o->paying_interval_us = 5 * USEC_PER_SEC;
+    o->paying_limit_us = 30 * USEC_PER_SEC;
+    o->reverse_limit = 10;
     o->expire_us = 7200 * USEC_PER_SEC;
     o->outcomes_us = 200 * USEC_PER_MSEC;
     o->max_requests = 8192;

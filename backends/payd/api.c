@@ -45,7 +45,7 @@ static void answer_close(struct http_req *req, const struct flow *f, const void 
 
     (void)arg;
     if (f->end == FLOW_REFUSED)
-        reply_problem(req, f->problem, payment_state_name(p->state), NULL);
+        reply_problem(req, f->problem, payment_shown_state(p), NULL);
     else if (f->end == FLOW_NONE)
         reply_problem(req, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
     else if (f->end == FLOW_SETTLED || (f->end == FLOW_RUNNING && p->version > 0))

@@ -80,10 +80,22 @@ static void order_of(const struct flow *f, struct arena *a, struct channel_order
                                 .currency = p->currency,
                                 .description = p->description,
                                 .attach = p->attach,
+                                .store_id = p->store_id,
                                 .created_at = p->created_at,
                                 .time_expire = p->time_expire};
+    payer_read(a, p->payer, o);
+    if (f->attempt.kind == CALL_CHARGE)
+        o->auth_code = auth_code_slice(&f->auth_code);
     if (f->of_refund)
         add_refund(f, a, o);
+}
+
+/* The one text that the payer needs: a code, an address, or what channel_present makes more of. */
+static struct slice prepared_with(enum payment_method method, const struct channel_result *r)
+{
+    if (method == METHOD_NATIVE)
+        return r->code_url;
+    return method == METHOD_H5 && r->h5_url.n ? r->h5_url : r->prepay;
 }
 
 static struct payment_event decoded_event(struct flow *f, const struct http_answer *answer)
@@ -105,12 +117,12 @@ static struct payment_event decoded_event(struct flow *f, const struct http_answ
     channel_decode(c, acc, f->attempt.kind, &order, answer->status, answer->headers,
                    answer->nheaders, body, worker_now(f->w), &f->arena, &r);
     e = answer_event(f, SENT_ANSWERED, r.cls, r.code);
-    e.message = r.message;
+    e.message = auth_code_mask(&f->arena, &f->auth_code, r.message);
     e.channel_trade_no = f->of_refund ? r.channel_refund_no : r.channel_trade_no;
     e.amount = f->of_refund ? r.refund_amount : r.amount;
     e.currency = r.currency;
     e.paid_at = r.paid_at;
-    e.code_url = r.code_url;
+    e.code_url = prepared_with(f->payment.method, &r);
     return e;
 }
 
@@ -157,6 +169,7 @@ static void on_answer(void *arg, const struct http_answer *answer)
         e.http_status = answer->status;
     }
     report(f, answer, &e);
+    auth_code_forget(&f->auth_code); /* a charge is sent once */
     flow_answer(f, &e);
 }
 

@@ -38,13 +38,26 @@ static void look_up(struct creation *c);
 
 /* ---- what the request says ---- */
 
-static struct slice digest_of(struct arena *a, const struct json *doc, struct slice app)
+static struct slice digest_of(struct worker *w, struct arena *a, const struct json *doc,
+                              struct slice app)
 {
     static const char *const paths[] = {
         "method", "out_trade_no", "amount.currency", "description", "notify_url", "time_expire",
         "scene",  "product",      "store_id",        "attach",      "channel",    NULL};
+    static const char *const paths_payer[] = {
+        "method",          "out_trade_no", "amount.currency", "description",
+        "notify_url",      "time_expire",  "scene",           "product",
+        "store_id",        "attach",       "channel",         "payer_id",
+        "payer_client_ip", "return_url",   "terminal_id",     NULL};
+    struct auth_code code;
+    struct slice digest;
 
-    return content_digest(a, doc, app, "amount.total", paths);
+    auth_code_take(&code, doc);
+    digest = content_digest(a, doc, app, "amount.total",
+                            slice_is(json_str(doc, "method"), "native") ? paths : paths_payer,
+                            auth_code_digest(a, &code, w->vault.keys[0]));
+    auth_code_forget(&code);
+    return digest;
 }
 
 static struct slice text_of(struct arena *a, const struct json *doc, const char *path)
@@ -74,19 +87,22 @@ static void fill(struct flow *f, const struct http_req *req, const struct json *
     p->description = text_of(a, doc, "description");
     p->attach = text_of(a, doc, "attach");
     p->notify_url = text_of(a, doc, "notify_url");
-    p->digest = digest_of(a, doc, p->app_id);
+    p->payer = payer_write(a, doc);
+    auth_code_take(&f->auth_code, doc);
+    p->digest = digest_of(f->w, a, doc, p->app_id);
 }
 
 /* First candidate of the edge that this process can really use. */
 static int choose_channel(struct worker *w, struct flow *f, struct slice candidates)
 {
     struct payment *p = &f->payment;
+    enum call_kind first = payment_is_charge(p) ? CALL_CHARGE : CALL_PREPARE;
     struct slice account;
 
     while (candidates.n) {
         struct slice name = slice_trim(slice_cut(&candidates, ','));
         const struct channel *c = channel_find(w->channels, name);
-        if (c && channel_has(c, CALL_PREPARE, p->method) &&
+        if (c && channel_has(c, first, p->method) &&
             accounts_choose(w->accounts, name, p->mchid, &account)) {
             p->channel = arena_copy(&f->arena, name);
             p->account = arena_copy(&f->arena, account);
@@ -373,7 +389,7 @@ void create_payment(struct worker *w, struct http_req *req, const struct json *d
         flows_creating(w->flows, http_req_header(req, "Pay-Mchid"), json_str(doc, "out_trade_no"));
     if (creating) {
         join_or_conflict(creating, req,
-                         digest_of(&req->arena, doc, http_req_header(req, "Pay-App")));
+                         digest_of(w, &req->arena, doc, http_req_header(req, "Pay-App")));
         return;
     }
     c = creation_new(w, req, (uint32_t)slot);

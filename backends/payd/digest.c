@@ -6,7 +6,7 @@
 #define TEXT_MAX (64u << 10)
 
 struct slice content_digest(struct arena *a, const struct json *doc, struct slice app,
-                            const char *amount, const char *const *paths)
+                            const char *amount, const char *const *paths, struct slice code)
 {
     const struct json *value = json_get(doc, amount);
     uint8_t *digest = arena_alloc(a, SHA256_LEN);
@@ -24,7 +24,9 @@ struct slice content_digest(struct arena *a, const struct json *doc, struct slic
         buf_add_slice(&b, v);
         buf_add_char(&b, '\n');
     }
-    if (digest && buf_ok(&b))
+    if (code.n)
+        buf_addf(&b, "auth_code=%.*s\n", SLICE_FMT(code));
+    if (digest && code.p && buf_ok(&b))
         rc = sha256(buf_slice(&b), digest);
     buf_release(&b);
     return rc == 0 ? slice_n(digest, SHA256_LEN) : SLICE_NULL;

@@ -7,9 +7,10 @@
 
 #include "core/json.h"
 
-/* amount: path of the integer; paths: of the texts, ended by NULL. SHA-256 in the arena, or
+/* amount: path of the integer; paths: of the texts, ended by NULL; code: what stands for a payer's
+ * code, or "". SHA-256 in the arena, or
  * SLICE_NULL when there is no memory. */
 struct slice content_digest(struct arena *a, const struct json *doc, struct slice app,
-                            const char *amount, const char *const *paths);
+                            const char *amount, const char *const *paths, struct slice code);
 
 #endif

@@ -122,6 +122,7 @@ static void flow_free(void *arg)
 {
     struct flow *f = arg;
 
+    auth_code_forget(&f->auth_code);
     loop_timer_free(f->retry);
     arena_release(&f->arena);
     free(f);
@@ -150,9 +151,10 @@ static void retry_later(struct flow *f);
 static void set_policy(struct flow *f)
 {
     const struct options *o = f->w->options;
-    const struct channel *c = channel_find(f->w->channels, f->payment.channel);
+    const struct payment *p = &f->payment;
+    const struct channel *c = channel_find(f->w->channels, p->channel);
     const struct channel_facts *facts = c ? channel_facts(c) : NULL;
-    struct channel_api refund;
+    struct channel_api api;
 
     f->policy =
         (struct payment_policy){.send_window = o->send_window_us,
@@ -163,11 +165,19 @@ static void set_policy(struct flow *f)
                                 .resend_interval = o->resend_interval_us,
                                 .settle = facts ? facts->settle_us : 30 * USEC_PER_SEC,
                                 .not_sent_limit = (uint32_t)o->not_sent_limit,
-                                .prepare_resend = facts && facts->prepare_resend};
-    if (c && f->of_refund && channel_api(c, CALL_REFUND, f->payment.method, &refund)) {
-        f->policy.refund = channel_has(c, CALL_REFUND_QUERY, f->payment.method);
-        f->policy.refund_resend = refund.resend;
-        f->policy.refund_window = refund.window_us;
+                                .prepare_resend = facts && facts->prepare_resend,
+                                .paying_interval = o->paying_interval_us,
+                                .paying_limit = o->paying_limit_us,
+                                .reverse_limit = (uint32_t)o->reverse_limit};
+    if (c && payment_is_charge(p) && channel_api(c, CALL_REVERSE, p->method, &api)) {
+        f->policy.reverse_earliest = api.earliest_us;
+        f->policy.reverse_open =
+            channel_in_window(c, CALL_REVERSE, p->method, p->created_at, worker_now(f->w));
+    }
+    if (c && f->of_refund && channel_api(c, CALL_REFUND, p->method, &api)) {
+        f->policy.refund = channel_has(c, CALL_REFUND_QUERY, p->method);
+        f->policy.refund_resend = api.resend;
+        f->policy.refund_window = api.window_us;
     }
     f->job.adapter_version = facts ? facts->version : 0;
 }

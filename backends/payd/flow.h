@@ -19,6 +19,7 @@
 
 #include "backends/domain/refund.h"
 #include "backends/store/store.h"
+#include "payer.h"
 #include "worker.h"
 
 enum flow_end {
@@ -39,9 +40,10 @@ struct flow {
     struct payment payment; /* version 0 until created or loaded */
     enum flow_end end;
     enum problem_code problem;
-    bool of_refund;           /* about `refund` of `payment` */
-    struct refund refund;     /* its image; NONE until created or loaded */
-    struct payment_step step; /* the latest decision */
+    struct auth_code auth_code; /* of a charge, until it was answered */
+    bool of_refund;             /* about `refund` of `payment` */
+    struct refund refund;       /* its image; NONE until created or loaded */
+    struct payment_step step;   /* the latest decision */
     /* a notification is only about the order if it came from the account that carries it; empty =
      * any */
     struct slice only_channel, only_account;

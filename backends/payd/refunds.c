@@ -21,7 +21,7 @@ static void answer_refusal(struct http_req *req, const struct flow *f)
         problem.detail = SLICE("is not what was paid");
         problem.pointer = SLICE("/amount/total");
     } else if (f->problem == PROBLEM_PAYMENT_NOT_PAID) {
-        problem.detail = slice_of(payment_state_name(p->state));
+        problem.detail = slice_of(payment_shown_state(p));
     }
     reply_problem_full(req, &problem);
 }
@@ -61,8 +61,8 @@ static struct slice digest_of(struct http_req *req, const struct json *doc)
     static const char *const paths[] = {"out_trade_no", "out_refund_no", "amount.currency",
                                         "reason",       "notify_url",    NULL};
 
-    return content_digest(&req->arena, doc, http_req_header(req, "Pay-App"), "amount.refund",
-                          paths);
+    return content_digest(&req->arena, doc, http_req_header(req, "Pay-App"), "amount.refund", paths,
+                          SLICE(""));
 }
 
 /* All slices in the flow's arena: the request may be answered before it ends. */

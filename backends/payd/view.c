@@ -26,7 +26,7 @@ static void write_payment(struct json_writer *w, const struct payment *p)
     json_member_str(w, "id", slice_of(id));
     json_member_str(w, "out_trade_no", p->out_trade_no);
     json_member_str(w, "mchid", p->mchid);
-    json_member_str(w, "state", slice_of(payment_state_name(p->state)));
+    json_member_str(w, "state", slice_of(payment_shown_state(p)));
     json_member_str(w, "method", slice_of(payment_method_name(p->method)));
     json_member_str(w, "channel", p->channel);
     json_key(w, "amount");
@@ -37,12 +37,14 @@ static void write_payment(struct json_writer *w, const struct payment *p)
     json_member_str(w, "description", p->description);
     json_member_str_opt(w, "attach", p->attach);
     /* a code that can no longer be paid is not shown */
-    if (!payment_state_final(p->state))
+    if (!payment_state_final(p->state) && p->method == METHOD_NATIVE)
         json_member_str_opt(w, "code_url", p->code_url);
     member_time(w, "created_at", p->created_at);
     member_time(w, "time_expire", p->time_expire);
     member_time(w, "succeeded_at", p->state == PAYMENT_SUCCEEDED ? p->succeeded_at : 0);
     json_member_str_opt(w, "channel_trade_no", p->channel_trade_no);
+    if (p->reversal != REVERSAL_NONE)
+        json_member_str(w, "reversal", slice_of(reversal_state_name(p->reversal)));
     if (p->state == PAYMENT_FAILED || p->state == PAYMENT_CLOSED)
         json_member_str_opt(w, "fail_code", p->fail_code);
     json_key(w, "refunded");
@@ -136,7 +138,7 @@ struct slice view_callback(struct arena *a, int64_t callback_id, const struct pa
 
     buf_init(&b, VIEW_MAX);
     json_writer_init(&w, &b);
-    begin_callback(&w, callback_id, "payment", payment_state_name(p->state), p->version, now);
+    begin_callback(&w, callback_id, "payment", payment_shown_state(p), p->version, now);
     write_payment(&w, p);
     json_end_object(&w);
     return take(a, &b);
