@@ -126,6 +126,7 @@ struct payment_policy {
     int64_t settle;          /* after send_before: how long not_found proves nothing */
     uint32_t not_sent_limit; /* attempts never passed on before giving up: 3 */
     bool prepare_resend;     /* adapter: resend=same_number */
+    bool prepare_local;      /* nothing is sent: the channel hears of it when the payer comes */
     /* charges */
     int64_t paying_interval;  /* between queries while the payer acts: 5 s */
     int64_t paying_limit;     /* charge -> reversal: 30 s */

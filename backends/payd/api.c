@@ -49,7 +49,7 @@ static void answer_close(struct http_req *req, const struct flow *f, const void 
     else if (f->end == FLOW_NONE)
         reply_problem(req, PROBLEM_ORDER_NOT_FOUND, NULL, NULL);
     else if (f->end == FLOW_SETTLED || (f->end == FLOW_RUNNING && p->version > 0))
-        reply_payment(req, close_status(p), p, false);
+        reply_payment(f->w, req, close_status(p), p, false);
     else
         reply_problem(req, PROBLEM_RESULT_UNKNOWN, NULL, NULL);
 }
@@ -74,7 +74,7 @@ static void on_read(void *arg, enum store_result r, const struct payment *p)
         if (a->close)
             close_payment(a, p->id);
         else
-            reply_payment(a->req, 200, p, false);
+            reply_payment(a->w, a->req, 200, p, false);
         return;
     }
     if (r != STORE_DONE && r != STORE_NONE) {

@@ -5,6 +5,7 @@
 #include "core/json.h"
 #include "flow.h"
 #include "outcomes.h"
+#include "present.h"
 
 /* The egress's own time-outs (pay_channel timeout) end a call much earlier; this is the backstop.
  */
@@ -39,14 +40,11 @@ static void on_unsent(void *arg)
     flow_answer(u->f, &u->event);
 }
 
-/* Never left this process: said so in the next turn, as every answer. */
-static void not_sent(struct flow *f, const char *code)
+/* Nothing left this process: said so in the next turn, as every answer. */
+static void answer_later(struct flow *f, struct payment_event e)
 {
     struct unsent *u = arena_new(&f->arena, struct unsent);
-    struct payment_event e = answer_event(f, SENT_NO, CLASS_NOT_SENT, slice_of(code));
 
-    log_event(LOG_ERROR, "call_not_sent", LOG_S("reason", slice_of(code)),
-              LOG_S("channel", f->payment.channel), LOG_S("trace", f->payment.trace_id));
     if (!u) { /* out of arena: the flow ends soon anyway */
         flow_answer(f, &e);
         return;
@@ -54,6 +52,22 @@ static void not_sent(struct flow *f, const char *code)
     u->f = f;
     u->event = e;
     loop_defer(f->w->loop, on_unsent, u);
+}
+
+static void not_sent(struct flow *f, const char *code)
+{
+    log_event(LOG_ERROR, "call_not_sent", LOG_S("reason", slice_of(code)),
+              LOG_S("channel", f->payment.channel), LOG_S("trace", f->payment.trace_id));
+    answer_later(f, answer_event(f, SENT_NO, CLASS_NOT_SENT, slice_of(code)));
+}
+
+/* Some prepares are nothing but a text that the payer takes to the channel (present.h). */
+static bool is_local(const struct flow *f, const struct channel *c)
+{
+    struct channel_api api;
+
+    return f->attempt.kind == CALL_PREPARE &&
+           channel_api(c, CALL_PREPARE, f->payment.method, &api) && api.local;
 }
 
 static void add_refund(const struct flow *f, struct arena *a, struct channel_order *o)
@@ -69,21 +83,7 @@ static void add_refund(const struct flow *f, struct arena *a, struct channel_ord
 
 static void order_of(const struct flow *f, struct arena *a, struct channel_order *o)
 {
-    const struct payment *p = &f->payment;
-    char no[REQUEST_NO_LEN + 1];
-
-    request_no_format(no, p->id, f->attempt.command_seq);
-    *o = (struct channel_order){.request_no = arena_copy(a, slice_of(no)),
-                                .channel_trade_no = p->channel_trade_no,
-                                .method = p->method,
-                                .amount = p->amount,
-                                .currency = p->currency,
-                                .description = p->description,
-                                .attach = p->attach,
-                                .store_id = p->store_id,
-                                .created_at = p->created_at,
-                                .time_expire = p->time_expire};
-    payer_read(a, p->payer, o);
+    present_order(a, &f->payment, f->attempt.command_seq, o);
     if (f->attempt.kind == CALL_CHARGE)
         o->auth_code = auth_code_slice(&f->auth_code);
     if (f->of_refund)
@@ -225,6 +225,10 @@ void call_send(struct flow *f)
 
     if (!c || !acc) {
         not_sent(f, c ? "no usable account" : "channel not configured");
+        return;
+    }
+    if (is_local(f, c)) {
+        answer_later(f, answer_event(f, SENT_ANSWERED, CLASS_ACCEPTED, SLICE("LOCAL")));
         return;
     }
     arena_init(&scratch, ENCODE_MAX);

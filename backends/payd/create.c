@@ -13,6 +13,7 @@
 #define ARENA_CAP (64u << 10)
 
 struct waiter {
+    const struct worker *w;
     struct http_req *req;
     bool replayed;
     struct waiter *next;
@@ -49,12 +50,13 @@ static struct slice digest_of(struct worker *w, struct arena *a, const struct js
         "notify_url",      "time_expire",  "scene",           "product",
         "store_id",        "attach",       "channel",         "payer_id",
         "payer_client_ip", "return_url",   "terminal_id",     NULL};
+    /* what only some methods have came later: the digests of native orders stay as they are */
+    bool native = slice_is(json_str(doc, "method"), "native");
     struct auth_code code;
     struct slice digest;
 
     auth_code_take(&code, doc);
-    digest = content_digest(a, doc, app, "amount.total",
-                            slice_is(json_str(doc, "method"), "native") ? paths : paths_payer,
+    digest = content_digest(a, doc, app, "amount.total", native ? paths : paths_payer,
                             auth_code_digest(a, &code, w->vault.keys[0]));
     auth_code_forget(&code);
     return digest;
@@ -130,7 +132,7 @@ static void with_payment(struct waiter *w, const void *arg)
     const struct payment *p = arg;
     int status = w->replayed ? 200 : p->state == PAYMENT_PROCESSING ? 202 : 201;
 
-    reply_payment(w->req, status, p, w->replayed);
+    reply_payment(w->w, w->req, status, p, w->replayed);
 }
 
 static void with_problem(struct waiter *w, const void *arg)
@@ -167,7 +169,7 @@ static int add_waiter(struct creation *c, struct http_req *req, bool replayed)
 
     if (!w)
         return -1;
-    *w = (struct waiter){req, replayed, c->waiters};
+    *w = (struct waiter){c->w, req, replayed, c->waiters};
     c->waiters = w;
     return 0;
 }
@@ -328,7 +330,7 @@ static void on_refused_number(void *arg, enum store_result r, const struct payme
     else if (!slice_eq(p->digest, x->digest))
         reply_problem(x->req, PROBLEM_OUT_TRADE_NO_CONFLICT, NULL, NULL);
     else
-        reply_payment(x->req, 200, p, true);
+        reply_payment(x->w, x->req, 200, p, true);
 }
 
 static void refuse_unless_known(struct worker *w, struct http_req *req, const struct flow *f,

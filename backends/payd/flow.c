@@ -169,6 +169,8 @@ static void set_policy(struct flow *f)
                                 .paying_interval = o->paying_interval_us,
                                 .paying_limit = o->paying_limit_us,
                                 .reverse_limit = (uint32_t)o->reverse_limit};
+    if (c && channel_api(c, CALL_PREPARE, p->method, &api))
+        f->policy.prepare_local = api.local;
     if (c && payment_is_charge(p) && channel_api(c, CALL_REVERSE, p->method, &api)) {
         f->policy.reverse_earliest = api.earliest_us;
         f->policy.reverse_open =

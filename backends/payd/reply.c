@@ -1,6 +1,7 @@
 #include "reply.h"
 
 #include "core/ids.h"
+#include "present.h"
 #include "view.h"
 
 #define RETRY_AFTER SLICE("1")
@@ -55,9 +56,13 @@ static void reply_resource(struct http_req *req, int status, struct slice body, 
     http_req_reply(req, status, headers, n, body);
 }
 
-void reply_payment(struct http_req *req, int status, const struct payment *p, bool replayed)
+void reply_payment(const struct worker *w, struct http_req *req, int status,
+                   const struct payment *p, bool replayed)
 {
-    reply_resource(req, status, view_payment(&req->arena, p), "/v1/payments/", 'P', p->id,
+    struct channel_present present;
+
+    present_payment(w, &req->arena, p, &present);
+    reply_resource(req, status, view_payment(&req->arena, p, &present), "/v1/payments/", 'P', p->id,
                    replayed);
 }
 

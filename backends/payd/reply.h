@@ -6,9 +6,11 @@
 
 #include "backends/domain/refund.h"
 #include "backends/io/http_in.h"
+#include "worker.h"
 
 /* replayed: Idempotency-Replayed: true. status 201 adds Location. */
-void reply_payment(struct http_req *req, int status, const struct payment *p, bool replayed);
+void reply_payment(const struct worker *w, struct http_req *req, int status,
+                   const struct payment *p, bool replayed);
 void reply_refund(struct http_req *req, int status, const struct payment *p, const struct refund *r,
                   bool replayed);
 void reply_problem(struct http_req *req, enum problem_code code, const char *detail,

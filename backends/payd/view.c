@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#define VIEW_MAX (16u << 10)
+#define VIEW_MAX (32u << 10)
 
 static void member_time(struct json_writer *w, const char *key, pay_time_t t)
 {
@@ -17,7 +17,8 @@ static void member_time(struct json_writer *w, const char *key, pay_time_t t)
     json_member_str(w, key, slice_of(text));
 }
 
-static void write_payment(struct json_writer *w, const struct payment *p)
+static void write_payment(struct json_writer *w, const struct payment *p,
+                          const struct channel_present *present)
 {
     char id[ID_TEXT_LEN + 1];
 
@@ -39,6 +40,8 @@ static void write_payment(struct json_writer *w, const struct payment *p)
     /* a code that can no longer be paid is not shown */
     if (!payment_state_final(p->state) && p->method == METHOD_NATIVE)
         json_member_str_opt(w, "code_url", p->code_url);
+    json_member_str_opt(w, "h5_url", present->h5_url);
+    json_member_str_opt(w, "pay_params", present->pay_params);
     member_time(w, "created_at", p->created_at);
     member_time(w, "time_expire", p->time_expire);
     member_time(w, "succeeded_at", p->state == PAYMENT_SUCCEEDED ? p->succeeded_at : 0);
@@ -90,14 +93,15 @@ static struct slice take(struct arena *a, struct buf *b)
     return out;
 }
 
-struct slice view_payment(struct arena *a, const struct payment *p)
+struct slice view_payment(struct arena *a, const struct payment *p,
+                          const struct channel_present *present)
 {
     struct json_writer w;
     struct buf b;
 
     buf_init(&b, VIEW_MAX);
     json_writer_init(&w, &b);
-    write_payment(&w, p);
+    write_payment(&w, p, present);
     return take(a, &b);
 }
 
@@ -133,13 +137,14 @@ static void begin_callback(struct json_writer *w, int64_t callback_id, const cha
 struct slice view_callback(struct arena *a, int64_t callback_id, const struct payment *p,
                            pay_time_t now)
 {
+    const struct channel_present nothing = {0}; /* it is final */
     struct json_writer w;
     struct buf b;
 
     buf_init(&b, VIEW_MAX);
     json_writer_init(&w, &b);
     begin_callback(&w, callback_id, "payment", payment_shown_state(p), p->version, now);
-    write_payment(&w, p);
+    write_payment(&w, p, &nothing);
     json_end_object(&w);
     return take(a, &b);
 }

@@ -585,6 +585,33 @@ static void test_not_found_asked_before_news(void **state)
     assert_input(QUERY_NOT_FOUND);
 }
 
+/* What the payer takes to the channel himself: there is nothing there before he comes. */
+static void test_local_prepare(void **state)
+{
+    struct payment_policy local = policy;
+    struct payment p = created();
+    pay_time_t now;
+
+    (void)state;
+    local.prepare_local = true;
+    p = after(&p, answer(CALL_PREPARE, 1, CLASS_ACCEPTED), T0, &local);
+    assert_int_equal(p.state, PAYMENT_PENDING);
+    p = after(&p, timer, p.due_at, &local);
+    p = after(&p, answer(CALL_QUERY, p.attempts, CLASS_NOT_FOUND), T0 + 200 * SEC, &local);
+    assert_input(QUERY_WAITING);
+    assert_false(step.open_case);
+    p = after(&p, merchant_close, T0 + 300 * SEC, &local);
+    p = after(&p, answer(CALL_CLOSE, p.attempts, CLASS_NOT_FOUND), T0 + 301 * SEC, &local);
+    assert_input(CLOSE_NOT_FOUND); /* he may still come */
+    now = p.time_expire + local.settle;
+    while (p.due_at < now)
+        p = after(&p, timer, p.due_at, &local);
+    p = after(&p, timer, p.due_at, &local);
+    p = after(&p, answer(CALL_CLOSE, p.attempts, CLASS_NOT_FOUND), p.due_at, &local);
+    assert_input(CLOSE_DONE);
+    assert_int_equal(p.state, PAYMENT_CLOSED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -612,6 +639,7 @@ int main(void)
         cmocka_unit_test(test_many_askers_one_call),
         cmocka_unit_test(test_duplicate_and_resends_in_pending),
         cmocka_unit_test(test_orders_that_do_not_exist),
+        cmocka_unit_test(test_local_prepare),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
