@@ -23,7 +23,7 @@ CFLAGS  := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -I. -I/usr/include/postgresql 
 LDFLAGS := $(if $(SAN),$(SAN_ON)) -Wl,-z,relro,-z,now
 
 CORE_LIBS    := -lyajl -lexpat -lcrypto
-BACKEND_LIBS := -lzip -lz -levent_core -lmicrohttpd -lgnutls -lcurl -lpq $(CORE_LIBS)
+BACKEND_LIBS := -lhiredis -lzip -lz -levent_core -lmicrohttpd -lgnutls -lcurl -lpq $(CORE_LIBS)
 
 PROGRAMS := payd payctl paybank
 # every other folder of backends/ is a part: a library that programs and tests link

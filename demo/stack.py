@@ -10,7 +10,7 @@ under one folder, on unix sockets and free loopback ports. `make run`, the tests
 Configuration is made from the samples in lua-free-conf/ (conf.py): the keys of payd, paybank and nginx
 are `block > directive` paths, a value of None removes the directive. Every start waits for a condition,
 never for a time. Processes can be killed and restarted by name: postgres, redis, paybank, merchant,
-nginx, order0 ..., timer0, callback0.
+nginx, order0 ..., timer0, callback0, relay0.
 """
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ class Stack:
         self.postgres = Postgres(home / "pg", self.sockets / "pg", self.log / "postgres.log",
                                  self.options["postgres"])
         self.ingress_port, self.status_port, self.bank_port, self.bank_tls_port, self.merchant_port = free_ports(5)
-        self.payd_names = [*self.orders, "timer0", "callback0"]
+        self.payd_names = [*self.orders, "timer0", "callback0", "relay0"]
 
     def _home_is_fine(self) -> bool:
         return len(str(self.folder)) + len("/sock") + LONGEST_SOCKET_NAME <= SOCKET_PATH_MAX \

@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include "options_impl.h"
+
 #include "core/buf.h"
 #include "core/crypto.h"
 #include "core/ids.h"
@@ -54,6 +56,8 @@ static const struct conf_directive top_table[] = {
      "Requests in progress per process; more are answered 503 OVERLOADED."},
     {"timers", 0, 0, CONF_BLOCK, "{ ... }", "", "The timer role."},
     {"callbacks", 0, 0, CONF_BLOCK, "{ ... }", "", "The callback role."},
+    {"relay", 0, 0, CONF_BLOCK, "{ ... }", "",
+     "The relay role: events of orders into Redis Streams."},
     {"process", 1, 1, CONF_BLOCK | CONF_REPEAT | CONF_NEED, "NAME { ... }", "",
      "One process, started as payd -n NAME."},
     {0}};
@@ -82,10 +86,12 @@ static const struct conf_directive callbacks_table[] = {
     {0}};
 
 static const struct conf_directive process_table[] = {
-    {"roles", 1, 3, CONF_NEED, "order | timer | callback ...", "", "What this process does."},
+    {"roles", 1, 4, CONF_NEED, "order | timer | callback | relay ...", "",
+     "What this process does."},
     {"api", 1, 1, 0, "unix:PATH", "", "Socket for verified merchant requests (role order)."},
     {"notify", 1, 1, 0, "unix:PATH", "", "Socket for channels' notifications (role order)."},
     {"internal", 1, 1, 0, "unix:PATH", "", "Socket for keys and the change feed (role order)."},
+    {"status", 1, 1, 0, "unix:PATH", "", "Socket for GET /metrics, in Prometheus' text format."},
     {"slots", 2, 2, 0, "FROM TO", "0 1023",
      "Slots whose timers and callbacks this process serves."},
     {0}};
@@ -98,6 +104,7 @@ const struct conf_directive *options_table(const char *block)
     } tables[] = {{"", top_table},
                   {"timers", timers_table},
                   {"callbacks", callbacks_table},
+                  {"relay", options_relay_table},
                   {"process", process_table}};
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
@@ -106,8 +113,8 @@ const struct conf_directive *options_table(const char *block)
     return NULL;
 }
 
-static int get_time(const struct conf_node *n, struct slice s, int64_t min_ms, int64_t *us,
-                    struct conf_error *err)
+int options_get_time(const struct conf_node *n, struct slice s, int64_t min_ms, int64_t *us,
+                     struct conf_error *err)
 {
     int64_t ms;
 
@@ -118,8 +125,8 @@ static int get_time(const struct conf_node *n, struct slice s, int64_t min_ms, i
     return 0;
 }
 
-static int get_number(const struct conf_node *n, struct slice s, int64_t min, int64_t max,
-                      int64_t *out, struct conf_error *err)
+int options_get_number(const struct conf_node *n, struct slice s, int64_t min, int64_t max,
+                       int64_t *out, struct conf_error *err)
 {
     int64_t v;
 
@@ -131,8 +138,8 @@ static int get_number(const struct conf_node *n, struct slice s, int64_t min, in
 }
 
 /* Paths are relative to the configuration file's folder. */
-static int get_path(struct options *o, const struct conf_node *n, struct slice s, const char **out,
-                    struct conf_error *err)
+int options_get_path(struct options *o, const struct conf_node *n, struct slice s, const char **out,
+                     struct conf_error *err)
 {
     const char *slash = strrchr(o->file, '/');
     struct slice path = s;
@@ -145,15 +152,15 @@ static int get_path(struct options *o, const struct conf_node *n, struct slice s
     return *out ? 0 : conf_fail(err, n, "out of memory");
 }
 
-static int get_socket(struct options *o, const struct conf_node *n, const char **out,
-                      struct conf_error *err)
+int options_get_socket(struct options *o, const struct conf_node *n, const char **out,
+                       struct conf_error *err)
 {
     struct slice s = n->args[0];
 
     if (!slice_starts(s, SLICE("unix:")))
         return conf_fail(err, n, "%.*s: \"%.*s\" is not unix:PATH", SLICE_FMT(n->name),
                          SLICE_FMT(s));
-    if (get_path(o, n, slice_n(s.p + 5, s.n - 5), out, err) != 0)
+    if (options_get_path(o, n, slice_n(s.p + 5, s.n - 5), out, err) != 0)
         return -1;
     if (strlen(*out) > 107)
         return conf_fail(err, n, "%.*s: socket path longer than 107 bytes", SLICE_FMT(n->name));
@@ -178,7 +185,7 @@ static int read_database(struct options *o, const struct conf_node *n, struct co
                                                  : NULL;
         if (!to)
             return conf_fail(err, n, "database: unknown \"%.*s\"", SLICE_FMT(key));
-        if (get_number(n, value, 1, 16, to, err) != 0)
+        if (options_get_number(n, value, 1, 16, to, err) != 0)
             return -1;
     }
     return o->database ? 0 : conf_fail(err, n, "database: bad connection string");
@@ -187,7 +194,7 @@ static int read_database(struct options *o, const struct conf_node *n, struct co
 static int read_master_keys(struct options *o, const struct conf_node *n, struct conf_error *err)
 {
     for (uint32_t i = 0; i < n->nargs; i++)
-        if (get_path(o, n, n->args[i], &o->master_keys[o->master_key_count++], err) != 0)
+        if (options_get_path(o, n, n->args[i], &o->master_keys[o->master_key_count++], err) != 0)
             return -1;
     return 0;
 }
@@ -202,12 +209,13 @@ static int read_certificate(struct options *o, const struct conf_node *n, struct
     if (!o->certificates[i].serial)
         return conf_fail(err, n, "platform_certificate: bad serial");
     o->certificate_count++;
-    return get_path(o, n, n->args[1], &o->certificates[i].file, err);
+    return options_get_path(o, n, n->args[1], &o->certificates[i].file, err);
 }
 
 static int read_log(struct options *o, const struct conf_node *n, struct conf_error *err)
 {
-    if (!slice_is(n->args[0], "stderr") && get_path(o, n, n->args[0], &o->log_dir, err) != 0)
+    if (!slice_is(n->args[0], "stderr") &&
+        options_get_path(o, n, n->args[0], &o->log_dir, err) != 0)
         return -1;
     if (n->nargs == 2) {
         struct slice value = n->args[1], key = slice_cut(&value, '=');
@@ -235,14 +243,15 @@ static int read_times(struct options *o, const struct conf_node *n, struct conf_
 
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
         if (slice_is(n->name, times[i].name))
-            return get_time(n, n->args[0], 10, times[i].to, err);
+            return options_get_time(n, n->args[0], 10, times[i].to, err);
     return 0;
 }
 
 static int read_outcomes(struct options *o, const struct conf_node *n, struct conf_error *err)
 {
     o->outcomes_us = 0;
-    return slice_is(n->args[0], "off") ? 0 : get_time(n, n->args[0], 10, &o->outcomes_us, err);
+    return slice_is(n->args[0], "off") ? 0
+                                       : options_get_time(n, n->args[0], 10, &o->outcomes_us, err);
 }
 
 static int read_timers(struct options *o, const struct conf_node *block, struct conf_error *err)
@@ -252,10 +261,10 @@ static int read_timers(struct options *o, const struct conf_node *block, struct 
     if (conf_check(block, NULL, timers_table, err) != 0)
         return -1;
     for (const struct conf_node *n = block->child; n; n = n->next) {
-        int rc = slice_is(n->name, "poll") ? get_time(n, n->args[0], 10, &t->poll_us, err)
+        int rc = slice_is(n->name, "poll") ? options_get_time(n, n->args[0], 10, &t->poll_us, err)
                  : slice_is(n->name, "batch")
-                     ? get_number(n, n->args[0], 1, 10000, &t->batch, err)
-                     : get_number(n, n->args[0], 1, 100000, &t->active, err);
+                     ? options_get_number(n, n->args[0], 1, 10000, &t->batch, err)
+                     : options_get_number(n, n->args[0], 1, 100000, &t->active, err);
         if (rc != 0)
             return -1;
     }
@@ -267,7 +276,7 @@ static int read_schedule(struct callback_options *c, const struct conf_node *n,
 {
     c->steps = 0;
     for (uint32_t i = 0; i < n->nargs; i++)
-        if (get_time(n, n->args[i], 10, &c->schedule_us[c->steps++], err) != 0)
+        if (options_get_time(n, n->args[i], 10, &c->schedule_us[c->steps++], err) != 0)
             return -1;
     return 0;
 }
@@ -294,16 +303,17 @@ static int read_callbacks(struct options *o, const struct conf_node *block, stru
         return -1;
     for (const struct conf_node *n = block->child; n; n = n->next) {
         struct slice arg = n->args[0];
-        int rc = slice_is(n->name, "schedule")      ? read_schedule(c, n, err)
-                 : slice_is(n->name, "allow")       ? read_rules(n, c->allow, &c->nallow, err)
-                 : slice_is(n->name, "deny")        ? read_rules(n, c->deny, &c->ndeny, err)
-                 : slice_is(n->name, "ca_file")     ? get_path(o, n, arg, &c->ca_file, err)
-                 : slice_is(n->name, "poll")        ? get_time(n, arg, 10, &c->poll_us, err)
-                 : slice_is(n->name, "timeout")     ? get_time(n, arg, 10, &c->timeout_us, err)
-                 : slice_is(n->name, "retry_after") ? get_time(n, arg, 10, &c->retry_after_us, err)
+        int rc = slice_is(n->name, "schedule")  ? read_schedule(c, n, err)
+                 : slice_is(n->name, "allow")   ? read_rules(n, c->allow, &c->nallow, err)
+                 : slice_is(n->name, "deny")    ? read_rules(n, c->deny, &c->ndeny, err)
+                 : slice_is(n->name, "ca_file") ? options_get_path(o, n, arg, &c->ca_file, err)
+                 : slice_is(n->name, "poll")    ? options_get_time(n, arg, 10, &c->poll_us, err)
+                 : slice_is(n->name, "timeout") ? options_get_time(n, arg, 10, &c->timeout_us, err)
+                 : slice_is(n->name, "retry_after")
+                     ? options_get_time(n, arg, 10, &c->retry_after_us, err)
                  : slice_is(n->name, "active")
-                     ? get_number(n, arg, 1, 100000, &c->active, err)
-                     : get_number(n, arg, 1, 100000, &c->per_merchant, err);
+                     ? options_get_number(n, arg, 1, 100000, &c->active, err)
+                     : options_get_number(n, arg, 1, 100000, &c->per_merchant, err);
         if (rc != 0)
             return -1;
     }
@@ -316,9 +326,10 @@ static int read_roles(struct process_options *p, const struct conf_node *n, stru
         unsigned role = slice_is(n->args[i], "order")      ? ROLE_ORDER
                         : slice_is(n->args[i], "timer")    ? ROLE_TIMER
                         : slice_is(n->args[i], "callback") ? ROLE_CALLBACK
+                        : slice_is(n->args[i], "relay")    ? ROLE_RELAY
                                                            : 0;
         if (!role)
-            return conf_fail(err, n, "roles: \"%.*s\" is not order, timer or callback",
+            return conf_fail(err, n, "roles: \"%.*s\" is not order, timer, callback or relay",
                              SLICE_FMT(n->args[i]));
         p->roles |= role;
     }
@@ -329,8 +340,8 @@ static int read_slots(struct process_options *p, const struct conf_node *n, stru
 {
     int64_t from, to;
 
-    if (get_number(n, n->args[0], 0, SLOT_COUNT - 1, &from, err) != 0 ||
-        get_number(n, n->args[1], from, SLOT_COUNT - 1, &to, err) != 0)
+    if (options_get_number(n, n->args[0], 0, SLOT_COUNT - 1, &from, err) != 0 ||
+        options_get_number(n, n->args[1], from, SLOT_COUNT - 1, &to, err) != 0)
         return -1;
     p->slot_from = (uint32_t)from;
     p->slot_to = (uint32_t)to;
@@ -351,12 +362,16 @@ static int read_process(struct options *o, const struct conf_node *block, struct
     for (const struct conf_node *n = block->child; n; n = n->next) {
         int rc = slice_is(n->name, "roles")    ? read_roles(p, n, err)
                  : slice_is(n->name, "slots")  ? read_slots(p, n, err)
-                 : slice_is(n->name, "api")    ? get_socket(o, n, &p->api, err)
-                 : slice_is(n->name, "notify") ? get_socket(o, n, &p->notify, err)
-                                               : get_socket(o, n, &p->internal, err);
+                 : slice_is(n->name, "api")    ? options_get_socket(o, n, &p->api, err)
+                 : slice_is(n->name, "notify") ? options_get_socket(o, n, &p->notify, err)
+                 : slice_is(n->name, "status") ? options_get_socket(o, n, &p->status, err)
+                                               : options_get_socket(o, n, &p->internal, err);
         if (rc != 0)
             return -1;
     }
+    if ((p->roles & ROLE_RELAY) && !o->relay.redis_path && !o->relay.redis_address)
+        return conf_fail(err, block, "process %s: role relay needs relay { redis ...; } before it",
+                         p->name);
     if (!!(p->roles & ROLE_ORDER) != (p->api && p->notify && p->internal))
         return conf_fail(err, block,
                          "process %s: role order needs api, notify and internal, others none",
@@ -373,20 +388,20 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
     if (slice_is(n->name, "database"))
         return read_database(o, n, err);
     if (slice_is(n->name, "egress"))
-        return get_socket(o, n, &o->egress, err);
+        return options_get_socket(o, n, &o->egress, err);
     if (slice_is(n->name, "control"))
-        return get_socket(o, n, &o->control, err);
+        return options_get_socket(o, n, &o->control, err);
     if (slice_is(n->name, "channels"))
-        return get_path(o, n, n->args[0], &o->channels, err);
+        return options_get_path(o, n, n->args[0], &o->channels, err);
     if (slice_is(n->name, "adapters"))
-        return get_path(o, n, n->args[0], &o->adapters, err);
+        return options_get_path(o, n, n->args[0], &o->adapters, err);
     if (slice_is(n->name, "master_key"))
         return read_master_keys(o, n, err);
     if (slice_is(n->name, "platform")) {
         if (!(o->platform_serial = arena_cstr(a, n->args[0])))
             return conf_fail(err, n, "platform: bad serial");
-        return get_path(o, n, n->args[1], &o->platform_cert, err) ||
-                       get_path(o, n, n->args[2], &o->platform_key, err)
+        return options_get_path(o, n, n->args[1], &o->platform_cert, err) ||
+                       options_get_path(o, n, n->args[2], &o->platform_key, err)
                    ? -1
                    : 0;
     }
@@ -395,15 +410,17 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
     if (slice_is(n->name, "log"))
         return read_log(o, n, err);
     if (slice_is(n->name, "not_sent_limit"))
-        return get_number(n, n->args[0], 1, 100, &o->not_sent_limit, err);
+        return options_get_number(n, n->args[0], 1, 100, &o->not_sent_limit, err);
     if (slice_is(n->name, "reverse_limit"))
-        return get_number(n, n->args[0], 1, 1000, &o->reverse_limit, err);
+        return options_get_number(n, n->args[0], 1, 1000, &o->reverse_limit, err);
     if (slice_is(n->name, "max_requests"))
-        return get_number(n, n->args[0], 1, 1000000, &o->max_requests, err);
+        return options_get_number(n, n->args[0], 1, 1000000, &o->max_requests, err);
     if (slice_is(n->name, "timers"))
         return read_timers(o, n, err);
     if (slice_is(n->name, "callbacks"))
         return read_callbacks(o, n, err);
+    if (slice_is(n->name, "relay"))
+        return options_read_relay(o, n, err);
     if (slice_is(n->name, "process"))
         return read_process(o, n, err);
     if (slice_is(n->name, "outcomes"))
@@ -432,6 +449,7 @@ static void set_defaults(struct options *o)
     o->outcomes_us = 200 * USEC_PER_MSEC;
     o->max_requests = 8192;
     o->timers = (struct timer_options){200 * USEC_PER_MSEC, 256, 512};
+    options_relay_defaults(&o->relay);
     o->callbacks.poll_us = 200 * USEC_PER_MSEC;
     o->callbacks.timeout_us = 10 * USEC_PER_SEC;
     o->callbacks.retry_after_us = 3600 * USEC_PER_SEC;

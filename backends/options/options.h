@@ -12,7 +12,7 @@
 #include "core/net.h"
 #include "core/vault.h"
 
-enum role { ROLE_ORDER = 1, ROLE_TIMER = 2, ROLE_CALLBACK = 4 };
+enum role { ROLE_ORDER = 1, ROLE_TIMER = 2, ROLE_CALLBACK = 4, ROLE_RELAY = 8 };
 
 #define CALLBACK_STEPS_MAX 32
 #define ADDR_RULES_MAX     64
@@ -30,6 +30,22 @@ struct callback_options {
     const char *ca_file; /* NULL = the system's */
 };
 
+#define RELAY_GROUPS_MAX 16
+
+struct relay_options {
+    const char *redis_path;    /* either this ... */
+    const char *redis_address; /* ... or this; both NULL: none */
+    uint16_t redis_port;
+    const char *redis_user, *redis_password; /* NULL = none */
+    int64_t redis_db;
+    const char *stream; /* prefix of keys */
+    int64_t streams;
+    const char *groups[RELAY_GROUPS_MAX];
+    uint32_t ngroups;
+    int64_t maxlen, batch;
+    int64_t poll_us, refill_us, timeout_us;
+};
+
 struct timer_options {
     int64_t poll_us;
     int64_t batch;
@@ -40,7 +56,7 @@ struct timer_options {
 struct process_options {
     const char *name;
     unsigned roles; /* of enum role */
-    const char *api, *notify, *internal;
+    const char *api, *notify, *internal, *status;
     uint32_t slot_from, slot_to;
     struct process_options *next;
 };
@@ -76,6 +92,7 @@ struct options {
     int64_t max_requests;
     struct timer_options timers;
     struct callback_options callbacks;
+    struct relay_options relay;
     struct process_options *processes;
 };
 
@@ -84,7 +101,8 @@ int options_load(struct options *o, const char *file, struct conf_error *err);
 void options_free(struct options *o);
 const struct process_options *options_process(const struct options *o, const char *name);
 
-/* The tables, for --directives and the docs test: "" (top level), "timers", "callbacks", "process".
+/* The tables, for --directives and the docs test: "" (top level), "timers", "callbacks",
+ * "relay", "process".
  */
 const struct conf_directive *options_table(const char *block);
 

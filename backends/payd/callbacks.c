@@ -2,6 +2,7 @@
 
 #include "backends/io/http_out.h"
 #include "backends/io/log.h"
+#include "callback_stats.h"
 #include "core/ids.h"
 #include "core/json.h"
 #include "worker.h"
@@ -24,6 +25,7 @@ struct callbacks {
     bool claiming;
     struct call *calls; /* under way */
     long active;
+    struct callback_stats *stats;
 };
 
 /* One try. Owns copies of its row. */
@@ -140,6 +142,7 @@ static void tried(struct call *x, const struct http_out_result *r, const char *e
               LOG_I("callback", x->row.id), LOG_S("mchid", x->row.mchid),
               LOG_I("try", x->row.tries), LOG_I("status", r->status), LOG_S("error", t->error),
               LOG_I("ms", r->took_us / USEC_PER_MSEC));
+    callback_stats_try(x->c->stats, t->state, r->status != 0);
     store_callback_tried(w->store, t);
 }
 
@@ -387,7 +390,8 @@ struct callbacks *callbacks_new(struct worker *w)
     arena_init(&c->claim, CLAIM_ARENA);
     c->out = http_out_new(w->loop, &oc);
     c->poll = loop_timer_new(w->loop, on_poll, c);
-    if (!c->out || !c->poll) {
+    c->stats = callback_stats_new(w);
+    if (!c->out || !c->poll || !c->stats) {
         callbacks_free(c);
         return NULL;
     }
@@ -397,11 +401,18 @@ struct callbacks *callbacks_new(struct worker *w)
 void callbacks_start(struct callbacks *c)
 {
     loop_timer_set(c->poll, 0);
+    callback_stats_start(c->stats);
+}
+
+void callbacks_metrics(const void *c, struct buf *b)
+{
+    callback_stats_metrics(((const struct callbacks *)c)->stats, callbacks_active(c), b);
 }
 
 void callbacks_stop(struct callbacks *c)
 {
     loop_timer_clear(c->poll);
+    callback_stats_stop(c->stats);
 }
 
 void callbacks_end(struct callbacks *c)
@@ -424,6 +435,7 @@ void callbacks_free(struct callbacks *c)
         return;
     loop_timer_free(c->poll);
     http_out_free(c->out);
+    callback_stats_free(c->stats);
     arena_release(&c->claim);
     free(c);
 }

@@ -7,6 +7,8 @@
 #ifndef PAYD_CALLBACKS_H
 #define PAYD_CALLBACKS_H
 
+#include "core/buf.h"
+
 struct callbacks;
 struct worker;
 
@@ -16,6 +18,8 @@ void callbacks_stop(struct callbacks *c);
 /* Calls under way end inside this call; their results still go to the store. Before worker_end. */
 void callbacks_end(struct callbacks *c);
 long callbacks_active(const struct callbacks *c);
+/* A status_source. */
+void callbacks_metrics(const void *c, struct buf *b);
 /* After worker_end. */
 void callbacks_free(struct callbacks *c);
 

@@ -14,6 +14,8 @@
 #include "flow.h"
 #include "keys.h"
 #include "notify.h"
+#include "relay.h"
+#include "status.h"
 #include "timers.h"
 #include "worker.h"
 
@@ -40,6 +42,8 @@ struct daemon {
     struct keys *keys;
     struct timers *timers;
     struct callbacks *callbacks;
+    struct relay *relay;
+    struct status *status_page;
     struct loop_timer *drain;
     int64_t stop_at_us; /* 0 = running */
     int status;
@@ -69,6 +73,7 @@ static size_t in_flight(const struct daemon *d)
     n += d->api ? http_in_active(d->api) : 0;
     n += d->notify ? http_in_active(d->notify) : 0;
     n += d->callbacks ? (size_t)callbacks_active(d->callbacks) : 0;
+    n += d->relay ? relay_active(d->relay) : 0;
     return n;
 }
 
@@ -106,6 +111,8 @@ static void on_term(void *arg)
         timers_stop(d->timers);
     if (d->callbacks)
         callbacks_stop(d->callbacks);
+    if (d->relay)
+        relay_stop(d->relay);
     loop_timer_set(d->drain, 0);
 }
 
@@ -146,6 +153,25 @@ static int open_sockets(struct daemon *d)
     return d->api ? 0 : -1;
 }
 
+static int open_status(struct daemon *d)
+{
+    char err[256] = "out of memory";
+    const char *path = d->worker.process->status;
+
+    if (!path)
+        return 0;
+    d->status_page = status_new(&d->worker, path, err, sizeof(err));
+    if (!d->status_page) {
+        fprintf(stderr, "payd: %s: %s\n", path, err);
+        return -1;
+    }
+    if (d->callbacks)
+        status_add(d->status_page, callbacks_metrics, d->callbacks);
+    if (d->relay)
+        status_add(d->status_page, relay_metrics, d->relay);
+    return 0;
+}
+
 /* Serving starts only when everything needed is there, so a socket that exists is one that works.
  */
 static void on_ready(void *arg)
@@ -155,7 +181,7 @@ static void on_ready(void *arg)
 
     if (d->stop_at_us)
         return;
-    if ((roles & ROLE_ORDER) && open_sockets(d) != 0) {
+    if (((roles & ROLE_ORDER) && open_sockets(d) != 0) || open_status(d) != 0) {
         d->status = 1;
         loop_stop(d->loop);
         return;
@@ -164,6 +190,8 @@ static void on_ready(void *arg)
         timers_start(d->timers);
     if (d->callbacks)
         callbacks_start(d->callbacks);
+    if (d->relay)
+        relay_start(d->relay);
 }
 
 /* ---- start ---- */
@@ -211,9 +239,11 @@ static int daemon_init(struct daemon *d, const char *file, const char *name, boo
         return -1;
     d->timers = (p->roles & ROLE_TIMER) ? timers_new(&d->worker) : NULL;
     d->callbacks = (p->roles & ROLE_CALLBACK) ? callbacks_new(&d->worker) : NULL;
+    d->relay = (p->roles & ROLE_RELAY) ? relay_new(&d->worker) : NULL;
     d->drain = loop_timer_new(d->loop, on_drain, d);
     if ((!d->timers && (p->roles & ROLE_TIMER)) || (!d->callbacks && (p->roles & ROLE_CALLBACK)) ||
-        !d->drain || loop_signal(d->loop, SIGTERM, on_term, d) != 0 ||
+        (!d->relay && (p->roles & ROLE_RELAY)) || !d->drain ||
+        loop_signal(d->loop, SIGTERM, on_term, d) != 0 ||
         loop_signal(d->loop, SIGINT, on_term, d) != 0 ||
         loop_signal(d->loop, SIGUSR1, on_usr1, d) != 0)
         return conf_fail(err, NULL, "out of memory");
@@ -225,11 +255,14 @@ static void daemon_release(struct daemon *d)
 {
     http_in_free(d->api);
     http_in_free(d->notify);
+    status_free(d->status_page);
     callbacks_end(d->callbacks);
+    relay_end(d->relay);
     worker_end(&d->worker);
     keys_free(d->keys);
     timers_free(d->timers);
     callbacks_free(d->callbacks);
+    relay_free(d->relay);
     loop_timer_free(d->drain);
     worker_release(&d->worker);
     loop_free(d->loop);
@@ -238,7 +271,7 @@ static void daemon_release(struct daemon *d)
 
 static void print_directives(void)
 {
-    static const char *const blocks[] = {"", "timers", "callbacks", "process"};
+    static const char *const blocks[] = {"", "timers", "callbacks", "relay", "process"};
 
     for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
         for (const struct conf_directive *t = options_table(blocks[i]); t->name; t++)

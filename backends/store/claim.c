@@ -34,9 +34,16 @@ const char sql_claim[] =
     "  coalesce((SELECT a.callback_signature = 'webhook' FROM pay.app a"
     "   WHERE a.app_id = c.app_id), false)";
 
+const char sql_backlog[] =
+    "SELECT (SELECT count(*) FROM (SELECT FROM pay.callback WHERE state = 1 AND slot >= 0"
+    "  LIMIT 10000) w),"
+    " (SELECT count(*) FROM (SELECT FROM pay.callback WHERE state = 3"
+    "  AND created_at > '-infinity' LIMIT 10000) g)";
+
 struct claim {
     struct arena *arena;
     store_callbacks_cb *cb;
+    store_backlog_cb *backlog_cb;
     void *arg;
 };
 
@@ -78,7 +85,7 @@ void store_callbacks_claim(struct store *s, uint32_t slot_from, uint32_t slot_to
     struct claim *q = store_alloc(sizeof(*q));
     struct pg_params *p = store_params();
 
-    *q = (struct claim){a, cb, arg};
+    *q = (struct claim){.arena = a, .cb = cb, .arg = arg};
     pg_add_int2(p, (int16_t)slot_from);
     pg_add_int2(p, (int16_t)slot_to);
     pg_add_time(p, now);
@@ -90,4 +97,22 @@ void store_callbacks_claim(struct store *s, uint32_t slot_from, uint32_t slot_to
         pg_add_text(p, busy[i]);
     pg_array_end(p);
     store_ask(s, "claim", p, on_claimed, q);
+}
+
+static void on_backlog(void *arg, const struct pg_answer *answer)
+{
+    struct claim *q = arg;
+    enum store_result result = store_result_of(answer, "backlog");
+    const PGresult *r = result == STORE_DONE ? answer->results[0] : NULL;
+
+    q->backlog_cb(q->arg, result, r ? pg_get_int(r, 0, 0) : 0, r ? pg_get_int(r, 0, 1) : 0);
+    free(q);
+}
+
+void store_callbacks_backlog(struct store *s, store_backlog_cb *cb, void *arg)
+{
+    struct claim *q = store_alloc(sizeof(*q));
+
+    *q = (struct claim){.backlog_cb = cb, .arg = arg};
+    store_ask(s, "backlog", NULL, on_backlog, q);
 }

@@ -29,6 +29,13 @@ extern const char sql_refund_by_no[];
 /* callbacks (callback.c, claim.c) */
 extern const char sql_tried[];
 extern const char sql_claim[];
+extern const char sql_backlog[];
+
+/* events (relay.c) */
+extern const char sql_relay_claim[];
+extern const char sql_relay_read[];
+extern const char sql_relay_save[];
+extern const char sql_relay_rewind[];
 
 /* reference data (reference.c), the process and its timer (process.c) */
 extern const char sql_key[];

@@ -23,7 +23,12 @@ static const struct pg_statement reader_statements[] = {{"by_id", sql_by_id},
                                                         {"clock", sql_clock},
                                                         {"accounts", sql_accounts},
                                                         {"refund_by_id", sql_refund_by_id},
-                                                        {"refund_by_no", sql_refund_by_no}};
+                                                        {"refund_by_no", sql_refund_by_no},
+                                                        {"backlog", sql_backlog},
+                                                        {"relay_claim", sql_relay_claim},
+                                                        {"relay_read", sql_relay_read},
+                                                        {"relay_save", sql_relay_save},
+                                                        {"relay_rewind", sql_relay_rewind}};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -136,6 +136,10 @@ struct store_callback_try {
 };
 void store_callback_tried(struct store *s, struct store_callback_try *t);
 
+/* How many wait for a try, and how many were given up; 10000 at most. */
+typedef void store_backlog_cb(void *arg, enum store_result r, int64_t waiting, int64_t given_up);
+void store_callbacks_backlog(struct store *s, store_backlog_cb *cb, void *arg);
+
 /* ---- reference data ---- */
 struct store_limit {
     uint32_t rate, window, burst; /* requests per window (s), 0 = nginx.conf's */

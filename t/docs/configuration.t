@@ -203,7 +203,8 @@ def milliseconds(text: str) -> int:
 
 def payd():
     lines = [line.split("\t") for line in program("payd", "--directives").splitlines()]
-    blocks = {"": "Main level", "timers": "timers", "callbacks": "callbacks", "process": "process"}
+    blocks = {"": "Main level", "timers": "timers", "callbacks": "callbacks", "relay": "relay",
+              "process": "process"}
     is_(sorted({n.rpartition(".")[0] for n, *_ in lines}), sorted(blocks), "payd.conf: the blocks")
     for block, part in blocks.items():
         known = [[n.rpartition(".")[2], syntax, default] for n, syntax, default in lines if n.rpartition(".")[0] == block]
@@ -228,6 +229,11 @@ def payd_defaults():
     poll, batch, active = re.search(r"timer_options\)\{(.*?)\}", body)[1].split(", ")
     is_((milliseconds(said["timers.poll"]), said["timers.batch"], said["timers.active"]), (eval(poll, scope), batch, active),
         "set_defaults: timers")
+    relay = source("backends/options/options_relay.c").partition("void options_relay_defaults")[2].partition("}")[0]
+    for name, value in re.findall(r"\.(\w+) = ([^,}]+)", relay):
+        dflt = said["relay." + name.removesuffix("_us")]
+        is_(milliseconds(dflt) if name.endswith("_us") else dflt, eval(value, scope) if name.endswith("_us") else value.strip('"'),
+            f"options_relay_defaults: {name}")
     steps = [int(s) * 1000 for s in re.findall(r"\d+", body.partition("schedule_s[] = {")[2].partition("}")[0])]
     is_([milliseconds(s) for s in said["callbacks.schedule"].split()], steps, "set_defaults: callbacks.schedule")
     spaced = re.sub(r"[\s,]+", "", "".join(s + "," for s in said["callbacks.schedule"].split()))

@@ -25,7 +25,12 @@ static const struct {
                   {"due", sql_due},
                   {"refund", sql_refund},
                   {"refund_by_id", sql_refund_by_id},
-                  {"refund_by_no", sql_refund_by_no}};
+                  {"refund_by_no", sql_refund_by_no},
+                  {"backlog", sql_backlog},
+                  {"relay_claim", sql_relay_claim},
+                  {"relay_read", sql_relay_read},
+                  {"relay_save", sql_relay_save},
+                  {"relay_rewind", sql_relay_rewind}};
 
 static int params_of(const char *sql)
 {
@@ -54,7 +59,7 @@ static PGresult *explain(const char *name, const char *sql)
     buf_addf(&b, "EXPLAIN (COSTS off) EXECUTE \"%s\"", name);
     for (int i = 0, n = params_of(sql); i < n; i++)
         buf_add_str(&b, i ? ", NULL" : "(NULL");
-    buf_add_str(&b, ")");
+    buf_add_str(&b, params_of(sql) ? ")" : "");
     buf_add_char(&b, '\0');
     r = PQexec(owner, b.p);
     if (PQresultStatus(r) != PGRES_TUPLES_OK)
@@ -69,7 +74,7 @@ static const struct {
 } keys[] = {{"payment_pkey", "(id = "},
             {"payment_number", "(out_trade_no >= "},
             {"payment_attempt_pkey", "(n = "},
-            {"payment_history_pkey", "(version = "},
+            {"payment_history_pkey", "(payment_id = "},
             {"payment_timer_pkey", "(payment_id = "},
             {"refund_pkey", "(id = "},
             {"refund_number", "(out_refund_no >= "},
@@ -78,6 +83,8 @@ static const struct {
             {"refund_timer_due", "(due_at <= "},
             {"callback_pkey", "(payment_id = "},
             {"callback_waiting", "slot"},
+            {"callback_given_up", "(created_at > "},
+            {"payment_history_xid", "(xid "},
             {"payment_timer_due", "(due_at <= "},
             {"app_key_pkey", "(serial = "},
             {"app_key_app", "(app_id = "},
@@ -108,6 +115,8 @@ static void check_plan(const char *name, PGresult *plan)
     for (int i = 0; i < PQntuples(plan); i++) {
         const char *line = PQgetvalue(plan, i, 0);
 
+        if (strstr(line, " on relay")) /* at most 64 rows, and 25 marks of each */
+            continue;
         if (strstr(line, "Seq Scan") || strstr(line, "Bitmap") || strstr(line, "Hash Join") ||
             strstr(line, "Merge Join"))
             fail_msg("%s: %s", name, line);
