@@ -209,12 +209,20 @@ class Stack:
             setattr(client, name, value)
         return client
 
-    def payctl(self, *args: str, check: bool = True) -> str:
-        done = subprocess.run([str(self.build / "payctl"), "-c", str(self.conf / "payd.conf"), *args],
+    def _payctl(self, *args: str) -> subprocess.CompletedProcess:
+        return subprocess.run([str(self.build / "payctl"), "-c", str(self.conf / "payd.conf"), *args],
                               capture_output=True, text=True)
+
+    def payctl(self, *args: str, check: bool = True) -> str:
+        done = self._payctl(*args)
         if check and done.returncode:
             raise RuntimeError(f"payctl {' '.join(args)} ended with {done.returncode}: {done.stderr}{done.stdout}")
         return done.stdout
+
+    def payctl_error(self, *args: str) -> str:
+        """What a refused command says."""
+        done = self._payctl(*args)
+        return done.stderr if done.returncode else f"not refused: {done.stdout}"
 
     def sql(self, statement: str) -> list[list[str]]:
         return self.postgres.sql(statement)

@@ -282,6 +282,29 @@ static void orders(struct bank *bank, struct http_req *req, struct slice query)
     reply_buf(req, 200, &b);
 }
 
+/* What was taken and given back, a line per order number, for `payctl verify --books`. */
+static void put_books(struct bank *bank, struct http_req *req)
+{
+    pay_time_t now = bank_now(bank);
+    struct buf b;
+
+    buf_init(&b, LIST_CAP);
+    buf_add_str(&b, "out_trade_no,paid,refunded\n");
+    for (uint32_t seq = 1; seq <= books_count(bank->books); seq++) {
+        struct order *o = books_at(bank->books, seq);
+        int64_t paid = o->charges * o->amount;
+
+        buf_add_slice(&b, order_no(o));
+        buf_add_char(&b, ',');
+        buf_add_int64(&b, paid);
+        buf_add_char(&b, ',');
+        buf_add_int64(&b, order_settle(o, now) == ORDER_REVOKED ? paid : order_refunded(o, now));
+        buf_add_char(&b, '\n');
+    }
+    reply_text(req, 200, "text/csv", buf_slice(&b));
+    buf_release(&b);
+}
+
 /* ---- faults ---- */
 
 static void faults(struct bank *bank, struct http_req *req)
@@ -323,6 +346,8 @@ void control_handle(struct bank *bank, struct http_req *req)
         notify(bank, req);
     else if (slice_is(path, "/_control/orders") && get)
         orders(bank, req, query);
+    else if (slice_is(path, "/_control/books") && get)
+        put_books(bank, req);
     else if (slice_is(path, "/_control/faults") && (get || post || slice_is(req->method, "DELETE")))
         faults(bank, req);
     else if (slice_is(path, "/_control/health") && get)

@@ -35,6 +35,7 @@ extern const struct command key_commands[];
 extern const struct command limit_commands[];    /* limits of merchants and apps */
 extern const struct command order_commands[];    /* orders, trace, cases */
 extern const struct command callback_commands[]; /* callbacks, and how an app's are signed */
+extern const struct command verify_commands[];
 extern const struct command migrate_commands[];
 extern const struct command channel_commands[]; /* nginx's control socket */
 extern const struct command channel_file_commands[];

@@ -1,5 +1,6 @@
 #include "admin.h"
 
+#include "admin_impl.h"
 #include "core/terms.h"
 
 #include <libpq-fe.h>
@@ -315,8 +316,13 @@ void admin_close(struct admin *a)
 int admin_run(struct admin *a, enum admin_statement s, const char *const *params,
               struct admin_rows **rows, char *err)
 {
-    PGresult *r =
-        PQexecParams(a->conn, statements[s].sql, statements[s].params, NULL, params, NULL, NULL, 0);
+    return admin_query(a, statements[s].sql, statements[s].params, params, rows, err);
+}
+
+int admin_query(struct admin *a, const char *sql, int n, const char *const *params,
+                struct admin_rows **rows, char *err)
+{
+    PGresult *r = PQexecParams(a->conn, sql, n, NULL, params, NULL, NULL, 0);
     struct admin_rows *out;
 
     if (PQresultStatus(r) != PGRES_TUPLES_OK || !(out = calloc(1, sizeof(*out)))) {
@@ -366,7 +372,7 @@ void admin_rows_free(struct admin_rows *r)
 
 /* ---- migrations ---- */
 
-static int exec(struct admin *a, const char *sql, char *err)
+int admin_exec(struct admin *a, const char *sql, char *err)
 {
     PGresult *r = PQexec(a->conn, sql);
     ExecStatusType status = PQresultStatus(r);
@@ -417,14 +423,15 @@ int admin_migrate(struct admin *a, int number, const char *name, const char *sql
 
     snprintf(text, sizeof(text), "%d", number);
     /* two migrations at once: the second waits and then finds them recorded */
-    if (exec(a, "BEGIN; SELECT pg_advisory_xact_lock(7301)", err) != 0)
+    if (admin_exec(a, "BEGIN; SELECT pg_advisory_xact_lock(7301)", err) != 0)
         return -1;
     if (applied(a, text)) {
-        exec(a, "ROLLBACK", rollback_err);
+        admin_exec(a, "ROLLBACK", rollback_err);
         return 0;
     }
-    if (exec(a, sql, err) != 0 || record(a, text, name, err) != 0 || exec(a, "COMMIT", err) != 0) {
-        exec(a, "ROLLBACK", rollback_err);
+    if (admin_exec(a, sql, err) != 0 || record(a, text, name, err) != 0 ||
+        admin_exec(a, "COMMIT", err) != 0) {
+        admin_exec(a, "ROLLBACK", rollback_err);
         return -1;
     }
     return 1;

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -19,7 +20,7 @@ sys.path[:0] = [str(ROOT / "demo"), str(ROOT / "t/lib")]
 from client import Answer  # noqa: E402
 from processes import NotReady, wait_until  # noqa: E402
 from stack import Stack  # noqa: E402
-from tap import done, is_, ok  # noqa: E402
+from tap import done, is_, like, ok  # noqa: E402
 
 # core/terms.h
 STATES = {1: "processing", 2: "pending", 3: "succeeded", 4: "failed", 5: "closed"}
@@ -116,6 +117,22 @@ def becomes(stack: Stack, out_trade_no: str, state: str, name: str, seconds: flo
 
 
 # ---- the other sides ----
+
+def bank_books(stack: Stack) -> Path:
+    """A file for `payctl verify --books`."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{stack.bank_port}/_control/books", timeout=60) as answer:
+        text = answer.read().decode()
+    path = stack.folder / "books.csv"
+    path.write_text(text)
+    return path
+
+
+def verified(stack: Stack, name: str) -> None:
+    """ok() when payctl finds every invariant kept."""
+    said = stack.payctl("verify", "--books", str(bank_books(stack)), check=False)
+    broken = [line for line in said.splitlines() if not line.startswith("ok ")]
+    ok(said and not broken, name, *(broken or ["no answer"]))
+
 
 def bank_orders(stack: Stack, payment_id: str) -> list[dict]:
     """A payment in the bank's books: under request numbers that begin with its id."""

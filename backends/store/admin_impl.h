@@ -1,0 +1,16 @@
+/*
+ * admin_impl - a statement with its text, for the files of this folder that have statements of
+ * their own beside admin.c's table.
+ */
+#ifndef STORE_ADMIN_IMPL_H
+#define STORE_ADMIN_IMPL_H
+
+#include "admin.h"
+
+/* As admin_run. */
+int admin_query(struct admin *a, const char *sql, int n, const char *const *params,
+                struct admin_rows **rows, char *err);
+/* A statement without rows. 0 or -1 with the reason in err. */
+int admin_exec(struct admin *a, const char *sql, char *err);
+
+#endif
