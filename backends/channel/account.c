@@ -276,6 +276,7 @@ void channel_account_free(struct channel_account *a)
         cert_roots_free(a->keys[i].roots);
         secret_release(&a->keys[i].raw);
     }
+    account_trust_free(a->trusted, a->ntrusted);
     pkey_destroy(a->cert->key);
     secret_release(&a->cert->pem);
     free(a->cert);
@@ -286,6 +287,11 @@ void channel_account_free(struct channel_account *a)
 struct slice channel_account_name(const struct channel_account *a)
 {
     return a->name;
+}
+
+struct slice channel_account_channel(const struct channel_account *a)
+{
+    return a->channel->facts.name;
 }
 
 bool channel_account_value(const struct channel_account *a, size_t i, struct slice *name,

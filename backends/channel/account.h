@@ -5,6 +5,7 @@
 #define CHANNEL_ACCOUNT_H
 
 #include "adapter.h"
+#include "channel.h"
 #include "core/cert.h"
 #include "core/crypto.h"
 
@@ -27,6 +28,14 @@ struct account_cert {
     int64_t from_s, until_s; /* trusted without another look */
 };
 
+/* A certificate that the channel published (certificates.c). */
+struct account_trust {
+    char serial[64]; /* upper-case hex */
+    struct pkey *key;
+    int64_t from_s, until_s;
+};
+#define ACCOUNT_TRUST_MAX CHANNEL_CERTIFICATES_MAX
+
 struct channel_account {
     const struct channel *channel;
     struct arena arena; /* names and plain values */
@@ -35,6 +44,8 @@ struct channel_account {
     struct slice values[ADAPTER_VALUES_MAX];
     struct account_key keys[ADAPTER_SECRETS_MAX];
     struct account_cert *cert;
+    struct account_trust trusted[2 * ACCOUNT_TRUST_MAX]; /* half of it is for an answer's own */
+    uint32_t ntrusted;
     bool invented; /* no signature is checked */
 };
 
@@ -45,5 +56,7 @@ int secret_type_parse(struct slice s);
  * belongs to the account. */
 const struct pkey *account_cert_key(const struct channel_account *a, uint32_t key, struct slice pem,
                                     struct slice name, int64_t now_s, const char **reason);
+
+void account_trust_free(struct account_trust *t, uint32_t n);
 
 #endif

@@ -257,6 +257,13 @@ struct adapter_notification {
 
 struct adapter_bill; /* bill.h */
 
+/* Where the channel publishes the certificates it signs with. */
+struct adapter_certificates {
+    struct slice target;
+    const char *list, *serial;          /* the array; in each member */
+    struct adapter_notification sealed; /* decrypt, key, ciphertext, nonce, aad of a member */
+};
+
 struct adapter {
     struct slice name;
     uint32_t version;
@@ -278,7 +285,8 @@ struct adapter {
     uint32_t nnotifications;
     struct slice hosts[ADAPTER_HOSTS_MAX]; /* where bills may lie */
     uint32_t nhosts;
-    const struct adapter_bill *bill; /* NULL: none */
+    const struct adapter_bill *bill;                 /* NULL: none */
+    const struct adapter_certificates *certificates; /* NULL: none */
     bool uses_notify_url, uses_endpoint;
 };
 

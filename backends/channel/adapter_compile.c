@@ -29,6 +29,8 @@ static const struct conf_directive file_table[] = {
     {"api", 1, 1, CONF_BLOCK | CONF_NEED | CONF_REPEAT, "NAME { ... }", "", "One call."},
     {"notification", 0, 0, CONF_BLOCK | CONF_REPEAT, "{ ... }", "",
      "What the channel sends on its own; the first block whose event fits counts."},
+    {"certificates", 0, 0, CONF_BLOCK, "{ ... }", "",
+     "Where the channel publishes the certificates it signs with."},
     {"download", 1, 8, 0, "HOST ...", "", "Hosts from which bills may be fetched."},
     {"bill", 0, 0, CONF_BLOCK, "{ ... }", "", "How a bill is unpacked and read."},
     {NULL, 0, 0, 0, NULL, NULL, NULL},
@@ -57,6 +59,7 @@ static const struct directive_context contexts[] = {
     {"trade", trade_table},
     {"present", present_table},
     {"notification", notification_table},
+    {"certificates", certificates_table},
     {"bill", bill_table},
     {"row", bill_row_table},
 };
@@ -290,6 +293,7 @@ static int compile_blocks(struct compiler *cp, struct conf_node *first)
     struct conf_node *verify = compile_block(first, "verify");
     struct conf_node *errors = compile_block(first, "errors");
     struct conf_node *bill = compile_block(first, "bill");
+    struct conf_node *certificates = compile_block(first, "certificates");
 
     cp->common = conf_find(first, "common");
     if ((encoding && compile_failed(cp, compile_encoding(cp, encoding))) ||
@@ -303,6 +307,7 @@ static int compile_blocks(struct compiler *cp, struct conf_node *first)
         (errors && compile_failed(cp, compile_errors(cp, errors, &ad->errors))) ||
         compile_failed(cp, compile_apis(cp, first)) ||
         compile_failed(cp, compile_notifications(cp, first)) ||
+        (certificates && compile_failed(cp, compile_certificates(cp, certificates))) ||
         compile_failed(cp, compile_hosts(cp, conf_find(first, "download"))) ||
         (bill && compile_failed(cp, compile_bill(cp, bill))))
         return -1;

@@ -45,8 +45,12 @@ static int set_timestamp(struct facts *f)
 static int write_headers(const struct adapter *ad, const struct adapter_api *api, struct facts *f,
                          struct channel_request *r, const char **reason)
 {
-    for (uint32_t i = 0; i < ad->nheaders; i++)
-        add_header(r, ad->headers[i].name, template_render(&ad->headers[i].value, f, false));
+    for (uint32_t i = 0; i < ad->nheaders; i++) {
+        struct slice value = template_render(&ad->headers[i].value, f, false);
+
+        if (value.n) /* of an optional value of the account: left out */
+            add_header(r, ad->headers[i].name, value);
+    }
     if (r->body.n)
         add_header(r, SLICE("Content-Type"), encoding_content_type(ad->encode));
     f->method = r->method;
@@ -143,6 +147,29 @@ int channel_encode(const struct channel *c, const struct channel_account *a, enu
         return -1;
     *reason = NULL;
     return 0;
+}
+
+int channel_certificates_encode(const struct channel *c, const struct channel_account *a,
+                                pay_time_t now, struct slice nonce, struct arena *arena,
+                                struct channel_request *out, const char **reason)
+{
+    struct facts f = {.channel = c, .account = a, .now = now, .nonce = nonce, .arena = arena};
+    struct adapter_api get = {.kind = CALL_NONE};
+
+    memset(out, 0, sizeof(*out));
+    *reason = check_call(c, a, &get, nonce);
+    if (!*reason && !c->adapter->certificates)
+        *reason = "the adapter has no certificates";
+    if (*reason)
+        return -1;
+    out->method = SLICE("GET");
+    out->target = c->adapter->certificates->target;
+    out->egress_kind = SLICE("other");
+    *reason = "out of memory";
+    if (set_timestamp(&f) < 0 || write_headers(c->adapter, &get, &f, out, reason) < 0)
+        return -1;
+    *reason = arena->failed ? "out of memory" : NULL;
+    return arena->failed ? -1 : 0;
 }
 
 /* ------------------------------------------------------------------ for the payer */

@@ -79,6 +79,7 @@ int channel_account_invent(const struct channel *c, struct channel_account **out
                            struct conf_error *err);
 void channel_account_free(struct channel_account *a);
 struct slice channel_account_name(const struct channel_account *a);
+struct slice channel_account_channel(const struct channel_account *a);
 /* What the i-th value and secret of the adapter are in the account; false past the last. A secret
  * tells everything but itself. */
 struct channel_secret {
@@ -91,6 +92,24 @@ struct channel_secret {
 bool channel_account_value(const struct channel_account *a, size_t i, struct slice *name,
                            struct slice *value);
 bool channel_account_secret(const struct channel_account *a, size_t i, struct channel_secret *out);
+
+/*
+ * Certificates that the channel signs with and publishes itself. An account refreshes when its
+ * adapter has such a list and it does not rely on a bare public key; then they are asked for before
+ * they end, kept by the caller, and told to the account after each channel_account_new.
+ */
+#define CHANNEL_CERTIFICATES_MAX 8u
+struct channel_certificate {
+    struct slice serial, pem;
+    pay_time_t from, until;
+};
+bool channel_account_refreshes(const struct channel_account *a);
+/* Certificates in PEM behind each other; what is none is left out. How many it has now. */
+uint32_t channel_account_trust(struct channel_account *a, struct slice pems);
+bool channel_account_trusted(const struct channel_account *a, size_t i, struct slice *serial,
+                             pay_time_t *from, pay_time_t *until);
+/* When the last certificate that is good now ends; 0: none is, no answer can be verified. */
+pay_time_t channel_account_trusts_until(const struct channel_account *a, pay_time_t now);
 
 /* Where a bill lies, from the address that the channel answered. */
 struct channel_address {
@@ -141,6 +160,18 @@ struct channel_request {
 int channel_encode(const struct channel *c, const struct channel_account *a, enum call_kind kind,
                    const struct channel_order *order, pay_time_t now, struct slice nonce,
                    struct arena *arena, struct channel_request *out, const char **reason);
+
+/* The call for the channel's certificates, and what it answered: verified with the keys of the
+ * account or with those that came, since they were sealed for the account. 0, or -1 with a static
+ * reason; slices live in the arena. */
+int channel_certificates_encode(const struct channel *c, const struct channel_account *a,
+                                pay_time_t now, struct slice nonce, struct arena *arena,
+                                struct channel_request *out, const char **reason);
+int channel_certificates_decode(const struct channel *c, const struct channel_account *a,
+                                int status, const struct http_header *headers, size_t nheaders,
+                                struct slice body, pay_time_t now, struct arena *arena,
+                                struct channel_certificate out[CHANNEL_CERTIFICATES_MAX],
+                                uint32_t *n, const char **reason);
 
 /* What the payer's browser or app is given to pay an order that was prepared: each member as far as
  * the channel has it. Made afresh whenever it is asked for, since it carries a time. */

@@ -52,6 +52,13 @@ int compile_present(struct compiler *cp, struct conf_node *block, struct adapter
 /* compile_notify.c */
 int compile_notifications(struct compiler *cp, struct conf_node *first);
 
+/* compile_notify.c: the sealed part of a message; `at` NULL: nothing */
+int compile_decrypt(struct compiler *cp, const struct conf_node *at,
+                    struct adapter_notification *n);
+
+/* compile_certificates.c: `certificates { ... }` */
+int compile_certificates(struct compiler *cp, struct conf_node *block);
+
 /* compile_bill.c */
 int compile_bill(struct compiler *cp, struct conf_node *block);
 
@@ -75,6 +82,7 @@ static inline struct conf_node *compile_block(struct conf_node *first, const cha
 uint32_t compile_count(const struct conf_node *block, const char *name);
 
 extern const struct conf_directive api_block_table[], recv_table[], call_table[], trade_table[];
-extern const struct conf_directive errors_table[], notification_table[], present_table[];
+extern const struct conf_directive errors_table[], notification_table[], present_table[],
+    certificates_table[];
 
 #endif

@@ -54,8 +54,7 @@ static int compile_sealed(struct compiler *cp, const struct conf_node *at,
     return n->ciphertext ? 0 : -1;
 }
 
-static int compile_decrypt(struct compiler *cp, const struct conf_node *at,
-                           struct adapter_notification *n)
+int compile_decrypt(struct compiler *cp, const struct conf_node *at, struct adapter_notification *n)
 {
     struct slice nonce, aad;
 

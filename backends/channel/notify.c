@@ -33,9 +33,8 @@ static int open_ecb(const struct adapter_notification *n, const struct account_k
     return aes256_ecb_open(key, sealed, plain);
 }
 
-/* The plain text of what is sealed inside. */
-static int decrypt(const struct adapter_notification *n, const struct channel_account *a,
-                   const struct json *body, struct arena *arena, struct slice *out)
+int notification_open(const struct adapter_notification *n, const struct channel_account *a,
+                      const struct json *body, struct arena *arena, struct slice *out)
 {
     const struct account_key *k = &a->keys[n->key];
     struct slice text = json_str(body, n->ciphertext);
@@ -70,7 +69,7 @@ static int read_trade(const struct adapter_notification *n, const struct facts *
 
     if (n->decrypt) {
         *reason = "cannot be decrypted";
-        if (decrypt(n, f->account, body, f->arena, &plain) < 0)
+        if (notification_open(n, f->account, body, f->arena, &plain) < 0)
             return -1;
         *reason = "decrypted text is malformed";
         if (parse(n->inner, plain, f->arena, &body) < 0)

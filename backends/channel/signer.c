@@ -233,6 +233,24 @@ static int verify_keys(const struct signer *s, struct facts *f, const char **rea
     return -1;
 }
 
+/* Certificates that the channel published, while they are in date. */
+static int verify_trusted(const struct signer *s, struct facts *f, const char **reason)
+{
+    const struct channel_account *a = f->account;
+    int64_t now_s = f->now / USEC_PER_SEC;
+
+    for (uint32_t i = 0; s->by_serial && i < a->ntrusted; i++) {
+        const struct account_trust *t = &a->trusted[i];
+
+        if (!slice_is(f->serial, t->serial) || now_s < t->from_s || now_s > t->until_s)
+            continue;
+        *reason = "signature does not verify";
+        if (verify_with(s, &a->keys[s->keys[0]], t->key, f) == 0)
+            return 0;
+    }
+    return -1;
+}
+
 static int verify_certificate(const struct signer *s, struct facts *f, const struct json *tree,
                               const char **reason)
 {
@@ -277,7 +295,8 @@ enum signature signer_verify(const struct signer *s, struct facts *f,
     *reason = "signature is a probe of the channel";
     if (s->probe.n && slice_starts(f->signature, s->probe))
         return SIGNATURE_BAD;
-    if ((s->certificate ? verify_certificate(s, f, tree, reason) : verify_keys(s, f, reason)) < 0)
+    if ((s->certificate ? verify_certificate(s, f, tree, reason) : verify_keys(s, f, reason)) < 0 &&
+        verify_trusted(s, f, reason) < 0)
         return SIGNATURE_BAD;
     *reason = NULL;
     return SIGNATURE_GOOD;

@@ -16,4 +16,9 @@ bool checks_hold(const struct adapter_check *checks, uint32_t n, const struct js
 int trade_run(const struct adapter_trade *t, const struct json *body, const struct facts *f,
               struct channel_result *out, const char **code, const char **path);
 
+/* notify.c: the plain text of what is sealed in the message, with a secret of the account. 0 or -1.
+ */
+int notification_open(const struct adapter_notification *n, const struct channel_account *a,
+                      const struct json *body, struct arena *arena, struct slice *out);
+
 #endif

@@ -66,6 +66,8 @@ static const struct conf_directive timers_table[] = {
     {"poll", 1, 1, 0, "TIME", "200ms", "How often due orders are looked for."},
     {"batch", 1, 1, 0, "NUMBER", "256", "Due orders taken at once."},
     {"active", 1, 1, 0, "NUMBER", "512", "Orders a process works on at once."},
+    {"certificates", 1, 1, 0, "TIME", "12h",
+     "How often channels are asked for the certificates that they publish."},
     {0}};
 
 static const struct conf_directive callbacks_table[] = {
@@ -262,6 +264,8 @@ static int read_timers(struct options *o, const struct conf_node *block, struct 
         return -1;
     for (const struct conf_node *n = block->child; n; n = n->next) {
         int rc = slice_is(n->name, "poll") ? options_get_time(n, n->args[0], 10, &t->poll_us, err)
+                 : slice_is(n->name, "certificates")
+                     ? options_get_time(n, n->args[0], 1000, &t->certificates_us, err)
                  : slice_is(n->name, "batch")
                      ? options_get_number(n, n->args[0], 1, 10000, &t->batch, err)
                      : options_get_number(n, n->args[0], 1, 100000, &t->active, err);
@@ -448,7 +452,7 @@ static void set_defaults(struct options *o)
     o->expire_us = 7200 * USEC_PER_SEC;
     o->outcomes_us = 200 * USEC_PER_MSEC;
     o->max_requests = 8192;
-    o->timers = (struct timer_options){200 * USEC_PER_MSEC, 256, 512};
+    o->timers = (struct timer_options){200 * USEC_PER_MSEC, 256, 512, 12 * 3600 * USEC_PER_SEC};
     options_relay_defaults(&o->relay);
     o->callbacks.poll_us = 200 * USEC_PER_MSEC;
     o->callbacks.timeout_us = 10 * USEC_PER_SEC;

@@ -50,6 +50,7 @@ struct timer_options {
     int64_t poll_us;
     int64_t batch;
     int64_t active;
+    int64_t certificates_us;
 };
 
 /* One `process NAME { }` block. Paths without the unix: prefix, NULL when absent. */

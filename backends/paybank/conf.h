@@ -32,6 +32,8 @@ const char *bank_channel_name(enum bank_channel c);
 /* -1 when unknown. */
 int bank_channel_parse(struct slice s);
 
+#define PLATFORM_CERTS_MAX 4
+
 struct merchant {
     enum bank_channel channel;
     struct slice id; /* mchid, mch_id, app_id, merId */
@@ -48,10 +50,12 @@ struct merchant {
     struct pkey *platform_key;    /* private: signs our answers and notifications */
     struct slice platform_serial; /* wechat_v3 */
     struct secret api_v3_key;     /* 32 bytes, encrypts notifications */
-    struct slice seller_id;       /* alipay */
-    struct slice platform_cert;   /* unionpay: PEM with CRLF, goes with every message */
-    char platform_cert_id[64];    /* its serial number, decimal */
-    char merchant_serial[64];     /* wechat_v3: upper-case hex; unionpay: decimal */
+    struct slice platform_certs[PLATFORM_CERTS_MAX]; /* wechat_v3: PEM, published */
+    uint32_t nplatform_certs;
+    struct slice seller_id;     /* alipay */
+    struct slice platform_cert; /* unionpay: PEM with CRLF, goes with every message */
+    char platform_cert_id[64];  /* its serial number, decimal */
+    char merchant_serial[64];   /* wechat_v3: upper-case hex; unionpay: decimal */
     struct merchant *next;
 };
 

@@ -31,6 +31,8 @@ static const struct conf_directive wechat_table[] = {
     {"merchant_cert", 1, 1, CONF_NEED, "FILE", "", "PEM certificate that requests are signed with"},
     {"platform_serial", 1, 1, CONF_NEED, "SERIAL", "", "serial number of the platform key"},
     {"platform_key", 1, 1, CONF_NEED, "FILE", "", "PEM private key that signs our answers"},
+    {"platform_cert", 1, PLATFORM_CERTS_MAX, 0, "FILE ...", "",
+     "PEM certificates that /v3/certificates tells; none: the merchant has our public key"},
     DISABLED,
     {NULL, 0, 0, 0, NULL, NULL, NULL},
 };
@@ -232,6 +234,20 @@ static int read_appids(struct conf_loader *l, const struct conf_node *n, struct 
     return 0;
 }
 
+static int read_platform_certs(struct conf_loader *l, const struct conf_node *n, struct merchant *m)
+{
+    for (uint32_t i = 0; i < n->nargs; i++) {
+        struct slice word = n->args[i];
+        const struct conf_node one = {
+            .name = n->name, .file = n->file, .line = n->line, .args = &word, .nargs = 1};
+
+        if (read_pem(l, &one, &m->platform_certs[i]) < 0)
+            return -1;
+    }
+    m->nplatform_certs = n->nargs;
+    return 0;
+}
+
 static int read_serial(struct conf_loader *l, const struct conf_node *n, struct merchant *m)
 {
     (void)l;
@@ -266,6 +282,7 @@ static const struct {
     {"merchant_cert", read_merchant_cert},
     {"platform_serial", read_serial},
     {"platform_key", read_private_key},
+    {"platform_cert", read_platform_certs},
     {"seller_id", read_seller},
     {"app_public_key", read_public_key},
     {"alipay_key", read_private_key},

@@ -31,7 +31,8 @@
     X(REFUND_QUERY, "refund_query")                                                                \
     X(BILL, "bill")                                                                                \
     X(NOTIFY, "notify")                                                                            \
-    X(NOTIFY_REFUND, "notify_refund")
+    X(NOTIFY_REFUND, "notify_refund")                                                              \
+    X(CERTIFICATES, "certificates")
 enum bank_api {
 #define X(name, text) BANK_##name,
     BANK_API_TABLE(X)
@@ -47,7 +48,7 @@ int bank_api_parse(struct slice name); /* -1 when unknown */
 #define AT_QUERY   (AT(QUERY) | AT(REFUND_QUERY))
 #define AT_PREPARE (AT(NATIVE) | AT(JSAPI) | AT(H5) | AT(APP))
 #define AT_KNOWN   (AT_QUERY | AT(CLOSE) | AT(REVERSE) | AT(REFUND))
-#define AT_ANSWER  (AT_PREPARE | AT(BARCODE) | AT_KNOWN | AT(BILL))
+#define AT_ANSWER  (AT_PREPARE | AT(BARCODE) | AT_KNOWN | AT(BILL) | AT(CERTIFICATES))
 
 /* X(name, text, where) */
 #define FAULT_TABLE(X)                                                                             \

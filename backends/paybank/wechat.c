@@ -180,6 +180,7 @@ static const struct route {
      wechat_reverse},
     {"POST", "/v3/refund/domestic/refunds", "", BANK_REFUND, NO_ITEM, wechat_refund},
     {"GET", "/v3/refund/domestic/refunds/", "", BANK_REFUND_QUERY, REFUND_NO, wechat_refund_query},
+    {"GET", "/v3/certificates", "", BANK_CERTIFICATES, NO_ITEM, wechat_certificates},
     {"GET", "/v3/bill/tradebill", "", BANK_BILL, NO_ITEM, wechat_tradebill},
     {"GET", "/v3/billdownload/file", "", BANK_BILL, NO_ITEM, wechat_billfile},
 };

@@ -28,6 +28,7 @@ bool wechat_check_url(struct exchange *ex, struct slice s);
 typedef void wechat_api(struct exchange *ex, struct slice item, struct slice query);
 wechat_api wechat_native, wechat_jsapi, wechat_app, wechat_h5, wechat_codepay;
 wechat_api wechat_query, wechat_query_id, wechat_close, wechat_reverse;
+wechat_api wechat_certificates;
 wechat_api wechat_refund, wechat_refund_query, wechat_tradebill, wechat_billfile;
 
 #endif

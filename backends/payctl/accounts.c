@@ -401,6 +401,13 @@ static int account_disable(struct ctl *c, int argc, char **argv)
     return account_state(c, argc, argv, "off");
 }
 
+static int account_certificates(struct ctl *c, int argc, char **argv)
+{
+    const char *params[] = {argv[0], argc == 2 ? argv[1] : NULL};
+
+    return argc == 2 ? ctl_list(c, ADMIN_ACCOUNT_CERTIFICATES, params) : CTL_USAGE;
+}
+
 static int account_list(struct ctl *c, int argc, char **argv)
 {
     const char *params[] = {argc ? argv[0] : NULL};
@@ -416,6 +423,8 @@ const struct command account_commands[] = {
      "change some of them; what is not named stays", account_set},
     {"account", "show", "CHANNEL ACCOUNT", "its values, and which secrets it has until when",
      account_show},
+    {"account", "certificates", "CHANNEL ACCOUNT",
+     "those that the channel published, as they were fetched", account_certificates},
     {"account", "enable", "CHANNEL ACCOUNT", "use it for new payments again", account_enable},
     {"account", "disable", "CHANNEL ACCOUNT",
      "no new payments with it within 5 s; what began with it goes on", account_disable},

@@ -107,6 +107,8 @@ static void add_entry(struct worker *w, struct snapshot *s, const struct store_a
     e->account = arena_copy(&s->arena, row->account);
     e->mchid = arena_copy(&s->arena, row->mchid);
     e->on = row->on;
+    if (e->opened)
+        channel_account_trust(e->opened, row->certificates);
     s->count++;
 }
 
@@ -115,8 +117,9 @@ static uint64_t fingerprint(const struct store_account *rows, size_t n)
     uint64_t h = n + 1;
 
     for (size_t i = 0; i < n; i++) {
-        const struct slice parts[] = {rows[i].channel, rows[i].account, rows[i].mchid,
-                                      rows[i].config, rows[i].secrets_sealed};
+        const struct slice parts[] = {rows[i].channel,        rows[i].account,
+                                      rows[i].mchid,          rows[i].config,
+                                      rows[i].secrets_sealed, rows[i].certificates};
         for (size_t k = 0; k < sizeof(parts) / sizeof(parts[0]); k++)
             h = h * 0x9e3779b97f4a7c15ULL + slice_hash(parts[k]);
         h += rows[i].on;
@@ -183,13 +186,20 @@ const struct channel_account *accounts_get(const struct accounts *a, struct slic
     return NULL;
 }
 
+/* Nothing is sent whose answer could not be believed. */
+static bool can_verify(const struct worker *w, const struct entry *e)
+{
+    return !channel_account_refreshes(e->opened) ||
+           channel_account_trusts_until(e->opened, worker_now(w)) > 0;
+}
+
 /* Of entries that pay alike the one that the channel's block names goes first. */
 static const struct entry *better(const struct worker *w, const struct entry *a,
                                   const struct entry *b)
 {
     const struct channel *c = channel_find(w->channels, b->channel);
 
-    if (!b->on || !b->opened)
+    if (!b->on || !b->opened || !can_verify(w, b))
         return a;
     return !a || (c && slice_eq(channel_facts(c)->account, b->account)) ? b : a;
 }
@@ -217,4 +227,16 @@ const struct channel_account *accounts_choose(const struct accounts *a, struct s
         return NULL;
     *account = e->account;
     return e->opened;
+}
+
+bool accounts_at(const struct accounts *a, size_t i, struct slice *account,
+                 const struct channel_account **opened)
+{
+    const struct snapshot *s = a->current;
+
+    if (!s || i >= s->count)
+        return false;
+    *account = s->entries[i].opened ? s->entries[i].account : SLICE_NULL;
+    *opened = s->entries[i].opened;
+    return true;
 }

@@ -11,6 +11,7 @@
 #include "backends/io/http_in.h"
 #include "backends/io/log.h"
 #include "callbacks.h"
+#include "certificates.h"
 #include "flow.h"
 #include "keys.h"
 #include "notify.h"
@@ -41,6 +42,7 @@ struct daemon {
     struct http_in *api, *notify;
     struct keys *keys;
     struct timers *timers;
+    struct certificates *certificates; /* with the timers */
     struct callbacks *callbacks;
     struct relay *relay;
     struct status *status_page;
@@ -109,6 +111,8 @@ static void on_term(void *arg)
         http_in_stop(d->notify);
     if (d->timers)
         timers_stop(d->timers);
+    if (d->certificates)
+        certificates_stop(d->certificates);
     if (d->callbacks)
         callbacks_stop(d->callbacks);
     if (d->relay)
@@ -186,8 +190,10 @@ static void on_ready(void *arg)
         loop_stop(d->loop);
         return;
     }
-    if (d->timers)
+    if (d->timers) {
         timers_start(d->timers);
+        certificates_start(d->certificates);
+    }
     if (d->callbacks)
         callbacks_start(d->callbacks);
     if (d->relay)
@@ -238,11 +244,13 @@ static int daemon_init(struct daemon *d, const char *file, const char *name, boo
     if (worker_init(&d->worker, &d->options, p, d->loop, err) != 0)
         return -1;
     d->timers = (p->roles & ROLE_TIMER) ? timers_new(&d->worker) : NULL;
+    d->certificates = d->timers ? certificates_new(&d->worker) : NULL;
     d->callbacks = (p->roles & ROLE_CALLBACK) ? callbacks_new(&d->worker) : NULL;
     d->relay = (p->roles & ROLE_RELAY) ? relay_new(&d->worker) : NULL;
     d->drain = loop_timer_new(d->loop, on_drain, d);
-    if ((!d->timers && (p->roles & ROLE_TIMER)) || (!d->callbacks && (p->roles & ROLE_CALLBACK)) ||
-        (!d->relay && (p->roles & ROLE_RELAY)) || !d->drain ||
+    if (((!d->timers || !d->certificates) && (p->roles & ROLE_TIMER)) ||
+        (!d->callbacks && (p->roles & ROLE_CALLBACK)) || (!d->relay && (p->roles & ROLE_RELAY)) ||
+        !d->drain ||
         loop_signal(d->loop, SIGTERM, on_term, d) != 0 ||
         loop_signal(d->loop, SIGINT, on_term, d) != 0 ||
         loop_signal(d->loop, SIGUSR1, on_usr1, d) != 0)
@@ -258,8 +266,11 @@ static void daemon_release(struct daemon *d)
     status_free(d->status_page);
     callbacks_end(d->callbacks);
     relay_end(d->relay);
+    if (d->certificates)
+        certificates_stop(d->certificates);
     worker_end(&d->worker);
     keys_free(d->keys);
+    certificates_free(d->certificates);
     timers_free(d->timers);
     callbacks_free(d->callbacks);
     relay_free(d->relay);

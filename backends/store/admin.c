@@ -116,6 +116,10 @@ static const struct {
         {2, "SELECT mchid, config::text, encode(secrets_sealed, 'hex'),"
             " CASE WHEN enabled THEN 'on' ELSE 'off' END AS state, " TIME("changed_at") "changed_at"
             " FROM pay.channel_account WHERE channel = $1 AND account = $2"},
+    [ADMIN_ACCOUNT_CERTIFICATES] =
+        {2, "SELECT serial, " TIME("valid_from") "valid_from, " TIME("valid_to") "until, "
+            TIME("fetched_at") "fetched_at FROM pay.channel_certificate"
+            " WHERE channel = $1 AND account = $2 ORDER BY valid_to DESC"},
     [ADMIN_ACCOUNT_CHANGE] =
         {5, "UPDATE pay.channel_account SET config = $3::jsonb, secrets_sealed = decode($4, 'hex')"
             " WHERE channel = $1 AND account = $2 AND secrets_sealed = decode($5, 'hex')"

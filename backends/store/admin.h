@@ -17,24 +17,25 @@ void admin_close(struct admin *a);
 
 /* Every statement with its parameters (text, NULL = SQL NULL) in order. */
 enum admin_statement {
-    ADMIN_MERCHANT_ADD,     /* mchid, name, base_slot, span */
-    ADMIN_MERCHANT_STATE,   /* mchid, "on" | "off" */
-    ADMIN_MERCHANT_LIMIT,   /* mchid, rate, window, burst */
-    ADMIN_MERCHANT_LIST,    /* */
-    ADMIN_APP_ADD,          /* app, mchid, name */
-    ADMIN_APP_STATE,        /* app, on | off */
-    ADMIN_APP_LIMIT,        /* app, rate, window, burst */
-    ADMIN_APP_ALLOW,        /* app, networks "{a,b}", "t" = only alert */
-    ADMIN_APP_LIST,         /* mchid or NULL */
-    ADMIN_APP_CALLBACKS,    /* app, header | webhook */
-    ADMIN_KEY_ADD,          /* serial, app, scheme, alg, material (hex), valid days, from */
-    ADMIN_KEY_UNTIL,        /* serial, time */
-    ADMIN_KEY_STATE,        /* serial, on | off */
-    ADMIN_KEY_LIST,         /* app or NULL */
-    ADMIN_ACCOUNT_PUT,      /* channel, account, mchid or NULL, config JSON, secrets sealed (hex) */
-    ADMIN_ACCOUNT_STATE,    /* channel, account, on | off */
-    ADMIN_ACCOUNT_LIST,     /* channel or NULL */
-    ADMIN_ACCOUNT_GET,      /* channel, account -> mchid, config, sealed (hex), state, changed_at */
+    ADMIN_MERCHANT_ADD,   /* mchid, name, base_slot, span */
+    ADMIN_MERCHANT_STATE, /* mchid, "on" | "off" */
+    ADMIN_MERCHANT_LIMIT, /* mchid, rate, window, burst */
+    ADMIN_MERCHANT_LIST,  /* */
+    ADMIN_APP_ADD,        /* app, mchid, name */
+    ADMIN_APP_STATE,      /* app, on | off */
+    ADMIN_APP_LIMIT,      /* app, rate, window, burst */
+    ADMIN_APP_ALLOW,      /* app, networks "{a,b}", "t" = only alert */
+    ADMIN_APP_LIST,       /* mchid or NULL */
+    ADMIN_APP_CALLBACKS,  /* app, header | webhook */
+    ADMIN_KEY_ADD,        /* serial, app, scheme, alg, material (hex), valid days, from */
+    ADMIN_KEY_UNTIL,      /* serial, time */
+    ADMIN_KEY_STATE,      /* serial, on | off */
+    ADMIN_KEY_LIST,       /* app or NULL */
+    ADMIN_ACCOUNT_PUT,    /* channel, account, mchid or NULL, config JSON, secrets sealed (hex) */
+    ADMIN_ACCOUNT_STATE,  /* channel, account, on | off */
+    ADMIN_ACCOUNT_LIST,   /* channel or NULL */
+    ADMIN_ACCOUNT_GET,    /* channel, account -> mchid, config, sealed (hex), state, changed_at */
+    ADMIN_ACCOUNT_CERTIFICATES, /* channel, account: those that the channel published */
     ADMIN_ACCOUNT_CHANGE,   /* channel, account, config, sealed; the sealed that it was made from */
     ADMIN_SEALED_KEYS,      /* after which name, limit -> name, sealed (hex) */
     ADMIN_SEALED_ACCOUNTS,  /* the same; names are CHANNEL:ACCOUNT */

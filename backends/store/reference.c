@@ -31,8 +31,11 @@ const char sql_changes[] =
     "  WHERE m.changed_at >= $1::timestamptz";
 
 const char sql_accounts[] =
-    "SELECT channel, account, coalesce(mchid, ''), config::text, secrets_sealed, enabled"
-    " FROM pay.channel_account ORDER BY channel, account";
+    "SELECT a.channel, a.account, coalesce(a.mchid, ''), a.config::text, a.secrets_sealed,"
+    " a.enabled, coalesce((SELECT string_agg(c.pem, '' ORDER BY c.valid_to DESC)"
+    "  FROM pay.channel_certificate c WHERE c.channel = a.channel AND c.account = a.account"
+    "  AND c.valid_to > now()), '')"
+    " FROM pay.channel_account a ORDER BY a.channel, a.account";
 
 struct ask {
     struct arena *arena;
@@ -162,7 +165,8 @@ static void on_accounts(void *arg, const struct pg_answer *answer)
                                       .mchid = text(q, r, i, 2),
                                       .config = text(q, r, i, 3),
                                       .secrets_sealed = text(q, r, i, 4),
-                                      .on = pg_get_bool(r, i, 5)};
+                                      .on = pg_get_bool(r, i, 5),
+                                      .certificates = text(q, r, i, 6)};
     if (n && q->arena->failed)
         q->on_accounts(q->arg, STORE_BUSY, NULL, 0);
     else

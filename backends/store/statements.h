@@ -42,6 +42,8 @@ extern const char sql_key[];
 extern const char sql_signing_key[];
 extern const char sql_changes[];
 extern const char sql_accounts[];
+extern const char sql_refresh_claim[]; /* refresh.c */
+extern const char sql_refresh_done[];
 extern const char sql_lease[];
 extern const char sql_clock[];
 extern const char sql_due[];

@@ -173,10 +173,21 @@ struct store_account {
     struct slice config;                  /* JSON */
     struct slice secrets_sealed;
     bool on;
+    struct slice certificates; /* PEM behind each other, that the channel published */
 };
 typedef void store_accounts_cb(void *arg, enum store_result r, const struct store_account *a,
                                size_t n);
 void store_accounts_get(struct store *s, struct arena *a, store_accounts_cb *cb, void *arg);
+
+/* May this process ask for the account's certificates now? STORE_DONE: yes, and nobody else for
+ * lease_us; STORE_NONE: it is not due, or another does. */
+typedef void store_refresh_cb(void *arg, enum store_result r);
+void store_refresh_claim(struct store *s, struct slice channel, struct slice account,
+                         int64_t lease_us, store_refresh_cb *cb, void *arg);
+/* What came: a JSON array of {serial, pem, valid_from, valid_to}, kept; due again in next_us. */
+void store_refresh_done(struct store *s, struct slice channel, struct slice account,
+                        struct slice certificates, int64_t next_us, store_refresh_cb *cb,
+                        void *arg);
 
 /* ---- the process itself ---- */
 /* Leases a process number (ids.h) for lease_us; renew with the same holder. */

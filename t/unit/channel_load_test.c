@@ -276,9 +276,9 @@ static const struct mistake bank_mistakes[] = {
 };
 
 static const struct mistake wechat_mistakes[] = {
-    {"value   platform_serial; ", "", 4, "serial=platform_serial: no such value above"},
-    {"secret  platform_key   rsa_public serial=platform_serial;",
-     "secret  platform_key   rsa_public;", 19,
+    {"value   platform_serial optional; ", "", 4, "serial=platform_serial: no such value above"},
+    {"secret  platform_key   rsa_public serial=platform_serial optional;",
+     "secret  platform_key   rsa_public optional;", 19,
      "$serial is read, so secret \"platform_key\" needs serial=VALUE"},
     {"map      NO_AUTH                 refused       403;",
      "map NO_AUTH refused 403; map NOAUTH unknown;", 0, "\"NOAUTH\" is repeated, first on line "},
@@ -290,6 +290,11 @@ static const struct mistake wechat_mistakes[] = {
     {"ciphertext=resource.ciphertext", "cipher=resource.ciphertext", 0,
      "expected ciphertext=VALUE, not \"cipher=resource.ciphertext\""},
     {"nonce=resource.nonce", "nonce=", 0, "expected nonce=VALUE, not \"nonce=\""},
+    {"request  /v3/certificates;", "request  v3/certificates;", 0,
+     "expected a path that begins with /"},
+    {"list     data;", "", -2, "\"list\" is missing in block \"certificates\""},
+    {"serial   serial_no;", "serial a..b;", 0, ""},
+    {"nonce=encrypt_certificate.nonce", "nonce", 0, "expected nonce=VALUE, not \"nonce\""},
 };
 
 static void test_adapter_mistakes(void **state)
