@@ -7,6 +7,9 @@
 
 #define READ_EVERY_S 5
 #define ACCOUNTS_MAX 4096
+#define WARN_EVERY_S (12 * 3600)
+#define WARN_DAYS    30
+#define DAY_US       (86400 * USEC_PER_SEC)
 #define ARENA_CAP    (32u << 20)
 
 struct entry {
@@ -27,7 +30,7 @@ struct accounts {
     struct worker *w;
     struct snapshot *current;
     struct arena *reading;
-    unsigned waited_s;
+    unsigned waited_s, warned_s; /* since the last reading, warning */
 };
 
 struct accounts *accounts_new(struct worker *w)
@@ -127,6 +130,33 @@ static uint64_t fingerprint(const struct store_account *rows, size_t n)
     return h;
 }
 
+/* ---- certificates that end ---- */
+
+static void warn_end(const struct entry *e, struct slice name, pay_time_t until, pay_time_t now)
+{
+    if (until - now > WARN_DAYS * DAY_US)
+        return;
+    log_event(until <= now ? LOG_ERROR : LOG_WARN, "certificate_ends", LOG_S("channel", e->channel),
+              LOG_S("account", e->account), LOG_S("certificate", name),
+              LOG_I("days", until > now ? (until - now) / DAY_US : 0));
+}
+
+/* Those of the account's secrets; those that the channel publishes are fetched by themselves, which
+ * is told when it fails (certificates.c). */
+static void warn_ends(const struct accounts *a)
+{
+    const struct snapshot *s = a->current;
+    pay_time_t now = worker_now(a->w);
+    struct channel_secret secret;
+
+    for (size_t i = 0; i < s->count; i++)
+        for (size_t k = 0; s->entries[i].opened && s->entries[i].on &&
+                           channel_account_secret(s->entries[i].opened, k, &secret);
+             k++)
+            if (secret.present && secret.until)
+                warn_end(&s->entries[i], secret.name, secret.until, now);
+}
+
 static void take(struct accounts *a, const struct store_account *rows, size_t n, uint64_t print)
 {
     struct snapshot *s = calloc(1, sizeof(*s));
@@ -145,6 +175,8 @@ static void take(struct accounts *a, const struct store_account *rows, size_t n,
     if (a->current)
         loop_defer(a->w->loop, snapshot_free, a->current);
     a->current = s;
+    a->warned_s = 0;
+    warn_ends(a);
 }
 
 static void on_accounts(void *arg, enum store_result r, const struct store_account *rows, size_t n)
@@ -165,6 +197,10 @@ static void on_accounts(void *arg, enum store_result r, const struct store_accou
 
 void accounts_tick(struct accounts *a)
 {
+    if (a->current && ++a->warned_s >= WARN_EVERY_S) {
+        a->warned_s = 0;
+        warn_ends(a);
+    }
     if (a->reading || (a->current && ++a->waited_s < READ_EVERY_S))
         return;
     a->reading = calloc(1, sizeof(*a->reading));

@@ -14,6 +14,7 @@
 #include "certificates.h"
 #include "flow.h"
 #include "keys.h"
+#include "metrics.h"
 #include "notify.h"
 #include "relay.h"
 #include "status.h"
@@ -169,6 +170,8 @@ static int open_status(struct daemon *d)
         fprintf(stderr, "payd: %s: %s\n", path, err);
         return -1;
     }
+    if (d->worker.process->roles & (ROLE_ORDER | ROLE_TIMER))
+        status_add(d->status_page, metrics_page, d->worker.metrics);
     if (d->callbacks)
         status_add(d->status_page, callbacks_metrics, d->callbacks);
     if (d->relay)
@@ -250,8 +253,7 @@ static int daemon_init(struct daemon *d, const char *file, const char *name, boo
     d->drain = loop_timer_new(d->loop, on_drain, d);
     if (((!d->timers || !d->certificates) && (p->roles & ROLE_TIMER)) ||
         (!d->callbacks && (p->roles & ROLE_CALLBACK)) || (!d->relay && (p->roles & ROLE_RELAY)) ||
-        !d->drain ||
-        loop_signal(d->loop, SIGTERM, on_term, d) != 0 ||
+        !d->drain || loop_signal(d->loop, SIGTERM, on_term, d) != 0 ||
         loop_signal(d->loop, SIGINT, on_term, d) != 0 ||
         loop_signal(d->loop, SIGUSR1, on_usr1, d) != 0)
         return conf_fail(err, NULL, "out of memory");

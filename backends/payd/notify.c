@@ -3,21 +3,41 @@
 #include "accounts.h"
 #include "backends/io/log.h"
 #include "flow.h"
+#include "metrics.h"
 
-#define HEADERS_MAX 64
+#define HEADERS_MAX  64
+#define NOTICES_TOLD 20 /* in a second, in the log */
 
 /* Lives in the request's arena. */
 struct notice {
+    struct worker *w;
     struct http_req *req;
     const struct channel *channel;
     uint32_t command_seq;
 };
 
-static void acknowledge(struct notice *n, bool ok)
+/* Forged ones come as fast as a stranger likes: a few of each second are told, all are counted. */
+static bool may_log(struct worker *w)
 {
+    int64_t now_s = loop_now_us(w->loop) / USEC_PER_SEC;
+
+    if (w->notices_at_s != now_s) {
+        if (w->notices_told > NOTICES_TOLD)
+            log_event(LOG_ALERT, "notifications_not_told",
+                      LOG_I("count", w->notices_told - NOTICES_TOLD));
+        w->notices_at_s = now_s;
+        w->notices_told = 0;
+    }
+    return ++w->notices_told <= NOTICES_TOLD;
+}
+
+static void acknowledge(struct notice *n, enum notice_end end)
+{
+    bool ok = end == NOTICE_TAKEN || end == NOTICE_OTHER;
     struct channel_ack ack;
     struct http_header type;
 
+    metrics_notice(n->w->metrics, n->channel, end);
     channel_ack(n->channel, ok, &ack);
     type = (struct http_header){SLICE("Content-Type"), ack.content_type};
     http_req_reply(n->req, ack.status, &type, ack.content_type.n ? 1 : 0, ack.body);
@@ -26,20 +46,23 @@ static void acknowledge(struct notice *n, bool ok)
 static void on_flow(void *arg, struct flow *f)
 {
     struct notice *n = arg;
-    bool taken = f->end == FLOW_SETTLED && !f->step.mismatch;
+    enum notice_end end = f->end == FLOW_SETTLED ? f->step.mismatch ? NOTICE_MISMATCH : NOTICE_TAKEN
+                          : f->end == FLOW_NONE  ? NOTICE_UNKNOWN_ORDER
+                                                 : NOTICE_BUSY;
 
-    if (!taken)
+    if (end != NOTICE_TAKEN && may_log(n->w))
         log_event(f->end == FLOW_BUSY ? LOG_WARN : LOG_ALERT, "notification_not_taken",
                   LOG_I("order", f->payment.id), LOG_I("end", f->end),
                   LOG_S("input", slice_of(f->step.input_name)));
-    acknowledge(n, taken);
+    acknowledge(n, end);
 }
 
 static void refuse(struct notice *n, struct slice channel, struct slice account, const char *reason)
 {
-    log_event(LOG_ALERT, "notification_refused", LOG_S("channel", channel),
-              LOG_S("account", account), LOG_S("reason", slice_of(reason)));
-    acknowledge(n, false);
+    if (may_log(n->w))
+        log_event(LOG_ALERT, "notification_refused", LOG_S("channel", channel),
+                  LOG_S("account", account), LOG_S("reason", slice_of(reason)));
+    acknowledge(n, NOTICE_REFUSED);
 }
 
 static struct payment_event event_of(struct arena *a, const struct channel_result *r)
@@ -70,7 +93,7 @@ static void take(struct worker *w, struct notice *n, struct slice channel, struc
         (r->cls == CLASS_UNKNOWN && !r->request_no.n && !r->refund_no.n)) {
         log_event(LOG_NOTICE, "notification_without_result", LOG_S("channel", channel),
                   LOG_S("account", account), LOG_S("code", r->code));
-        acknowledge(n, true);
+        acknowledge(n, NOTICE_OTHER);
         return;
     }
     if (refund ? id_parse(r->refund_no, 'R', &id) != 0
@@ -80,7 +103,7 @@ static void take(struct worker *w, struct notice *n, struct slice channel, struc
     }
     f = flow_new(w, on_flow, n);
     if (!f) {
-        acknowledge(n, false);
+        acknowledge(n, NOTICE_BUSY);
         return;
     }
     e = event_of(&f->arena, r);
@@ -108,11 +131,13 @@ void notify_handle(void *arg, struct http_req *req)
     channel = slice_cut(&rest, '/');
     account = rest;
     if (n) {
+        n->w = w;
         n->req = req;
         n->channel = channel_find(w->channels, channel);
         acc = accounts_get(w->accounts, channel, account);
     }
     if (!n || !n->channel || !acc) {
+        metrics_stray(w->metrics);
         http_req_reply(req, n ? 404 : 503, NULL, 0, SLICE_NULL);
         return;
     }

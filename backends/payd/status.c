@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define PAGE_MAX (64u << 10)
+#define PAGE_MAX (8u << 20) /* thousands of accounts, hundreds of channels */
 
 struct status {
     struct worker *w;

@@ -3,6 +3,7 @@
 #include "accounts.h"
 #include "backends/io/log.h"
 #include "flow.h"
+#include "metrics.h"
 #include "outcomes.h"
 
 #include <stdio.h>
@@ -167,8 +168,9 @@ int worker_init(struct worker *w, const struct options *o, const struct process_
     w->accounts = accounts_new(w);
     w->outcomes = outcomes_new(w);
     w->flows = flows_new(w);
+    w->metrics = metrics_new(w);
     w->second = loop_timer_new(loop, on_second, w);
-    if (!w->egress || !w->accounts || !w->outcomes || !w->flows || !w->second)
+    if (!w->egress || !w->accounts || !w->outcomes || !w->flows || !w->metrics || !w->second)
         return conf_fail(err, NULL, "out of memory");
     return 0;
 }
@@ -189,6 +191,7 @@ void worker_release(struct worker *w)
     flows_free(w->flows);
     accounts_free(w->accounts);
     outcomes_free(w->outcomes);
+    metrics_free(w->metrics);
     channel_set_free(w->channels);
     verify_key_release(&w->platform_key);
     vault_wipe(&w->vault);

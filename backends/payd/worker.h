@@ -20,6 +20,7 @@
 struct accounts;
 struct outcomes;
 struct flows;
+struct metrics;
 
 struct worker {
     const struct options *options;
@@ -31,6 +32,7 @@ struct worker {
     struct accounts *accounts;
     struct outcomes *outcomes;
     struct flows *flows;
+    struct metrics *metrics;
     struct verify_key platform_key;
     struct slice platform_cert; /* PEM */
     struct slice certificates[CERTIFICATES_MAX];
@@ -48,6 +50,8 @@ struct worker {
     unsigned lease_wait_s;
     bool ready;
     bool ending;
+    int64_t notices_at_s; /* loop time: refused notifications of this second (notify.c) */
+    unsigned notices_told;
     void (*on_ready)(void *arg);
     void *ready_arg;
 };

@@ -226,9 +226,9 @@ def payd_defaults():
         is_(said[(block or "") + name], value, f"set_defaults: {block}{name}")
     connections = re.search(r"o->writers = o->readers = (\d+);", body)[1]
     ok(f"{connections} by default" in table(PARTS["Main level"], *HEADS)[0]["meaning"], "set_defaults: writers and readers")
-    poll, batch, active = re.search(r"timer_options\)\{(.*?)\}", body)[1].split(", ")
-    is_((milliseconds(said["timers.poll"]), said["timers.batch"], said["timers.active"]), (eval(poll, scope), batch, active),
-        "set_defaults: timers")
+    poll, batch, active, certificates = re.search(r"timer_options\)\{(.*?)\}", body)[1].split(", ")
+    is_((milliseconds(said["timers.poll"]), said["timers.batch"], said["timers.active"], milliseconds(said["timers.certificates"])),
+        (eval(poll, scope), batch, active, eval(certificates, scope)), "set_defaults: timers")
     relay = source("backends/options/options_relay.c").partition("void options_relay_defaults")[2].partition("}")[0]
     for name, value in re.findall(r"\.(\w+) = ([^,}]+)", relay):
         dflt = said["relay." + name.removesuffix("_us")]
