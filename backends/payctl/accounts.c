@@ -137,6 +137,51 @@ static void opened_end(struct opened *o)
     arena_release(&o->arena);
 }
 
+static void trust_published(struct ctl *c, char **argv, struct channel_account *a)
+{
+    const char *params[] = {argv[0], argv[1]};
+    struct admin_rows *rows = ctl_run(c, ADMIN_ACCOUNT_PEMS, params);
+
+    for (int i = 0; rows && i < admin_rows_count(rows); i++)
+        channel_account_trust(a, slice_of(admin_rows_value(rows, i, 0)));
+    admin_rows_free(rows);
+}
+
+int ctl_account_open(struct ctl *c, const char *channel, const char *account,
+                     struct ctl_account *out)
+{
+    struct conf_error err = {.text = ""};
+    struct opened o;
+    int status;
+
+    *out = (struct ctl_account){.set = NULL};
+    if (channel_set_load(c->options.channels, c->options.adapters, &out->set, &err) != 0)
+        return ctl_refuse("%s", err.text);
+    out->channel = channel_find(out->set, slice_of(channel));
+    if (!out->channel)
+        return ctl_refuse("no channel \"%s\" in %s", channel, c->options.channels);
+    if (!account)
+        account = arena_cstr(&c->options.arena, channel_facts(out->channel)->account);
+    if (!account || !*account)
+        return ctl_refuse("channel %s names no account: say --account", channel);
+    char *names[] = {(char *)(uintptr_t)channel, (char *)(uintptr_t)account};
+    status = opened_begin(c, &o, names);
+    if (status == CTL_DONE &&
+        channel_account_new(out->channel, slice_of(account), slice_of(o.config),
+                            buf_slice(&o.secrets), &out->opened, &err) != 0)
+        status = ctl_refuse("%s", err.text);
+    if (status == CTL_DONE)
+        trust_published(c, names, out->opened);
+    opened_end(&o);
+    return status;
+}
+
+void ctl_account_close(struct ctl_account *a)
+{
+    channel_account_free(a->opened);
+    channel_set_free(a->set);
+}
+
 /* ---- show ---- */
 
 static void time_text(char out[RFC3339_LEN + 1], pay_time_t t)

@@ -5,6 +5,7 @@
 #ifndef PAYCTL_CTL_H
 #define PAYCTL_CTL_H
 
+#include "backends/channel/channel.h"
 #include "backends/options/options.h"
 #include "backends/store/admin.h"
 #include "core/vault.h"
@@ -31,6 +32,7 @@ struct command {
 extern const struct command registry_commands[]; /* merchants, apps */
 extern const struct command account_commands[];
 extern const struct command master_commands[];
+extern const struct command bill_commands[];
 extern const struct command key_commands[];
 extern const struct command limit_commands[];    /* limits of merchants and apps */
 extern const struct command order_commands[];    /* orders, trace, cases */
@@ -64,6 +66,16 @@ const struct vault *ctl_vault(struct ctl *c);
 const char *ctl_seal(struct ctl *c, struct arena *a, struct slice context, struct slice plain);
 /* The reverse, into *plain, which the caller wipes: the number of the key that opened it, or -1. */
 int ctl_open(struct ctl *c, struct slice context, const char *hex, struct buf *plain);
+/* An account of the database as payd would open it. account NULL: the one that the channel's block
+ * names first. ctl_account_close in any case. */
+struct ctl_account {
+    struct channel_set *set;
+    const struct channel *channel;
+    struct channel_account *opened;
+};
+int ctl_account_open(struct ctl *c, const char *channel, const char *account,
+                     struct ctl_account *out);
+void ctl_account_close(struct ctl_account *a);
 int ctl_refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

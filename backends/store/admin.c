@@ -120,6 +120,23 @@ static const struct {
         {2, "SELECT serial, " TIME("valid_from") "valid_from, " TIME("valid_to") "until, "
             TIME("fetched_at") "fetched_at FROM pay.channel_certificate"
             " WHERE channel = $1 AND account = $2 ORDER BY valid_to DESC"},
+    [ADMIN_ACCOUNT_PEMS] =
+        {2, "SELECT pem FROM pay.channel_certificate"
+            " WHERE channel = $1 AND account = $2 AND valid_to > now() ORDER BY valid_to DESC"},
+    [ADMIN_BILL_SHOW] =
+        {3, "SELECT channel, account, day, rows, paid, returned, length(file) AS bytes,"
+            " encode(sha256, 'hex') AS sha256, " TIME("fetched_at") "fetched_at"
+            " FROM pay.channel_bill WHERE channel = $1 AND account = $2 AND day = $3::date"},
+    [ADMIN_BILL_LIST] =
+        {1, "SELECT channel, account, day, rows, paid, returned, " TIME("fetched_at") "fetched_at"
+            " FROM pay.channel_bill WHERE $1::text IS NULL OR channel = $1"
+            " ORDER BY day DESC, channel, account LIMIT 1000"},
+    [ADMIN_BILL_ROWS] =
+        {3, "SELECT account, line, (ARRAY['payment','refund','reversal','other'])[kind] AS kind,"
+            " request_no, channel_trade_no, refund_no, channel_refund_no, amount, fee,"
+            " " TIME("at") "at, state FROM pay.channel_bill_row"
+            " WHERE channel = $1 AND ($2::text IS NULL OR account = $2) AND day = $3::date"
+            " ORDER BY account, line"},
     [ADMIN_ACCOUNT_CHANGE] =
         {5, "UPDATE pay.channel_account SET config = $3::jsonb, secrets_sealed = decode($4, 'hex')"
             " WHERE channel = $1 AND account = $2 AND secrets_sealed = decode($5, 'hex')"
@@ -279,7 +296,12 @@ static const struct {
                                                   " ORDER BY state, opened_at DESC LIMIT $1::int"},
 };
 
-static void say(char *err, const char *message)
+PGconn *admin_conn(const struct admin *a)
+{
+    return a->conn;
+}
+
+void admin_say(char *err, const char *message)
 {
     size_t n;
 
@@ -294,12 +316,12 @@ struct admin *admin_open(const char *conninfo, char *err)
     PGresult *r;
 
     if (!a) {
-        say(err, "out of memory");
+        admin_say(err, "out of memory");
         return NULL;
     }
     a->conn = PQconnectdb(conninfo);
     if (PQstatus(a->conn) != CONNECTION_OK) {
-        say(err, PQerrorMessage(a->conn));
+        admin_say(err, PQerrorMessage(a->conn));
         admin_close(a);
         return NULL;
     }
@@ -330,7 +352,7 @@ int admin_query(struct admin *a, const char *sql, int n, const char *const *para
     struct admin_rows *out;
 
     if (PQresultStatus(r) != PGRES_TUPLES_OK || !(out = calloc(1, sizeof(*out)))) {
-        say(err, PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) ?: PQerrorMessage(a->conn));
+        admin_say(err, PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) ?: PQerrorMessage(a->conn));
         PQclear(r);
         return -1;
     }
@@ -382,7 +404,7 @@ int admin_exec(struct admin *a, const char *sql, char *err)
     ExecStatusType status = PQresultStatus(r);
 
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        say(err, PQerrorMessage(a->conn));
+        admin_say(err, PQerrorMessage(a->conn));
     PQclear(r);
     return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? 0 : -1;
 }
@@ -416,7 +438,7 @@ static int record(struct admin *a, const char *number, const char *name, char *e
     int rc = PQresultStatus(r) == PGRES_COMMAND_OK ? 0 : -1;
 
     if (rc != 0)
-        say(err, PQerrorMessage(a->conn));
+        admin_say(err, PQerrorMessage(a->conn));
     PQclear(r);
     return rc;
 }

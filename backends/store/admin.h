@@ -36,6 +36,10 @@ enum admin_statement {
     ADMIN_ACCOUNT_LIST,   /* channel or NULL */
     ADMIN_ACCOUNT_GET,    /* channel, account -> mchid, config, sealed (hex), state, changed_at */
     ADMIN_ACCOUNT_CERTIFICATES, /* channel, account: those that the channel published */
+    ADMIN_ACCOUNT_PEMS,         /* channel, account: published certificates that are good now */
+    ADMIN_BILL_SHOW,            /* channel, account, day */
+    ADMIN_BILL_LIST,            /* channel or NULL */
+    ADMIN_BILL_ROWS,            /* channel, account or NULL, day */
     ADMIN_ACCOUNT_CHANGE,   /* channel, account, config, sealed; the sealed that it was made from */
     ADMIN_SEALED_KEYS,      /* after which name, limit -> name, sealed (hex) */
     ADMIN_SEALED_ACCOUNTS,  /* the same; names are CHANNEL:ACCOUNT */

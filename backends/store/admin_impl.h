@@ -7,6 +7,11 @@
 
 #include "admin.h"
 
+#include <libpq-fe.h>
+
+PGconn *admin_conn(const struct admin *a);
+/* The database's message without its end of line, into err (ADMIN_ERROR_LEN). */
+void admin_say(char *err, const char *message);
 /* As admin_run. */
 int admin_query(struct admin *a, const char *sql, int n, const char *const *params,
                 struct admin_rows **rows, char *err);
