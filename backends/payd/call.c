@@ -1,6 +1,7 @@
 #include "call.h"
 
 #include "accounts.h"
+#include "backends/io/failpoint.h"
 #include "backends/io/log.h"
 #include "core/json.h"
 #include "flow.h"
@@ -153,6 +154,7 @@ static void on_answer(void *arg, const struct http_answer *answer)
     struct payment_event e;
     struct slice sent;
 
+    failpoint(FAILPOINT_CHANNEL_ANSWERED);
     if (answer->outcome == HTTP_NOT_SENT)
         e = answer_event(f, SENT_NO, CLASS_NOT_SENT, slice_of(answer->reason));
     else if (answer->outcome != HTTP_ANSWERED)
@@ -211,7 +213,9 @@ static const char *encode_and_send(struct flow *f, const struct channel *c,
                              .body = req.body,
                              .timeout_us = CALL_TIMEOUT_US};
     f->sent_us = loop_now_us(f->w->loop);
+    failpoint(FAILPOINT_CHANNEL_SEND);
     http_egress_send(f->w->egress, &call, on_answer, f);
+    failpoint(FAILPOINT_CHANNEL_SENT);
     return NULL;
 }
 

@@ -1,5 +1,6 @@
 #include "callbacks.h"
 
+#include "backends/io/failpoint.h"
 #include "backends/io/http_out.h"
 #include "backends/io/log.h"
 #include "callback_stats.h"
@@ -67,6 +68,7 @@ static void on_stored(void *arg, enum store_result r)
 {
     struct call *x = arg;
 
+    failpoint(FAILPOINT_CALLBACK_STORED);
     if (r != STORE_DONE)
         log_event(LOG_WARN, "callback_try_not_stored", LOG_I("callback", x->row.id),
                   LOG_I("result", r));
@@ -148,6 +150,7 @@ static void tried(struct call *x, const struct http_out_result *r, const char *e
 
 static void on_answer(void *arg, const struct http_out_result *r)
 {
+    failpoint(FAILPOINT_CALLBACK_ANSWERED);
     tried(arg, r, r->error == HTTP_OUT_OK ? NULL : http_out_error_name(r->error));
 }
 
@@ -261,11 +264,13 @@ static void post(struct call *x)
                                                {SLICE("Accept"), SLICE("application/json")}};
     size_t n = x->row.webhook ? add_webhook(x, headers + 2) : add_signature(x, headers + 2);
 
-    if (n == 0)
+    if (n == 0) {
         not_signed(x);
-    else
-        http_out_post(x->c->out, x->row.url, headers, n + 2, x->row.body,
-                      w->options->callbacks.timeout_us, on_answer, x);
+        return;
+    }
+    http_out_post(x->c->out, x->row.url, headers, n + 2, x->row.body,
+                  w->options->callbacks.timeout_us, on_answer, x);
+    failpoint(FAILPOINT_CALLBACK_SENT);
 }
 
 static int open_app_key(struct call *x, const struct store_key *k)
@@ -334,6 +339,8 @@ static void on_claimed(void *arg, enum store_result r, const struct store_callba
     struct callbacks *c = arg;
 
     c->claiming = false;
+    if (r == STORE_DONE && n)
+        failpoint(FAILPOINT_CALLBACK_CLAIMED);
     for (size_t i = 0; r == STORE_DONE && i < n; i++)
         call_start(c, &rows[i]);
     arena_clear(&c->claim);

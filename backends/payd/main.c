@@ -8,6 +8,7 @@
  *           it serves the connections it has until nginx has closed them
  */
 #include "api.h"
+#include "backends/io/failpoint.h"
 #include "backends/io/http_in.h"
 #include "backends/io/log.h"
 #include "callbacks.h"
@@ -352,6 +353,10 @@ int main(int argc, char **argv)
     }
     if (!file || !name || optind < argc) {
         fputs(usage_text, stderr);
+        return EXIT_CONF;
+    }
+    if (failpoint_arm() != 0) {
+        fputs("payd: PAYD_FAILPOINT names no step of backends/io/failpoint.h\n", stderr);
         return EXIT_CONF;
     }
     signal(SIGPIPE, SIG_IGN);

@@ -1,6 +1,7 @@
 #include "notify.h"
 
 #include "accounts.h"
+#include "backends/io/failpoint.h"
 #include "backends/io/log.h"
 #include "flow.h"
 #include "metrics.h"
@@ -50,6 +51,7 @@ static void on_flow(void *arg, struct flow *f)
                           : f->end == FLOW_NONE  ? NOTICE_UNKNOWN_ORDER
                                                  : NOTICE_BUSY;
 
+    failpoint(FAILPOINT_NOTIFY_COMMITTED);
     if (end != NOTICE_TAKEN && may_log(n->w))
         log_event(f->end == FLOW_BUSY ? LOG_WARN : LOG_ALERT, "notification_not_taken",
                   LOG_I("order", f->payment.id), LOG_I("end", f->end),
@@ -146,5 +148,6 @@ void notify_handle(void *arg, struct http_req *req)
         refuse(n, channel, account, reason);
         return;
     }
+    failpoint(FAILPOINT_NOTIFY_TAKEN);
     take(w, n, channel, account, &r);
 }

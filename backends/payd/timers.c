@@ -1,5 +1,6 @@
 #include "timers.h"
 
+#include "backends/io/failpoint.h"
 #include "backends/io/log.h"
 #include "flow.h"
 
@@ -47,6 +48,8 @@ static void on_due(void *arg, enum store_result r, const struct store_due *due, 
     t->asking = false;
     if (t->stopped)
         return;
+    if (r == STORE_DONE && n)
+        failpoint(FAILPOINT_TIMER_CLAIMED);
     for (size_t i = 0; r == STORE_DONE && i < n && t->active < o->active; i++)
         start_flow(t, &due[i]);
 }

@@ -17,6 +17,7 @@
  */
 #include "commit.h"
 
+#include "backends/io/failpoint.h"
 #include "backends/io/log.h"
 #include "commit_params.h"
 #include "mailbox.h"
@@ -275,6 +276,7 @@ static void on_batch(void *arg, const struct pg_answer *answer)
 
     c->running--;
     if (answer->outcome == PG_DONE) {
+        failpoint(FAILPOINT_COMMIT_ANSWERED);
         if (b->look_up)
             looked_up(b, answer);
         else
@@ -320,7 +322,9 @@ static void send_batch(struct batch *b)
         at += count;
     }
     b->c->running++;
+    failpoint(FAILPOINT_COMMIT_SEND);
     pg_run(b->c->pool, s, n, on_batch, b);
+    failpoint(FAILPOINT_COMMIT_SENT);
 }
 
 /* Is it better to wait for the commit that runs? */

@@ -72,13 +72,14 @@ static const struct {
      " sum(amount) FILTER (WHERE state = 2) AS refunded FROM pay.refund GROUP BY 1, 2) r"
      " ON r.slot = p.slot AND r.payment_id = p.id"
      " WHERE (coalesce(r.reserved, 0), coalesce(r.refunded, 0)) <> (p.refund_reserved, p.refunded)"
-     " OR p.refund_reserved > CASE p.state WHEN 3 THEN p.amount ELSE 0 END"},
+     " OR p.refund_reserved > CASE WHEN p.state = 3 AND p.reversal <> 2 THEN p.amount ELSE 0 END"},
     {{"orphans", "nothing stands in the database without its payment"}, false,
      "SELECT payment_id, what FROM (SELECT slot, payment_id, 'history' AS what FROM pay.payment_history"
      " UNION SELECT slot, payment_id, 'attempt' FROM pay.payment_attempt"
      " UNION SELECT slot, payment_id, 'timer' FROM pay.payment_timer"
      " UNION SELECT slot, payment_id, 'callback' FROM pay.callback"
      " UNION SELECT slot, payment_id, 'refund' FROM pay.refund"
+     " UNION SELECT slot, payment_id, 'reversal' FROM pay.reversal"
      " UNION SELECT slot, payment_id, 'case' FROM pay.payment_case) o"
      " WHERE NOT EXISTS (SELECT FROM pay.payment p WHERE p.slot = o.slot AND p.id = o.payment_id)"},
     {{"money", "what a channel took and kept is what a succeeded payment holds, or a case is open"}, true,
@@ -86,7 +87,8 @@ static const struct {
      " || coalesce(p.held, 0) || ' in state ' || coalesce(p.state, 0) AS what"
      " FROM (SELECT id, sum(paid - refunded) AS kept, sum(refunded) AS refunded FROM pg_temp.books GROUP BY 1) b"
      " FULL JOIN (SELECT id, slot, state, refund_reserved - refunded AS under_way,"
-     " CASE state WHEN 3 THEN amount - refunded ELSE 0 END AS held FROM pay.payment) p USING (id)"
+     " extra_paid + CASE WHEN state = 3 AND reversal <> 2 THEN amount - refunded ELSE 0 END AS held"
+     " FROM pay.payment) p USING (id)"
      " WHERE coalesce(b.kept, 0) NOT BETWEEN coalesce(p.held - p.under_way, 0) AND coalesce(p.held, 0)"
      " AND NOT EXISTS (SELECT FROM pay.payment_case c WHERE c.slot = p.slot AND c.payment_id = p.id AND c.state = 1)"},
 };

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flow import (bank_orders, becomes, callbacks, clear_faults, done, eventually, fault, flow_stack, is_,  # noqa: E402
-                  number, ok, payment_id, rows, state_of)
+from flow import (bank_books, bank_orders, becomes, callbacks, clear_faults, done, eventually, fault, flow_stack, is_,  # noqa: E402
+                  number, ok, payment_id, rows, state_of, verified)
 from signing import BadSignature  # noqa: E402
 
 ABOVE = 300000  # the bank asks for the password
@@ -212,6 +212,7 @@ def main():
                      paid_while_reversing, notified_after_the_reversal, merchant_closes, never_known, restarts, kept_nowhere):
             part(stack)
             clear_faults(stack)
+        verified(stack, "what the bank took and kept is what we hold", "--books", str(bank_books(stack)))
     done()
 
 

@@ -57,7 +57,7 @@ def bury(stack, dead_port, port):
 def main():
     dead_port, port = free_ports(2)
     with socket.create_server(("127.0.0.1", dead_port), backlog=DEAD) as dead, \
-            Others(("127.0.0.1", port), Call) as others, flow_stack('"ev":"callback"', payd=LIMITS) as stack:
+            Others(("127.0.0.1", port), Call) as others, flow_stack('"ev":"callback"', payd=LIMITS, intact=False) as stack:
         threading.Thread(target=others.serve_forever, daemon=True).start()
         bury(stack, dead_port, port)
         eventually(lambda: len(others.called) == MERCHANTS - 1, "everybody else is called back", 60)

@@ -216,7 +216,7 @@ def metrics(stack):
 
 
 def main():
-    with flow_stack('"ev":"callback"', payd=OPTIONS) as stack:
+    with flow_stack('"ev":"callback"', payd=OPTIONS, intact=False) as stack:
         fields(stack)
         groups(stack)
         out_of_order(stack)

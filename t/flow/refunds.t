@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flow import (at_once, bank_orders, becomes, callbacks, clear_faults, done, eventually, fault, flow_stack,  # noqa: E402
-                  is_, number, ok, pay, rows)
+from flow import (at_once, bank_books, bank_orders, becomes, callbacks, clear_faults, done, eventually, fault, flow_stack,  # noqa: E402
+                  is_, number, ok, pay, rows, verified)
 
 AT_ONCE = 64
 
@@ -142,6 +142,7 @@ def main():
         silences(stack)
         failure(stack)
         killed(stack)
+        verified(stack, "what the bank took and kept is what we hold", "--books", str(bank_books(stack)))
     done()
 
 

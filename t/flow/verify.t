@@ -36,7 +36,7 @@ def broken(stack, *words) -> dict[str, int]:
 
 
 def main():
-    with flow_stack() as stack:
+    with flow_stack(intact=False) as stack:
         client = stack.client("hmac")
         paid, left, closed = number("V"), number("W"), number("X")
         for no in (paid, left, closed):

@@ -41,8 +41,9 @@ CHANNELS = ("wechat", "bank")
 
 @contextlib.contextmanager
 def flow_stack(*allowed_problems: str, payd: dict | None = None, channels: dict | None = None,
-               paybank: dict | None = None, **more: Any) -> Iterator[Stack]:
-    """A running stack in a private folder. At the end: no alerts in any log, nothing left behind."""
+               paybank: dict | None = None, intact: bool = True, **more: Any) -> Iterator[Stack]:
+    """A running stack in a private folder. At the end: no alerts in any log, every invariant holds in the database
+    (unless the test breaks them: intact=False), nothing left behind."""
     folder = tempfile.mkdtemp(prefix="ngx_pay-t.")
     os.chmod(folder, 0o711)
     channels = channels or {}
@@ -52,6 +53,8 @@ def flow_stack(*allowed_problems: str, payd: dict | None = None, channels: dict 
     try:
         stack.start()
         yield stack
+        if intact:
+            verified(stack, "every invariant holds in the database")
         is_(stack.problems(*allowed_problems), [], "no alert, no sanitizer report in any log")
     except BaseException:
         show_logs(stack)
@@ -127,9 +130,9 @@ def bank_books(stack: Stack) -> Path:
     return path
 
 
-def verified(stack: Stack, name: str) -> None:
+def verified(stack: Stack, name: str, *books: str) -> None:
     """ok() when payctl finds every invariant kept."""
-    said = stack.payctl("verify", "--books", str(bank_books(stack)), check=False)
+    said = stack.payctl("verify", *books, check=False)
     broken = [line for line in said.splitlines() if not line.startswith("ok ")]
     ok(said and not broken, name, *(broken or ["no answer"]))
 
