@@ -53,14 +53,14 @@ def test_mutants() -> None:
 
 def test_replay() -> None:
     """The last mutant is still there: its failure, shrunk, and the trace again from what was printed."""
-    mutant = ROOT / BUILD / "mutants/mutant/sim.bin"
-    first = run(mutant, "--seed", 1, "--lives", 100_000)
+    mutant = ["env", f"LD_LIBRARY_PATH={BUILD}/mutants/mutant", f"{BUILD}/mutants/base/sim.bin"]
+    first = run(*mutant, "--seed", 1, "--lives", 100_000)
     replay = re.search(r"^replay: sim (.*)$", first.stdout, flags=re.M)
     needed = re.search(r"^  (\d+) of the life's (\d+) choices are needed", first.stdout, flags=re.M)
     ok(first.returncode == 1 and replay and needed, "a broken invariant prints how to replay it", first.stdout[-2000:])
     if not replay or not needed:
         return
-    again = run(mutant, *replay[1].split())
+    again = run(*mutant, *replay[1].split())
     trace = first.stdout.split("\n\n", 2)[1].strip()
     ok(again.returncode == 1 and trace == again.stdout.strip(), "its trace replays", again.stdout[-2000:])
     ok(int(needed[1]) <= int(needed[2]) and int(needed[1]) == len(replay[1].split()[-1].split(",")),
