@@ -102,9 +102,7 @@ enum payment_input charge_classify_query(const struct payment *p, const struct p
 
     if (e->sent == SENT_ANSWERED && e->cls == CLASS_SUCCESS) {
         in = payment_classify_paid(p, e, INPUT_QUERY_PAID, INPUT_QUERY_MISMATCH);
-        return in == INPUT_PAID_REVERSING && latest && policy->reverse_open
-                   ? INPUT_POLL_REVERSE_PAID
-                   : in;
+        return in == INPUT_PAID_REVERSING && latest ? INPUT_POLL_REVERSE_PAID : in;
     }
     if (e->sent == SENT_ANSWERED && e->cls == CLASS_CLOSED)
         return p->reversal == REVERSAL_PROCESSING || p->reversal == REVERSAL_SUCCEEDED
@@ -117,7 +115,9 @@ enum payment_input charge_classify_query(const struct payment *p, const struct p
         due = true;
     if (!due)
         return classify_open(p, e, policy);
-    return policy->reverse_open ? INPUT_POLL_REVERSE : INPUT_POLL_REVERSE_LATE;
+    /* one that was begun may have been done: only the channel's word ends it, window or not */
+    return policy->reverse_open || p->reversal == REVERSAL_PROCESSING ? INPUT_POLL_REVERSE
+                                                                      : INPUT_POLL_REVERSE_LATE;
 }
 
 /* Some channels reverse what they never saw. The charge may arrive behind the reversal: what it

@@ -54,8 +54,11 @@ static enum refund_input classify_send(const struct refund *r, const struct paym
     case CLASS_FAILED:
     case CLASS_REFUSED:
     case CLASS_CLOSED:
-        return latest && r->send_past != MARK_OPEN ? INPUT_REFUND_REFUSED
-                                                   : INPUT_REFUND_REFUSED_DOUBTED;
+        if (latest && r->send_past != MARK_OPEN)
+            return INPUT_REFUND_REFUSED;
+        /* sent again behind a settled "not found" and refused again: that would go on for ever */
+        return r->due_tries < REFUND_REFUSED_LONG ? INPUT_REFUND_REFUSED_DOUBTED
+                                                  : INPUT_REFUND_REFUSED_LONG;
     case CLASS_TOO_FREQUENT:
         return latest && policy->refund_resend ? INPUT_REFUND_TOO_FREQUENT : INPUT_REFUND_UNKNOWN;
     case CLASS_DUPLICATE:
@@ -245,6 +248,8 @@ static struct slice case_kind(enum refund_input in)
         return SLICE("refund_mismatch");
     case INPUT_REFUND_NOT_SENT_LONG:
         return SLICE("refund_not_sent");
+    case INPUT_REFUND_REFUSED_LONG:
+        return SLICE("refund_refused");
     case INPUT_REFUND_QUERY_NOT_FOUND:
     case INPUT_REFUND_QUERY_NOT_FOUND_KEEP:
         return SLICE("refund_not_found");

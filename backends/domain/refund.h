@@ -52,6 +52,7 @@ struct refund {
     X(REFUND_DONE)            /* the channel's first answer is final already */                    \
     X(REFUND_REFUSED)         /* failed or refused: nothing was given back, definitely */          \
     X(REFUND_REFUSED_DOUBTED) /* ... but another attempt has no definitive answer */               \
+    X(REFUND_REFUSED_LONG)    /* ... and so it has been for many tries */                          \
     X(REFUND_TOO_FREQUENT)                                                                         \
     X(REFUND_DUPLICATE)                                                                            \
     X(REFUND_NOT_SENT)                                                                             \
@@ -88,6 +89,8 @@ extern const struct refund_rule refund_rules[REFUND_STATE_COUNT][REFUND_INPUT_CO
 
 /* Sends that were never passed on before a person is asked. */
 #define REFUND_NOT_SENT_LONG 8
+/* Turns of the timer, a doubted refusal at the end, before a person is asked. */
+#define REFUND_REFUSED_LONG 8
 
 enum refund_input refund_classify(const struct payment *p, const struct refund *r,
                                   const struct payment_event *e, pay_time_t now,

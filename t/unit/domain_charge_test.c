@@ -298,6 +298,33 @@ static void test_refused_or_too_late(void **state)
     assert_true(step.open_case);
 }
 
+/* What was sent may have been done: the end of the window does not end it, only the channel's word.
+ */
+static void test_begun_reversal_outlives_its_window(void **state)
+{
+    struct payment_policy shut = policy;
+    pay_time_t now = T0;
+    struct payment p = reversing(&now), q;
+
+    (void)state;
+    shut.reverse_open = false;
+    p = after(&p, answer(CALL_REVERSE, p.attempts, CLASS_UNKNOWN), now, &shut);
+    now = p.due_at;
+    p = after(&p, timer, now, &shut);
+    q = after(&p, answer(CALL_QUERY, p.attempts, CLASS_UNKNOWN), now, &shut);
+    assert_input(POLL_REVERSE);
+    assert_int_equal(step.attempt.kind, CALL_REVERSE);
+    assert_int_equal(q.reversal, REVERSAL_PROCESSING);
+    q = after(&p, success(PAYMENT_EVENT_ANSWER, p.attempts, 888), now, &shut);
+    assert_input(POLL_REVERSE_PAID);
+    /* told of the payment late, when the money may have gone back already */
+    q = after(&q, success(PAYMENT_EVENT_NOTIFY, 0, 888), now, &shut);
+    assert_int_equal(q.state, PAYMENT_PENDING);
+    q = after(&q, answer(CALL_REVERSE, q.attempts, CLASS_FAILED), now, &shut);
+    assert_input(REVERSE_REFUSED);
+    assert_int_equal(q.reversal, REVERSAL_FAILED);
+}
+
 /* A process died at each point: what is left is the row and its timer. */
 static void test_restart_in_each_state(void **state)
 {
@@ -358,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_paid_heard_after_the_reversal),
         cmocka_unit_test(test_repeated_with_backoff_then_a_case),
         cmocka_unit_test(test_refused_or_too_late),
+        cmocka_unit_test(test_begun_reversal_outlives_its_window),
         cmocka_unit_test(test_restart_in_each_state),
         cmocka_unit_test(test_no_refund_of_what_went_back),
     };

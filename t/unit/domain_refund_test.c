@@ -23,6 +23,7 @@ static const char *const matrix[] = {
     "REFUND_DONE                  |ignore                 |succeeded take  |ignore|case",
     "REFUND_REFUSED               |ignore                 |failed          |ignore|ignore",
     "REFUND_REFUSED_DOUBTED       |ignore                 |stay soon       |ignore|ignore",
+    "REFUND_REFUSED_LONG          |ignore                 |stay case soon  |ignore|ignore",
     "REFUND_TOO_FREQUENT          |ignore                 |stay @send      |ignore|ignore",
     "REFUND_DUPLICATE             |ignore                 |stay soon       |ignore|ignore",
     "REFUND_NOT_SENT              |ignore                 |stay @send      |ignore|ignore",
@@ -241,6 +242,18 @@ static void test_unknown(void **state)
     assert_was(REFUSED_DOUBTED);
     assert_int_equal(refund_one.state, REFUND_PROCESSING);
     assert_int_equal(paid_one.refund_reserved, 100);
+    /* a channel that goes on so is brought before a person */
+    for (int i = 0; i < 3 && !step.open_case; i++) {
+        tell(timer, refund_one.due_at, &policy);
+        tell(told(CALL_REFUND_QUERY, step.attempt.n, CLASS_NOT_FOUND),
+             refund_one.send_before + 60 * SEC, &policy);
+        assert_was(QUERY_NOT_FOUND);
+        tell(told(CALL_REFUND, refund_one.send_n, CLASS_REFUSED), refund_one.send_before + 60 * SEC,
+             &policy);
+    }
+    assert_was(REFUSED_LONG);
+    assert_true(slice_is(step.case_kind, "refund_refused"));
+    assert_int_equal(refund_one.state, REFUND_PROCESSING);
 }
 
 static void test_not_found_proves_little(void **state)
