@@ -147,6 +147,15 @@ void bank_expire(struct world *w, uint32_t seq)
         end_order(w, seq, BANK_CLOSED);
 }
 
+/* A charge whose payer types a password, or lets it be. */
+static void plan_password(struct world *w, uint32_t seq)
+{
+    if (chance(w, SITE_pays))
+        later(w, SEC + (int64_t)pick(w, SITE_pays, (uint64_t)(45 * SEC)), EVENT_pay, seq, 0, 0);
+    if (w->bank.expires)
+        later(w, (int64_t)(20 + pick(w, SITE_world, 100)) * SEC, EVENT_expire, seq, 0, 0);
+}
+
 static void plan_payer(struct world *w, uint32_t seq)
 {
     int64_t left = w->order.time_expire - T0 - w->t;
@@ -184,11 +193,48 @@ static struct payment_event prepare(struct world *w, const struct attempt_row *a
     return e;
 }
 
+static struct payment_event paid(struct world *w, const struct bank_order *o)
+{
+    struct payment_event e = said(CLASS_SUCCESS);
+
+    e.channel_trade_no = trade_nos[0];
+    e.amount = o->payments > 1 ? o->amount : o->took;
+    e.currency = currency(w);
+    e.paid_at = T0 + w->t;
+    lie_of_amount(w, &e);
+    return e;
+}
+
+/* Takes the money at once, or asks the payer; a second one of a number is refused as such. */
+static struct payment_event charge(struct world *w, const struct attempt_row *a)
+{
+    uint32_t seq = a->command_seq % COMMANDS_MAX;
+    struct bank_order *o = &w->bank.orders[seq];
+
+    if (o->state == BANK_CLOSED || o->state == BANK_REVERSED)
+        return said(CLASS_CLOSED);
+    if (o->state != BANK_NONE)
+        return said(CLASS_DUPLICATE);
+    if (chance(w, SITE_bank_refuses)) {
+        if (pick(w, SITE_bank_refuses, 2))
+            return said(CLASS_REFUSED);
+        end_order(w, seq, BANK_DEAD);
+        return said(CLASS_FAILED);
+    }
+    o->state = BANK_OPEN;
+    o->amount = w->order.amount;
+    if (chance(w, SITE_asks_password)) {
+        plan_password(w, seq);
+        return said(pick(w, SITE_world, 2) ? CLASS_USER_PAYING : CLASS_ACCEPTED);
+    }
+    bank_pay(w, seq, false);
+    return paid(w, o);
+}
+
 static struct payment_event query(struct world *w, const struct attempt_row *a)
 {
     uint32_t seq = a->command_seq % COMMANDS_MAX;
     struct bank_order *o = &w->bank.orders[seq];
-    struct payment_event e;
 
     switch (o->state) {
     case BANK_NONE:
@@ -200,19 +246,36 @@ static struct payment_event query(struct world *w, const struct attempt_row *a)
         }
         return said(pick(w, SITE_world, 2) ? CLASS_ACCEPTED : CLASS_USER_PAYING);
     case BANK_CLOSED:
+    case BANK_REVERSED:
         return said(CLASS_CLOSED);
     case BANK_DEAD:
         return said(CLASS_FAILED);
     case BANK_PAID:
         break;
     }
-    e = said(CLASS_SUCCESS);
-    e.channel_trade_no = trade_nos[0];
-    e.amount = o->payments > 1 ? o->amount : o->took;
-    e.currency = currency(w);
-    e.paid_at = T0 + w->t;
-    lie_of_amount(w, &e);
-    return e;
+    return paid(w, o);
+}
+
+/* Gives back what was taken, all of it; what nobody will pay any more is closed. */
+static struct payment_event reverse(struct world *w, const struct attempt_row *a)
+{
+    uint32_t seq = a->command_seq % COMMANDS_MAX;
+    struct bank_order *o = &w->bank.orders[seq];
+
+    if (o->state == BANK_NONE)
+        return said(w->bank.closes_unseen ? CLASS_SUCCESS : CLASS_NOT_FOUND);
+    if (w->reverse_window && T0 + w->t >= w->rows.p.created_at + w->reverse_window + SEC)
+        o->irreversible = true;
+    if (o->state == BANK_PAID && (o->irreversible || chance(w, SITE_reverses_no_more))) {
+        o->irreversible = true;
+        return said(pick(w, SITE_world, 2) ? CLASS_FAILED : CLASS_REFUSED);
+    }
+    if (o->state == BANK_PAID || o->state == BANK_OPEN) {
+        o->state = BANK_REVERSED;
+        o->returned = o->took;
+        SAY(w, "bank    reverses order %u, gives back %lld", seq, (long long)o->took);
+    }
+    return said(pick(w, SITE_world, 2) ? CLASS_SUCCESS : CLASS_CLOSED);
 }
 
 static struct payment_event close_order(struct world *w, const struct attempt_row *a)
@@ -324,11 +387,11 @@ static struct payment_event refund_query(struct world *w, const struct attempt_r
 /* ---- calls ---- */
 
 typedef struct payment_event bank_call(struct world *w, const struct attempt_row *a);
-static bank_call *const calls[CALL_KIND_COUNT] = {[CALL_PREPARE] = prepare,
-                                                  [CALL_QUERY] = query,
-                                                  [CALL_CLOSE] = close_order,
-                                                  [CALL_REFUND] = refund,
-                                                  [CALL_REFUND_QUERY] = refund_query};
+static bank_call *const calls[CALL_KIND_COUNT] = {
+    [CALL_PREPARE] = prepare,          [CALL_QUERY] = query,
+    [CALL_CLOSE] = close_order,        [CALL_CHARGE] = charge,
+    [CALL_REVERSE] = reverse,          [CALL_REFUND] = refund,
+    [CALL_REFUND_QUERY] = refund_query};
 
 /* Never a success that was none: nobody could find that out without the bank's bill. */
 static enum answer_class lie(struct world *w, enum call_kind kind, enum answer_class truth)
@@ -337,11 +400,16 @@ static enum answer_class lie(struct world *w, enum call_kind kind, enum answer_c
                                              CLASS_REFUSED,   CLASS_CLOSED,       CLASS_NOT_FOUND,
                                              CLASS_DUPLICATE, CLASS_TOO_FREQUENT, CLASS_SUCCESS};
     unsigned n = sizeof(lies) / sizeof(lies[0]) - (kind != CALL_CLOSE);
+    enum answer_class l;
 
     if (!chance(w, SITE_lies))
         return truth;
+    l = lies[pick(w, SITE_lies, n)];
+    /* "closed" of a charge says that it was reversed */
+    if (l == CLASS_CLOSED && w->order.method == METHOD_BARCODE && kind != CALL_CHARGE)
+        return truth;
     w->lied = true;
-    return lies[pick(w, SITE_lies, n)];
+    return l;
 }
 
 static struct payment_event handle(struct world *w, const struct attempt_row *a)

@@ -1,13 +1,7 @@
 /*
  * When nothing is left to happen: the bank's books and ours agree, and nothing hangs.
  */
-#include "sim.h"
-
-#define CHECK(cond, invariant, ...)                                                                \
-    do {                                                                                           \
-        if (!(cond))                                                                               \
-            broken(w, invariant, __VA_ARGS__);                                                     \
-    } while (0)
+#include "check.h"
 
 static bool has_case(const struct world *w, const char *prefix)
 {
@@ -21,7 +15,8 @@ static bool payment_case(const struct world *w)
 {
     return has_case(w, "late_success") || has_case(w, "second_success") ||
            has_case(w, "amount_mismatch") || has_case(w, "contradiction") ||
-           has_case(w, "not_found");
+           has_case(w, "not_found") || has_case(w, "not_reversed") ||
+           has_case(w, "paid_then_reversed");
 }
 
 /* Every yuan the bank took is one succeeded order, or a person looks at it. */
@@ -29,6 +24,7 @@ static void check_money(struct world *w)
 {
     const struct payment *p = &w->rows.p;
     bool succeeded = w->rows.exists && p->state == PAYMENT_SUCCEEDED;
+    bool reversed = w->rows.exists && p->reversal == REVERSAL_SUCCEEDED;
     unsigned paid = 0;
 
     for (unsigned i = 0; i < COMMANDS_MAX; i++) {
@@ -38,7 +34,9 @@ static void check_money(struct world *w)
             continue;
         CHECK(w->rows.exists, "every yuan is accounted for", "%lld of no order",
               (long long)o->took);
-        CHECK((succeeded && !paid && o->payments == 1 && o->took == p->amount) || payment_case(w),
+        CHECK((succeeded && !reversed && !paid && o->payments == 1 && o->took == p->amount &&
+               !o->returned) ||
+                  (reversed && o->returned == o->took) || payment_case(w),
               "every yuan is accounted for", "the bank took %lld in %u, the order is %s",
               (long long)o->took, o->payments, payment_state_name(p->state));
         paid += o->payments;

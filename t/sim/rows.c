@@ -21,7 +21,8 @@ static enum statement statement_of(const struct flow *f)
     if (b->version == 0)
         return CREATE;
     return !s->timer_changed && !s->callback && !s->open_case && !s->attempt.n &&
-                   !payment_state_final(a->state) && a->prepare_past == b->prepare_past
+                   !payment_state_final(a->state) && a->prepare_past == b->prepare_past &&
+                   a->reversal == b->reversal && a->succeeded_at == b->succeeded_at
                ? ANSWER
                : STEP;
 }
@@ -133,11 +134,11 @@ static void create(struct world *w, struct flow *f)
     r->p = f->step.after;
     if (r->p.version != 1 || r->p.state != PAYMENT_PROCESSING || r->p.attempts != 1 ||
         r->p.prepare_n != 1 || r->p.prepare_last != MARK_OPEN || r->p.due_tries != 0 ||
-        r->p.busy_kind != CALL_PREPARE || !r->p.due_at || f->step.attempt.n != 1)
+        r->p.busy_kind != f->step.attempt.kind || !r->p.due_at || f->step.attempt.n != 1)
         broken(w, "as sql_create writes it", "version %u, %u attempts", r->p.version,
                r->p.attempts);
     write_history(w, f, 1);
-    write_attempt(w, f, 1, CALL_PREPARE);
+    write_attempt(w, f, 1, r->p.busy_kind);
 }
 
 static void answer(struct world *w, struct flow *f)
@@ -158,6 +159,24 @@ static void answer(struct world *w, struct flow *f)
     write_outcome(w, f);
 }
 
+/* A record of its own: born with a reason, not done; final once. */
+static void write_reversal(struct world *w, const struct flow *f)
+{
+    struct reversal_row *r = &w->rows.reversal;
+    const struct payment *a = &f->step.after;
+
+    if (f->step.reversal_why.n) {
+        if (r->state != REVERSAL_NONE || a->reversal == REVERSAL_SUCCEEDED)
+            broken(w, "one reversal, never born done", "by %s", f->step.input_name);
+        *r = (struct reversal_row){.state = a->reversal, .tries = a->reverse_tries};
+    } else if (a->reversal != REVERSAL_NONE && r->state == REVERSAL_PROCESSING) {
+        r->state = a->reversal;
+        r->tries = a->reverse_tries;
+        if (a->reversal == REVERSAL_SUCCEEDED && a->succeeded_at)
+            r->amount = a->amount;
+    }
+}
+
 static void step(struct world *w, struct flow *f)
 {
     struct payment *p = &w->rows.p;
@@ -170,6 +189,9 @@ static void step(struct world *w, struct flow *f)
     p->fail_code = a->fail_code;
     p->final_at = a->final_at;
     p->succeeded_at = a->succeeded_at;
+    p->reversal = a->reversal;
+    p->reverse_tries = a->reverse_tries;
+    write_reversal(w, f);
     answer(w, f);
     if (f->step.attempt.n)
         write_attempt(w, f, a->attempts, a->busy_kind);

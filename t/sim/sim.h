@@ -56,7 +56,9 @@
     X(bank_gives_up, BANK, 15)     /* the payer's bank says no for good */                         \
     X(refund_slow, BANK, 400)      /* accepted now, done later */                                  \
     X(refund_fails, BANK, 60)                                                                      \
-    X(tells_close, BANK, 200) /* notifies of closed orders */                                      \
+    X(tells_close, BANK, 200)   /* notifies of closed orders */                                    \
+    X(asks_password, BANK, 300) /* of a charge's payer */                                          \
+    X(reverses_no_more, BANK, 60)                                                                  \
     X(connect_fails, NET, 50) /* never passed on */                                                \
     X(request_lost, NET, 50)                                                                       \
     X(answer_lost, NET, 60)                                                                        \
@@ -173,6 +175,11 @@ struct callback_row {
     unsigned tries;
     bool told;
 };
+struct reversal_row {
+    enum reversal_state state; /* NONE: no row */
+    int64_t amount;
+    uint32_t tries;
+};
 struct case_row {
     struct slice kind, detail, trade_no;
 };
@@ -185,6 +192,7 @@ struct rows {
     int64_t history[VERSIONS_MAX + 1];             /* event's id, by version */
     struct callback_row callbacks[REFUNDS_MAX + 1];
     struct case_row cases[CASES_MAX];
+    struct reversal_row reversal;
     /* what the last step was, for the checks of the next */
     const char *last_input;
     pay_time_t last_at;
@@ -198,7 +206,7 @@ enum commit_result { RESULT_DONE, RESULT_CONFLICT, RESULT_EXISTS, RESULT_BUSY };
 enum flow_end { END_SETTLED, END_REFUSED, END_EXISTS, END_NONE, END_BUSY, END_UNKNOWN, END_DIED };
 
 struct flow {
-    bool used, of_refund, doubt, committed;
+    bool used, of_refund, doubt, committed, reverse_open;
     uint8_t process;
     enum origin origin;
     int which; /* wish or notice */
@@ -219,14 +227,15 @@ struct flow {
 
 /* ---- the bank: its own books ---- */
 
-enum bank_state { BANK_NONE, BANK_OPEN, BANK_PAID, BANK_CLOSED, BANK_DEAD };
+enum bank_state { BANK_NONE, BANK_OPEN, BANK_PAID, BANK_CLOSED, BANK_DEAD, BANK_REVERSED };
 
 struct bank_order {
     enum bank_state state;
     int64_t amount;
-    int64_t took; /* all payments */
+    int64_t took;     /* all payments */
+    int64_t returned; /* of it, by a reversal */
     unsigned payments;
-    pay_time_t expires; /* true time, 0 = never */
+    bool irreversible;
 };
 enum bank_refund_state { BANK_REFUND_NONE, BANK_REFUND_RUNS, BANK_REFUND_DONE, BANK_REFUND_FAILED };
 struct bank_refund {
@@ -290,7 +299,8 @@ struct world {
     uint32_t draws[SITES], values[SITES];
     /* who takes part */
     struct payment_policy policy;
-    struct payment order; /* as the merchant wants it */
+    int64_t reverse_window; /* after the creation; 0 = always open */
+    struct payment order;   /* as the merchant wants it */
     int64_t next_id;
     struct rows rows;
     struct flow flows[FLOWS_MAX];
@@ -365,7 +375,8 @@ void merchant_refunds(struct world *w, unsigned wish);
 void merchant_called(struct world *w, unsigned callback);
 void merchant_hears(struct world *w, struct flow *f, enum flow_end end);
 
-/* check.c */
+/* check.c, check_decision.c, check_end.c */
+void check_decision(struct world *w, const struct flow *f);
 void check_step(struct world *w, const struct flow *f, const struct payment *before,
                 const struct refund *refund_before);
 void check_refusal(struct world *w, const struct flow *f);

@@ -153,11 +153,14 @@ void flow_decide(struct world *w, struct flow *f)
     f->now = process_now(w, f->process);
     f->committed = false;
     f->attempt.n = 0;
+    f->reverse_open = !w->reverse_window || f->now < f->p.created_at + w->reverse_window;
+    w->policy.reverse_open = f->reverse_open;
     if (f->of_refund)
         refund_decide(&f->p, &f->r, &f->e, f->now, &w->policy, &f->step, &f->r_after);
     else
         payment_decide(&f->p, &f->e, f->now, &w->policy, &f->step);
     say_step(w, f);
+    check_decision(w, f);
     if (f->step.verdict == STEP_NOTHING) {
         finish(w, f, END_SETTLED);
         return;

@@ -292,6 +292,10 @@ static void set_policy(struct world *w)
                                  .settle = one_in(w, 2) ? 30 * SEC : 5 * SEC,
                                  .not_sent_limit = one_in(w, 4) ? 1 : 3,
                                  .prepare_resend = !one_in(w, 3),
+                                 .paying_interval = one_in(w, 2) ? 5 * SEC : SEC,
+                                 .paying_limit = one_in(w, 2) ? 30 * SEC : 8 * SEC,
+                                 .reverse_earliest = one_in(w, 2) ? 15 * SEC : 0,
+                                 .reverse_limit = one_in(w, 2) ? 10 : 3,
                                  .refund = !one_in(w, 20),
                                  .refund_resend = !one_in(w, 3),
                                  .refund_window = one_in(w, 3) ? 3600 * SEC : 0};
@@ -305,7 +309,7 @@ static void set_order(struct world *w)
                           .mchid = SLICE("M1"),
                           .out_trade_no = SLICE("N1"),
                           .digest = SLICE("D1"),
-                          .method = METHOD_NATIVE,
+                          .method = one_in(w, 3) ? METHOD_BARCODE : METHOD_NATIVE,
                           .amount = 1 + (int64_t)pick(w, SITE_world, 1000),
                           .currency = SLICE("CNY"),
                           .channel = SLICE("bank"),
@@ -330,6 +334,7 @@ static void world_init(struct world *w, uint64_t seed, uint64_t life, const stru
     memset(&w->bank.refunds, 0, sizeof(w->bank.refunds));
     memset(&w->merchant, 0, sizeof(w->merchant));
     rows->exists = false;
+    rows->reversal = (struct reversal_row){.state = REVERSAL_NONE};
     rows->nrefunds = rows->nattempts = rows->ncallbacks = rows->ncases = rows->nhistory = 0;
     rows->last_input = "";
     rows->last_at = 0;
@@ -347,6 +352,7 @@ static void world_init(struct world *w, uint64_t seed, uint64_t life, const stru
     w->profile = profile_of(w);
     set_policy(w);
     set_order(w);
+    w->reverse_window = one_in(w, 6) ? (int64_t)(20 + pick(w, SITE_world, 100)) * SEC : 0;
     w->bank.duplicates = one_in(w, 2);
     w->bank.closes_unseen = one_in(w, 3);
     w->bank.expires = !one_in(w, 3);
@@ -364,10 +370,10 @@ void world_run(struct world *w, uint64_t seed, uint64_t life, const struct choic
 
     world_init(w, seed, life, c, trace);
     end = w->quiet + 12 * w->policy.query_max + 1200 * SEC;
-    SAY(w, "life    %llu of seed %llu: %s, amount %lld %.*s, expires in %lld s%s%s",
+    SAY(w, "life    %llu of seed %llu: %s, %s, amount %lld %.*s, expires in %lld s%s%s",
         (unsigned long long)life, (unsigned long long)seed, w->profile->name,
-        (long long)w->order.amount, SLICE_FMT(w->order.currency),
-        (long long)((w->order.time_expire - T0) / SEC),
+        payment_method_name(w->order.method), (long long)w->order.amount,
+        SLICE_FMT(w->order.currency), (long long)((w->order.time_expire - T0) / SEC),
         w->policy.prepare_resend ? "" : ", one prepare only",
         w->policy.refund_resend ? "" : ", refunds sent once");
     people_start(w);
