@@ -63,6 +63,8 @@ struct slice http_req_header(const struct http_req *req, const char *name);
  * is the handler's to say. */
 struct slice http_req_peer(const struct http_req *req);
 size_t http_req_headers(const struct http_req *req, struct http_header *out, size_t max);
+/* User of the process at the other end of a unix socket. 0 or -1. */
+int http_req_peer_uid(const struct http_req *req, uint32_t *uid);
 /* body is copied. Content-Length is set; Content-Type must be among the headers if wanted. */
 void http_req_reply(struct http_req *req, int status, const struct http_header *headers, size_t n,
                     struct slice body);

@@ -2,6 +2,7 @@
  * One inbound request: born when its target is read, handed over when its body is whole, freed when
  * the library has sent the answer. http_in.c tells the rest.
  */
+#define _GNU_SOURCE /* struct ucred */
 #include "http_in_impl.h"
 
 #include "log.h"
@@ -308,6 +309,21 @@ struct slice http_req_header(const struct http_req *req, const char *name)
                                                   &value, &n) != MHD_YES)
         return SLICE_NULL;
     return value ? slice_n(value, n) : SLICE_NULL;
+}
+
+int http_req_peer_uid(const struct http_req *req, uint32_t *uid)
+{
+    const struct in_req *r = (const struct in_req *)req;
+    const union MHD_ConnectionInfo *info =
+        r->conn ? MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD) : NULL;
+    struct ucred peer;
+    socklen_t n = sizeof(peer);
+
+    if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0 ||
+        n != sizeof(peer) || peer.pid == 0)
+        return -1;
+    *uid = peer.uid;
+    return 0;
 }
 
 struct collect {

@@ -94,6 +94,8 @@ static const struct conf_directive process_table[] = {
     {"notify", 1, 1, 0, "unix:PATH", "", "Socket for channels' notifications (role order)."},
     {"internal", 1, 1, 0, "unix:PATH", "", "Socket for keys and the change feed (role order)."},
     {"status", 1, 1, 0, "unix:PATH", "", "Socket for GET /metrics, in Prometheus' text format."},
+    {"operate", 1, 1, 0, "unix:PATH", "",
+     "Socket where payctl decides cases; who may open it may."},
     {"slots", 2, 2, 0, "FROM TO", "0 1023",
      "Slots whose timers and callbacks this process serves."},
     {0}};
@@ -364,12 +366,13 @@ static int read_process(struct options *o, const struct conf_node *block, struct
         return -1;
     p->slot_to = SLOT_COUNT - 1;
     for (const struct conf_node *n = block->child; n; n = n->next) {
-        int rc = slice_is(n->name, "roles")    ? read_roles(p, n, err)
-                 : slice_is(n->name, "slots")  ? read_slots(p, n, err)
-                 : slice_is(n->name, "api")    ? options_get_socket(o, n, &p->api, err)
-                 : slice_is(n->name, "notify") ? options_get_socket(o, n, &p->notify, err)
-                 : slice_is(n->name, "status") ? options_get_socket(o, n, &p->status, err)
-                                               : options_get_socket(o, n, &p->internal, err);
+        int rc = slice_is(n->name, "roles")     ? read_roles(p, n, err)
+                 : slice_is(n->name, "slots")   ? read_slots(p, n, err)
+                 : slice_is(n->name, "api")     ? options_get_socket(o, n, &p->api, err)
+                 : slice_is(n->name, "notify")  ? options_get_socket(o, n, &p->notify, err)
+                 : slice_is(n->name, "status")  ? options_get_socket(o, n, &p->status, err)
+                 : slice_is(n->name, "operate") ? options_get_socket(o, n, &p->operate, err)
+                                                : options_get_socket(o, n, &p->internal, err);
         if (rc != 0)
             return -1;
     }

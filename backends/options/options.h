@@ -57,7 +57,7 @@ struct timer_options {
 struct process_options {
     const char *name;
     unsigned roles; /* of enum role */
-    const char *api, *notify, *internal, *status;
+    const char *api, *notify, *internal, *status, *operate;
     uint32_t slot_from, slot_to;
     struct process_options *next;
 };

@@ -91,7 +91,7 @@ static int exchange(const char *path, struct slice request, struct buf *in, stru
     answer_parser_init(p, false, ANSWER_MAX);
     status = send_all(fd, request) == 0 && read_answer(fd, in, p) == 0 ? 0 : -1;
     if (status != 0)
-        ctl_refuse("%s: no answer from nginx", path);
+        ctl_refuse("%s: no answer", path);
     close(fd);
     return status;
 }
@@ -115,16 +115,13 @@ static const struct json *parse(struct arena *a, const char *path, int status, s
     return NULL;
 }
 
-const struct json *control_ask(struct ctl *c, struct arena *a, const char *method,
-                               const char *target, struct slice body)
+const struct json *control_ask_at(const char *path, struct arena *a, const char *method,
+                                  const char *target, struct slice body)
 {
-    const char *path = socket_path(c);
     struct answer_parser p;
     struct buf in;
     const struct json *v = NULL;
 
-    if (!path)
-        return NULL;
     buf_init(&in, ANSWER_MAX);
     if (exchange(path,
                  arena_printf(a,
@@ -135,4 +132,12 @@ const struct json *control_ask(struct ctl *c, struct arena *a, const char *metho
         v = parse(a, path, p.status, arena_copy(a, slice_n(in.p + p.body_start, p.body_n)));
     buf_release(&in);
     return v;
+}
+
+const struct json *control_ask(struct ctl *c, struct arena *a, const char *method,
+                               const char *target, struct slice body)
+{
+    const char *path = socket_path(c);
+
+    return path ? control_ask_at(path, a, method, target, body) : NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * control - one question to nginx's control socket (docs/interfaces.md), blocking.
+ * control - one question to nginx's control socket or payd's (docs/interfaces.md), blocking.
  */
 #ifndef PAYCTL_CONTROL_H
 #define PAYCTL_CONTROL_H
@@ -12,5 +12,8 @@
  * the problem that nginx answered with. target: path, sent as it is. body may be empty. */
 const struct json *control_ask(struct ctl *c, struct arena *a, const char *method,
                                const char *target, struct slice body);
+/* The same at another socket. */
+const struct json *control_ask_at(const char *path, struct arena *a, const char *method,
+                                  const char *target, struct slice body);
 
 #endif

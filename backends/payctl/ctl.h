@@ -34,8 +34,9 @@ extern const struct command account_commands[];
 extern const struct command master_commands[];
 extern const struct command bill_commands[];
 extern const struct command key_commands[];
-extern const struct command limit_commands[];    /* limits of merchants and apps */
-extern const struct command order_commands[];    /* orders, trace, cases */
+extern const struct command limit_commands[]; /* limits of merchants and apps */
+extern const struct command order_commands[]; /* orders, trace */
+extern const struct command case_commands[];
 extern const struct command callback_commands[]; /* callbacks, and how an app's are signed */
 extern const struct command verify_commands[];
 extern const struct command migrate_commands[];

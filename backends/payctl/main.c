@@ -13,10 +13,10 @@
 #endif
 
 static const struct command *const tables[] = {
-    migrate_commands,  registry_commands, account_commands,      bill_commands,
-    master_commands,   key_commands,      limit_commands,        order_commands,
-    callback_commands, channel_commands,  channel_file_commands, channel_check_commands,
-    verify_commands};
+    migrate_commands,       registry_commands, account_commands, bill_commands,
+    master_commands,        key_commands,      limit_commands,   order_commands,
+    case_commands,          callback_commands, channel_commands, channel_file_commands,
+    channel_check_commands, verify_commands};
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static void usage(FILE *to)

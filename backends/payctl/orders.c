@@ -1,5 +1,5 @@
 /*
- * Orders, their trace, and cases.
+ * Orders and their trace.
  */
 #include "ctl.h"
 #include "print.h"
@@ -115,7 +115,8 @@ static const struct {
                    {"refunds", "Refunds", ADMIN_PAYMENT_REFUNDS},
                    {"timer", "Timer (what happens next)", ADMIN_PAYMENT_TIMER},
                    {"callbacks", "Callbacks", ADMIN_PAYMENT_CALLBACKS},
-                   {"cases", "Cases", ADMIN_PAYMENT_CASES}};
+                   {"cases", "Cases", ADMIN_PAYMENT_CASES},
+                   {"decisions", "Decisions on cases", ADMIN_PAYMENT_DECISIONS}};
 #define TRACE_PARTS (sizeof(trace_parts) / sizeof(trace_parts[0]))
 
 static void trace_text(const struct admin_rows *order, struct admin_rows **parts)
@@ -185,16 +186,6 @@ static int trace(struct ctl *c, int argc, char **argv)
     return status;
 }
 
-/* ---- cases ---- */
-
-static int cases_list(struct ctl *c, int argc, char **argv)
-{
-    const char *params[] = {"200"};
-
-    (void)argv;
-    return argc == 0 ? ctl_list(c, ADMIN_CASE_LIST, params) : CTL_USAGE;
-}
-
 const struct command order_commands[] = {
     {"orders", "show", "ORDER", "one order as it is", orders_show},
     {"orders", "list", "[--merchant MCHID] [--state STATE] [--limit N]", "newest first",
@@ -202,5 +193,4 @@ const struct command order_commands[] = {
     {"orders", "query", "ORDER", "ask the channel now instead of at the timer's time",
      orders_query},
     {"trace", NULL, "ORDER", "the whole story: steps, calls, timer, callbacks, cases", trace},
-    {"cases", "list", "", "what a person has to look at", cases_list},
     {0}};

@@ -17,6 +17,7 @@
 #include "keys.h"
 #include "metrics.h"
 #include "notify.h"
+#include "operate.h"
 #include "relay.h"
 #include "status.h"
 #include "timers.h"
@@ -41,7 +42,7 @@ struct daemon {
     struct loop *loop;
     struct options options;
     struct worker worker;
-    struct http_in *api, *notify;
+    struct http_in *api, *notify, *operate;
     struct keys *keys;
     struct timers *timers;
     struct certificates *certificates; /* with the timers */
@@ -76,6 +77,7 @@ static size_t in_flight(const struct daemon *d)
 
     n += d->api ? http_in_active(d->api) : 0;
     n += d->notify ? http_in_active(d->notify) : 0;
+    n += d->operate ? http_in_active(d->operate) : 0;
     n += d->callbacks ? (size_t)callbacks_active(d->callbacks) : 0;
     n += d->relay ? relay_active(d->relay) : 0;
     return n;
@@ -111,6 +113,8 @@ static void on_term(void *arg)
         http_in_stop(d->api);
     if (d->notify)
         http_in_stop(d->notify);
+    if (d->operate)
+        http_in_stop(d->operate);
     if (d->timers)
         timers_stop(d->timers);
     if (d->certificates)
@@ -159,11 +163,13 @@ static int open_sockets(struct daemon *d)
     return d->api ? 0 : -1;
 }
 
-static int open_status(struct daemon *d)
+static int open_own_sockets(struct daemon *d)
 {
     char err[256] = "out of memory";
-    const char *path = d->worker.process->status;
+    const char *path = d->worker.process->status, *operate = d->worker.process->operate;
 
+    if (operate && !(d->operate = serve(d, operate, operate_handle)))
+        return -1;
     if (!path)
         return 0;
     d->status_page = status_new(&d->worker, path, err, sizeof(err));
@@ -189,7 +195,7 @@ static void on_ready(void *arg)
 
     if (d->stop_at_us)
         return;
-    if (((roles & ROLE_ORDER) && open_sockets(d) != 0) || open_status(d) != 0) {
+    if (((roles & ROLE_ORDER) && open_sockets(d) != 0) || open_own_sockets(d) != 0) {
         d->status = 1;
         loop_stop(d->loop);
         return;
@@ -266,6 +272,7 @@ static void daemon_release(struct daemon *d)
 {
     http_in_free(d->api);
     http_in_free(d->notify);
+    http_in_free(d->operate);
     status_free(d->status_page);
     callbacks_end(d->callbacks);
     relay_end(d->relay);

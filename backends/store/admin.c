@@ -35,7 +35,11 @@ struct admin_rows {
 #define KIND(column)           "CASE " column CALL_KIND_TABLE(WORDS) " END"
 #define METHOD(column)         "CASE " column PAYMENT_METHOD_TABLE(WORDS) " END"
 #define SENT(column)           "(ARRAY['unknown','no','maybe','answered'])[" column " + 1]"
-#define CALLBACK(column)       "(ARRAY['waiting','done','given_up','skipped'])[" column "]"
+#define DECISION                                                                                   \
+    "id, (ARRAY['proposed','confirmed','rejected'])[state] AS state, decision, proposed_by,"       \
+    " reason, " TIME("proposed_at") "proposed_at, second_by, second_reason, " TIME(                \
+        "second_at") "second_at"
+#define CALLBACK(column) "(ARRAY['waiting','done','given_up','skipped'])[" column "]"
 
 static const struct {
     int params;
@@ -290,10 +294,31 @@ static const struct {
     [ADMIN_CALLBACK_RESEND] = {2, "UPDATE pay.callback SET state = 1, next_at = clock_timestamp()"
                                   " WHERE slot = $1::smallint AND id = $2::bigint AND state <> 4"
                                   " RETURNING id, payment_id, url"},
-    [ADMIN_CASE_LIST] = {1, "SELECT id, payment_id, kind, detail, code, amount,"
-                            " CASE state WHEN 1 THEN 'open' ELSE 'closed' END AS state,"
-                            " " TIME("opened_at") "opened_at FROM pay.payment_case"
-                                                  " ORDER BY state, opened_at DESC LIMIT $1::int"},
+    /* clang-format off */
+    [ADMIN_CASE_LIST] =
+        {3, "SELECT c.id, c.payment_id, c.kind, c.detail, c.code, c.amount,"
+            " CASE c.state WHEN 1 THEN 'open' ELSE 'closed' END AS state,"
+            " " TIME("c.opened_at") "opened_at, d.decision AS proposed, d.proposed_by"
+            " FROM pay.payment_case c LEFT JOIN pay.case_decision d"
+            "  ON d.slot = c.slot AND d.case_id = c.id AND d.state < 3"
+            " WHERE (c.state = 1 OR $2::boolean) AND ($3::text IS NULL OR c.kind = $3)"
+            " ORDER BY c.state, c.opened_at DESC LIMIT $1::int"},
+    [ADMIN_CASE_SHOW] =
+        {2, "SELECT c.id, c.payment_id, p.mchid, p.out_trade_no, " STATE("p.state") " AS payment_state,"
+            " p.amount AS payment_amount, p.refunded, c.kind, c.detail, c.code, c.message, c.amount,"
+            " c.currency, c.channel_trade_no, c.event_id,"
+            " CASE c.state WHEN 1 THEN 'open' ELSE 'closed' END AS state,"
+            " " TIME("c.opened_at") "opened_at, " TIME("c.closed_at") "closed_at,"
+            " NULLIF(c.closed_by, '') AS closed_by"
+            " FROM pay.payment_case c JOIN pay.payment p ON p.slot = c.slot AND p.id = c.payment_id"
+            " WHERE c.slot = $1::smallint AND c.id = $2::bigint"},
+    [ADMIN_CASE_DECISIONS] =
+        {2, "SELECT " DECISION " FROM pay.case_decision"
+            " WHERE slot = $1::smallint AND case_id = $2::bigint ORDER BY proposed_at"},
+    [ADMIN_PAYMENT_DECISIONS] =
+        {2, "SELECT case_id, " DECISION " FROM pay.case_decision"
+            " WHERE slot = $1::smallint AND payment_id = $2::bigint ORDER BY proposed_at"},
+    /* clang-format on */
 };
 
 PGconn *admin_conn(const struct admin *a)

@@ -61,7 +61,10 @@ enum admin_statement {
     ADMIN_CALLBACK_TRIES,       /* slot, id */
     ADMIN_CALLBACK_RESEND,      /* slot, id */
     ADMIN_CALLBACK_RESEND_MANY, /* since, until or NULL, mchid or NULL, state or NULL -> count */
-    ADMIN_CASE_LIST,            /* limit */
+    ADMIN_CASE_LIST,            /* limit, "t" = closed ones too, kind or NULL */
+    ADMIN_CASE_SHOW,            /* slot, id */
+    ADMIN_CASE_DECISIONS,       /* slot, id */
+    ADMIN_PAYMENT_DECISIONS,    /* slot, id of the payment */
     ADMIN_STATEMENTS
 };
 

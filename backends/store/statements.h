@@ -31,6 +31,9 @@ extern const char sql_tried[];
 extern const char sql_claim[];
 extern const char sql_backlog[];
 
+/* cases (cases.c) */
+extern const char sql_case_say[];
+
 /* events (relay.c) */
 extern const char sql_relay_claim[];
 extern const char sql_relay_read[];

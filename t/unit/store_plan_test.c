@@ -27,6 +27,7 @@ static const struct {
                   {"refund_by_id", sql_refund_by_id},
                   {"refund_by_no", sql_refund_by_no},
                   {"backlog", sql_backlog},
+                  {"case_say", sql_case_say},
                   {"relay_claim", sql_relay_claim},
                   {"relay_read", sql_relay_read},
                   {"relay_save", sql_relay_save},

@@ -1,0 +1,25 @@
+/*
+ * cases - a person's word on a case: two persons of one mind close it (sql/0014).
+ */
+#ifndef STORE_CASES_H
+#define STORE_CASES_H
+
+#include "store.h"
+
+struct store_case_word {
+    int64_t case_id;
+    int64_t id;            /* of the decision, should this be its first word */
+    struct slice decision; /* refunded, accepted, dismissed; reject */
+    struct slice reason;   /* 1..500 characters */
+    int64_t uid;           /* who speaks, as the kernel says */
+    struct slice name;
+    pay_time_t at;
+};
+/* outcome: proposed, confirmed, rejected, none, closed, same_person, differs, nothing. decision,
+ * by: what stands, and whose it is. */
+typedef void store_case_cb(void *arg, enum store_result r, struct slice outcome,
+                           struct slice decision, struct slice by);
+void store_case_say(struct store *s, const struct store_case_word *word, store_case_cb *cb,
+                    void *arg);
+
+#endif

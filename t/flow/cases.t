@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""R2.2, cases: what a person has to look at is decided by two persons, who are the users of the processes that ask and
+nothing that these say; a decision is a new record with its reason, and the order stays as it is."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from flow import done, eventually, fault, clear_faults, flow_stack, is_, json, number, ok, pay, rows  # noqa: E402
+
+OTHER = "nobody"
+
+
+def payctl(stack, *args, user=None):
+    """(exit status, everything it said)"""
+    more = {"user": user, "group": "nogroup", "extra_groups": []} if user else {}
+    got = subprocess.run([str(stack.build / "payctl"), "-c", str(stack.conf / "payd.conf"), *args], capture_output=True,
+                         text=True, **more)
+    return got.returncode, got.stdout + got.stderr
+
+
+def refused(stack, words, name, *args, user=None):
+    status, said = payctl(stack, *args, user=user)
+    ok(status == 1 and words in said, name, (status, said))
+
+
+def open_case(stack):
+    """The channel tells of an amount that is not ours. -> (out_trade_no, id of the case)"""
+    no = number("C")
+    made = stack.client().create_payment(no, 100)
+    fault(stack, "wrong_amount", "notify")
+    pay(stack, made.json["code_url"])
+    eventually(lambda: rows(stack, no, "payment_case", "t.id"), "a wrong amount opens a case")
+    clear_faults(stack)
+    eventually(lambda: order(stack, no)[:1] == ["3"], "the right one comes later")
+    return no, rows(stack, no, "payment_case", "t.id")[0][0]
+
+
+def order(stack, no):
+    return stack.sql(f"select state, version, refunded from pay.payment where out_trade_no = '{no}'")[0]
+
+
+def two_persons(stack):
+    no, case = open_case(stack)
+    before = order(stack, no)
+    ok(case in payctl(stack, "cases", "list")[1], "payctl cases list shows it")
+    ok(case in payctl(stack, "cases", "list", "--kind", "amount_mismatch")[1], "by its kind")
+    ok(case not in payctl(stack, "cases", "list", "--kind", "late_success")[1], "and not among others")
+    status, said = payctl(stack, "cases", "resolve", case, "accepted", "the bank's message was wrong")
+    ok(status == 0 and "proposed" in said, "one person proposes", said)
+    is_(stack.sql(f"select state from pay.payment_case where id = {case}"), [["1"]], "the case stays open")
+    ok("the bank's message was wrong" in payctl(stack, "cases", "show", case)[1], "payctl cases show tells what is proposed")
+    refused(stack, "SECOND_PERSON", "the same person cannot confirm", "cases", "resolve", case, "accepted", "sure")
+    is_(payctl(stack, "cases", "resolve", case, "accepted", "sure", "--as", OTHER)[0], 2, "nobody can say who he is")
+    if os.geteuid() == 0:
+        refused(stack, "DECISION_DIFFERS", "another cannot confirm something else", "cases", "resolve", case, "refunded",
+                "no", user=OTHER)
+        status, said = payctl(stack, "cases", "resolve", case, "accepted", "seen in the bank's books", user=OTHER)
+        ok(status == 0 and "confirmed" in said, "another person confirms", said)
+        is_(stack.sql("select state, decision, proposed_by, second_by, proposed_uid <> second_uid from pay.case_decision "
+                      f"where case_id = {case}"), [["2", "accepted", "root", OTHER, "t"]], "who it was is on record")
+        is_(stack.sql(f"select state, closed_by from pay.payment_case where id = {case}"), [["2", f"root, {OTHER}"]],
+            "the case is closed")
+        refused(stack, "CASE_CLOSED", "nobody decides it again", "cases", "resolve", case, "refunded", "again")
+        ok(case not in payctl(stack, "cases", "list")[1], "it has left the queue")
+        ok(case in payctl(stack, "cases", "list", "--all")[1], "and is still to be found")
+        trace = json.loads(stack.payctl("--json", "trace", stack.client().find(no).json["id"]))
+        is_([d["second_by"] for d in trace["decisions"]], [OTHER], "payctl trace tells the decision")
+    is_(order(stack, no), before, "the order is what it was")
+
+
+def rejected(stack):
+    _, case = open_case(stack)
+    refused(stack, "NOTHING_PROPOSED", "what is not proposed cannot be rejected", "cases", "reject", case, "no")
+    payctl(stack, "cases", "resolve", case, "dismissed", "a mistake")
+    status, said = payctl(stack, "cases", "reject", case, "thought again")
+    ok(status == 0 and "rejected" in said, "a proposal is taken back", said)
+    status, said = payctl(stack, "cases", "resolve", case, "refunded", "by hand, receipt 7")
+    ok(status == 0 and "proposed" in said, "and another one made", said)
+    is_(stack.sql(f"select state, decision from pay.case_decision where case_id = {case} order by proposed_at"),
+        [["3", "dismissed"], ["1", "refunded"]], "both are on record")
+    refused(stack, "CASE_UNKNOWN", "no such case", "cases", "resolve", "1", "refunded", "x")
+    refused(stack, "reason", "no reason", "cases", "resolve", case, "refunded", " ")
+    refused(stack, "decision", "no such decision", "cases", "resolve", case, "forgotten", "x")
+    return case
+
+
+def database(stack, case):
+    """The database holds it too, for whoever is at its prompt."""
+    app = stack.postgres.conninfo(user="ngx_pay_app")
+    for name, sql in {
+        "a case closed without a decision": f"update pay.payment_case set state = 2 where id = {case}",
+        "one person for two": "update pay.case_decision set state = 2, second_at = now(), second_uid = proposed_uid,"
+                              f" second_by = proposed_by, second_reason = 'x' where case_id = {case} and state = 1",
+        "one uid under two names": "update pay.case_decision set state = 2, second_at = now(), second_uid = proposed_uid,"
+                                   f" second_by = 'x', second_reason = 'x' where case_id = {case} and state = 1",
+        "another reason": f"update pay.case_decision set reason = 'x' where case_id = {case}",
+        "a rejected one raised": "update pay.case_decision set state = 1, second_at = null, second_uid = null, second_by = null,"
+                                 f" second_reason = null where case_id = {case} and state = 3",
+        "a decision born confirmed": "insert into pay.case_decision select id + 1, case_id, payment_id, proposed_at, now(),"
+                                     f" 1, 2, slot, 2, decision, reason, 'a', 'b', 'c' from pay.case_decision"
+                                     f" where case_id = {case} and state = 3",
+        "a decision forgotten": f"delete from pay.case_decision where case_id = {case}",
+        "a case forgotten": f"delete from pay.payment_case where id = {case}",
+    }.items():
+        for who, conninfo in (("application", app), ("superuser", stack.postgres.conninfo())):
+            if who == "superuser" and "forgotten" in name:
+                continue
+            got = subprocess.run(["psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", conninfo, "-c", sql], capture_output=True,
+                                 text=True)
+            ok(got.returncode != 0 and "ERROR" in got.stderr, f"{name}: refused to the {who}", got.stderr)
+
+
+def main():
+    with flow_stack('"ev":"case"', '"ev":"notification_not_taken"') as stack:
+        os.chmod(stack.sockets / "operate.sock", 0o666)  # as if both were of the operators' group
+        two_persons(stack)
+        database(stack, rejected(stack))
+    done()
+
+
+main()
