@@ -74,7 +74,8 @@ int api_match(struct arena *a, struct slice method, struct slice target, struct 
               struct problem *problem);
 
 /* Whole check of a body: JSON, unknown and missing fields, types, lengths, values, URL, time,
- * currency. 0 with *doc, or -1 with the problem (its slices live in the arena). */
+ * currency. 0 with *doc, which may point into the body, or -1 with the problem (its slices live in
+ * the arena). */
 int api_check(struct arena *a, const struct api *api, struct slice body, const struct json **doc,
               struct problem *problem);
 

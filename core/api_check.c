@@ -59,22 +59,32 @@ static int refuse(struct check *c, enum problem_code code, const char *path, str
     return -1;
 }
 
+/* A bit for each ASCII character. */
+struct charset {
+    uint64_t bits[2];
+};
+
 /* Ranges are recognised only between two digits or two letters of one case: "_-|" are three
  * characters. */
-static bool in_charset(const char *set, char c)
+static struct charset charset_of(const char *text)
 {
-    for (const char *p = set; *p; p++) {
+    struct charset set = {{0, 0}};
+
+    for (const char *p = text; *p; p++) {
         bool range = p[1] == '-' && ((p[0] == '0' && p[2] == '9') || (p[0] == 'A' && p[2] == 'Z') ||
                                      (p[0] == 'a' && p[2] == 'z'));
-        if (range) {
-            if (c >= p[0] && c <= p[2])
-                return true;
-            p += 2;
-        } else if (c == *p) {
-            return true;
-        }
+        unsigned from = (unsigned char)p[0] & 127, to = range ? (unsigned char)p[2] & 127 : from;
+
+        /* no range has an end in each word */
+        set.bits[from / 64] |= (~0ULL << from % 64) & (~0ULL >> (63 - to % 64));
+        p += range ? 2 : 0;
     }
-    return false;
+    return set;
+}
+
+static bool in_charset(const struct charset *set, unsigned char c)
+{
+    return c < 128 && (set->bits[c / 64] >> (c % 64) & 1);
 }
 
 static bool in_values(const char *values, struct slice s)
@@ -90,14 +100,21 @@ static bool in_values(const char *values, struct slice s)
 
 static int check_string(struct check *c, const struct api_field *f, struct slice s)
 {
-    int64_t characters = 0;
+    struct charset set = {{0, 0}};
+    size_t start = 0;
+    int64_t characters;
 
-    for (size_t i = 0; i < s.n; i++) {
+    if (f->charset)
+        set = charset_of(f->charset);
+    else
+        start = slice_printable(s);
+    characters = (int64_t)start;
+    for (size_t i = start; i < s.n; i++) {
         unsigned char ch = (unsigned char)s.p[i];
 
         if (ch < 0x20 || ch == 0x7f)
             return refuse(c, PROBLEM_FIELD_INVALID, f->path, SLICE("control character"));
-        if (f->charset && !in_charset(f->charset, s.p[i]))
+        if (f->charset && !in_charset(&set, ch))
             return refuse(c, PROBLEM_FIELD_INVALID, f->path,
                           arena_printf(c->a, "only characters of %s", f->charset));
         characters += (ch & 0xc0) != 0x80;
@@ -256,7 +273,7 @@ static int refuse_json(struct check *c, const struct json_error *err)
 int api_check(struct arena *a, const struct api *api, struct slice body, const struct json **doc,
               struct problem *problem)
 {
-    static const struct json_limits limits = {.depth = 8, .values = 256};
+    static const struct json_limits limits = {.depth = 8, .values = 256, .in_place = true};
     struct check c = {a, api->fields, problem};
     struct json_error err = {0};
     uint64_t seen = 0;

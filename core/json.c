@@ -43,6 +43,7 @@ struct parser {
     uint32_t depth;
     uint32_t values;
     struct slice key; /* of the member whose value comes next */
+    struct slice in;
     yajl_handle yajl;
     char *scratch; /* yajl's memory */
     size_t scratch_size;
@@ -140,13 +141,23 @@ static struct json *add_value(struct parser *ps, enum json_type type)
     return v;
 }
 
+/* yajl points into the input wherever nothing had to be decoded. */
+static struct slice keep(struct parser *ps, const void *p, size_t n)
+{
+    uintptr_t at = (uintptr_t)p, start = (uintptr_t)ps->in.p;
+
+    if (ps->limits.in_place && n && at >= start && at - start < ps->in.n)
+        return slice_n(p, n);
+    return arena_copy(ps->arena, slice_n(p, n));
+}
+
 static int add_text(struct parser *ps, enum json_type type, const void *p, size_t n)
 {
     struct json *v = add_value(ps, type);
 
     if (!v)
         return 0;
-    v->text = arena_copy(ps->arena, slice_n(p, n));
+    v->text = keep(ps, p, n);
     return v->text.p ? 1 : fail(ps, NO_MEMORY);
 }
 
@@ -217,7 +228,7 @@ static int on_key(void *ctx, const unsigned char *p, size_t n)
     struct parser *ps = ctx;
     const struct json *object = ps->frames[ps->depth - 1].value;
 
-    ps->key = arena_copy(ps->arena, slice_n(p, n));
+    ps->key = keep(ps, p, n);
     if (!ps->key.p)
         return fail(ps, NO_MEMORY);
     if (object->count < PAIRWISE_MAX && has_key(object, ps->key))
@@ -285,7 +296,7 @@ static size_t utf8_len(const unsigned char *p, size_t n)
 size_t utf8_prefix(struct slice s)
 {
     const unsigned char *p = (const unsigned char *)s.p;
-    size_t i = 0;
+    size_t i = slice_ascii(s);
 
     while (i < s.n) {
         size_t len = utf8_len(p + i, s.n - i);
@@ -434,7 +445,8 @@ static int parse_with(struct parser *ps, struct slice in)
 int json_parse(struct arena *a, struct slice in, const struct json_limits *limits,
                const struct json **out, struct json_error *err)
 {
-    struct parser ps = {.arena = a, .err = err, .limits = {DEPTH_DEFAULT, VALUES_DEFAULT}};
+    struct parser ps = {
+        .arena = a, .err = err, .limits = {DEPTH_DEFAULT, VALUES_DEFAULT, false}, .in = in};
 
     *err = (struct json_error){0};
     if (check_input(in, err) < 0)
@@ -443,6 +455,7 @@ int json_parse(struct arena *a, struct slice in, const struct json_limits *limit
         ps.limits.depth = limits->depth < DEPTH_MAX ? limits->depth : DEPTH_MAX;
     if (limits && limits->values)
         ps.limits.values = limits->values;
+    ps.limits.in_place = limits && limits->in_place;
     if (parse_with(&ps, in) < 0)
         return -1;
     *out = ps.root;

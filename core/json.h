@@ -32,6 +32,7 @@ struct json {
 struct json_limits {
     uint32_t depth;  /* nesting, default 16, at most 1024 */
     uint32_t values; /* values in all, default 1024 */
+    bool in_place;   /* the input outlives the tree, which may point into it; else all is copied */
 };
 
 struct json_error {

@@ -52,31 +52,30 @@ bool scheme_fits(enum scheme s, enum key_scheme key_scheme, enum key_alg alg)
 
 /* ------------------------------------------------------------------ the Authorization header */
 
-static bool is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
+/* Characters as bits: 0 to 63, 64 to 127. */
+#define DIGITS  0x03ff000000000000u
+#define LETTERS 0x07fffffe07fffffeu
+#define LOW(c)  (1ULL << (c))
+#define HIGH(c) (1ULL << ((c)-64))
 
-static bool is_token_char(char c)
-{
-    return is_alnum(c) || c == '_' || c == '-';
-}
-
-static bool is_base64_char(char c)
-{
-    return is_alnum(c) || c == '+' || c == '/' || c == '=';
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
+#define DIGIT_CHARS                                                                                \
+    {                                                                                              \
+        DIGITS, 0                                                                                  \
+    }
+#define TOKEN_CHARS                                                                                \
+    {                                                                                              \
+        DIGITS | LOW('-'), LETTERS | HIGH('_')                                                     \
+    }
+#define BASE64_CHARS                                                                               \
+    {                                                                                              \
+        DIGITS | LOW('+') | LOW('/') | LOW('='), LETTERS                                           \
+    }
 
 static const struct parameter {
     const char *name;
     size_t offset; /* of the slice in struct authorization */
     size_t min, max;
-    bool (*allowed)(char c);
+    uint64_t allowed[2];
     const char *missing, *repeated, *bad;
 } parameters[] = {
 #define PARAMETER(name, min, max, allowed)                                                         \
@@ -84,11 +83,11 @@ static const struct parameter {
 #name, offsetof(struct authorization, name), min, max, allowed, #name " is missing",       \
             #name " is repeated", #name " is malformed"                                            \
     }
-    PARAMETER(mchid, 1, 64, is_token_char),
-    PARAMETER(nonce_str, 16, 64, is_token_char),
-    PARAMETER(timestamp, 1, 12, is_digit),
-    PARAMETER(serial_no, 1, 64, is_token_char),
-    PARAMETER(signature, 4, SIGNATURE_TEXT_MAX, is_base64_char),
+    PARAMETER(mchid, 1, 64, TOKEN_CHARS),
+    PARAMETER(nonce_str, 16, 64, TOKEN_CHARS),
+    PARAMETER(timestamp, 1, 12, DIGIT_CHARS),
+    PARAMETER(serial_no, 1, 64, TOKEN_CHARS),
+    PARAMETER(signature, 4, SIGNATURE_TEXT_MAX, BASE64_CHARS),
 };
 
 static struct slice *field(struct authorization *a, const struct parameter *p)
@@ -108,9 +107,12 @@ static bool value_valid(const struct parameter *p, struct slice v)
 {
     if (v.n < p->min || v.n > p->max)
         return false;
-    for (size_t i = 0; i < v.n; i++)
-        if (!p->allowed(v.p[i]))
+    for (size_t i = 0; i < v.n; i++) {
+        unsigned char c = (unsigned char)v.p[i];
+
+        if (c > 127 || !(p->allowed[c / 64] >> (c % 64) & 1))
             return false;
+    }
     return true;
 }
 

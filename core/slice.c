@@ -95,6 +95,44 @@ int slice_int64(struct slice s, int64_t *out)
     return 0;
 }
 
+/* ------------------------------------------------------------------ eight bytes at a time */
+
+#define EACH(byte) (0x0101010101010101u * (byte))
+#define TOP_BITS   EACH(0x80u)
+
+static uint64_t word_at(const char *p)
+{
+    uint64_t w;
+
+    memcpy(&w, p, sizeof(w));
+    return w;
+}
+
+size_t slice_ascii(struct slice s)
+{
+    size_t i = 0;
+
+    while (s.n - i >= 8 && !(word_at(s.p + i) & TOP_BITS))
+        i += 8;
+    return i;
+}
+
+/* With no top bit set, a byte below 0x20 gives none to the first sum, and 0x7f gives one to the
+ * second. */
+size_t slice_printable(struct slice s)
+{
+    size_t i = 0;
+
+    while (s.n - i >= 8) {
+        uint64_t w = word_at(s.p + i);
+
+        if ((w & TOP_BITS) || (~(w + EACH(0x60u)) & TOP_BITS) || ((w + EACH(1u)) & TOP_BITS))
+            break;
+        i += 8;
+    }
+    return i;
+}
+
 uint64_t slice_hash(struct slice s)
 {
     uint64_t h = 0xcbf29ce484222325u;

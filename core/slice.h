@@ -54,6 +54,10 @@ struct slice slice_cut(struct slice *rest, char sep);
 /* Whole slice as decimal int64, optional '-', no '+', no blanks, no leading zeros but "0".
  * 0 or -1 (syntax or overflow). */
 int slice_int64(struct slice s, int64_t *out);
+/* Bytes from the start, in steps of eight, that are ASCII; printable: and no control characters. At
+ * most 7 less than there are: what stands behind is looked at one by one. */
+size_t slice_ascii(struct slice s);
+size_t slice_printable(struct slice s);
 /* FNV-1a, 64 bit, with a final mix: the hash behind slots (ids.h). Stable for ever. */
 uint64_t slice_hash(struct slice s);
 

@@ -9,8 +9,11 @@
 #include "ngx_pay_limit.h"
 #include "ngx_pay_nonce.h"
 
+#include <malloc.h>
+
 
 #define NGX_HTTP_PAY_ZONE_MIN  (1024 * 1024)
+#define NGX_HTTP_PAY_TRIM      (512 * 1024)
 
 
 typedef struct {
@@ -384,6 +387,10 @@ ngx_http_pay_init_process(ngx_cycle_t *cycle)
     ngx_http_pay_own_row->feed_alive = 0;
     ngx_http_pay_own_row->redis_inflight = 0;
     ngx_http_pay_own_row->sign_inflight = 0;
+
+    /* waves of requests would give memory back and fault it in again */
+
+    (void) mallopt(M_TRIM_THRESHOLD, NGX_HTTP_PAY_TRIM);
 
     return NGX_OK;
 }

@@ -486,6 +486,29 @@ static void test_input_may_go_away(void **state)
     assert_written(v, "{\"key\":[\"value\",12]}");
 }
 
+/* Only when asked for, and never what had to be decoded. */
+static void test_in_place(void **state)
+{
+    const struct json_limits limits = {.in_place = true};
+    static const char text[] =
+        "{\"plain\":\"value\",\"n\":12,\"dec\\u006fded\":\"a\\nb\",\"\":\"\"}";
+    const struct json *doc = NULL;
+    struct json_error err;
+    struct arena a;
+
+    (void)state;
+    arena_init(&a, 65536);
+    assert_int_equal(json_parse(&a, slice_of(text), &limits, &doc, &err), 0);
+    assert_true(slice_is(json_str(doc, "plain"), "value"));
+    assert_ptr_equal(json_str(doc, "plain").p, strstr(text, "value"));
+    assert_ptr_equal(json_get(doc, "n")->text.p, strstr(text, "12"));
+    assert_true(slice_is(json_str(doc, "decoded"), "a\nb"));
+    assert_true(json_str(doc, "").p != NULL && json_str(doc, "").n == 0);
+    assert_int_equal(json_parse(&a, slice_of(text), NULL, &doc, &err), 0);
+    assert_true(json_str(doc, "plain").p != strstr(text, "value"));
+    arena_release(&a);
+}
+
 static void test_arena_too_small(void **state)
 {
     static const char text[] = "{\"a\":[1,\"two\",{\"b\":null}],\"c\":\"\\n\"}";
@@ -716,6 +739,7 @@ int main(void)
         TEST(test_long_number_and_escapes_only),
         TEST(test_too_long),
         TEST(test_input_may_go_away),
+        TEST(test_in_place),
         TEST(test_arena_too_small),
         TEST(test_syntax_offset),
         TEST(test_get),

@@ -116,6 +116,29 @@ static void test_int64(void **state)
     assert_int_equal(slice_int64(SLICE("1\0"), &(int64_t){0}), -1);
 }
 
+/* Every byte at every place of two words and a rest: whole words count up to the first that has
+ * one. */
+static void test_words(void **state)
+{
+    char text[20];
+
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        for (size_t at = 0; at < sizeof(text); at++) {
+            bool ascii = byte < 128, printable = byte >= 0x20 && byte < 0x7f;
+            size_t whole = at < 8 ? 0 : at < 16 ? 8 : 16;
+
+            memset(text, 'x', sizeof(text));
+            text[at] = (char)byte;
+            assert_int_equal(slice_ascii(slice_n(text, sizeof(text))), ascii ? 16 : whole);
+            assert_int_equal(slice_printable(slice_n(text, sizeof(text))), printable ? 16 : whole);
+        }
+    }
+    assert_int_equal(slice_ascii(SLICE_NULL), 0);
+    assert_int_equal(slice_printable(SLICE("1234567")), 0);
+    assert_int_equal(slice_printable(SLICE(" ~\x20\x7e!@#$")), 8);
+}
+
 /* These values are in every stored id: a change here loses orders. */
 static void test_hash_is_stable(void **state)
 {
@@ -135,6 +158,7 @@ int main(void)
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_int64),
+        cmocka_unit_test(test_words),
         cmocka_unit_test(test_hash_is_stable),
     };
 

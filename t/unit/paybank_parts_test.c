@@ -120,7 +120,7 @@ static void test_request_ring(void **state)
     struct reqlog *l = reqlog_new();
     const struct json *doc;
     struct json_error err;
-    struct json_limits limits = {16, 1 << 20};
+    struct json_limits limits = {.depth = 16, .values = 1 << 20};
     struct json_writer w;
     struct arena a;
     struct buf b;
