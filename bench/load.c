@@ -33,13 +33,15 @@ struct conf {
     struct url url;
     const char *ca, *mchid, *serial, *key_file, *rsa_key_file, *platform_cert, *prefix, *notify_url;
     long connections, requests, hold_s;
+    long rate; /* requests a second at most, 0: as many as are answered */
     bool bare; /* same request, but the answer carries no signature */
+    bool once; /* one request per connection; all stay open until stdin ends */
 };
 
 struct conn {
     int fd;
     SSL *ssl;
-    bool connecting, handshaking, busy;
+    bool connecting, handshaking, busy, used;
     char out[BUFFER];
     size_t out_n, out_at;
     char in[BUFFER];
@@ -56,6 +58,8 @@ static long issued, finished, good, bad_status, bad_signature, broken;
 static uint32_t *latencies_us;
 static int64_t first_us, last_us;
 static int status_seen[600];
+
+static void report(void);
 
 static int64_t now_us(void)
 {
@@ -122,7 +126,7 @@ static void make_request(struct conn *c)
         SLICE_FMT(buf_slice(&authorization)), (int)body_n, body);
     c->out_at = 0;
     c->in_n = 0;
-    c->busy = true;
+    c->busy = c->used = true;
     c->started_us = now_us();
     issued++;
 }
@@ -283,6 +287,13 @@ static bool step_out(struct conn *c)
     return true;
 }
 
+static bool may_issue(const struct conn *c)
+{
+    if (c->busy || issued >= conf.requests || (conf.once && c->used))
+        return false;
+    return conf.rate == 0 || issued <= (now_us() - first_us) * conf.rate / USEC_PER_SEC;
+}
+
 static void conn_step(struct conn *c)
 {
     if (c->handshaking) {
@@ -300,7 +311,7 @@ static void conn_step(struct conn *c)
             conn_close(c);
             return;
         }
-        if (c->busy || issued >= conf.requests)
+        if (!may_issue(c))
             return;
         make_request(c);
     }
@@ -321,7 +332,7 @@ static void run(void)
         /* a few at a time: a full backlog refuses */
         for (int k = 0; k < 64 && opened < conf.connections; k++)
             conn_open(&conns[opened++]);
-        int n = epoll_wait(epfd, events, 256, opened < conf.connections ? 1 : 1000);
+        int n = epoll_wait(epfd, events, 256, opened < conf.connections || conf.rate ? 1 : 1000);
         for (int i = 0; i < n; i++) {
             struct conn *c = events[i].data.ptr;
             if (c->fd >= 0)
@@ -329,8 +340,18 @@ static void run(void)
             if (c->fd < 0 && issued < conf.requests)
                 conn_open(c); /* nginx closes a connection after keepalive_requests */
         }
+        /* those whose turn has come by the clock */
+        for (long i = 0; conf.rate && i < opened; i++)
+            if (conns[i].fd >= 0 && !conns[i].connecting && may_issue(&conns[i]))
+                conn_step(&conns[i]);
         if (n == 0 && now_us() - (last_us ? last_us : first_us) > conf.hold_s * USEC_PER_SEC)
             break;
+    }
+    if (conf.once) {
+        report();
+        fflush(stdout);
+        while (getchar() != EOF)
+            ;
     }
     for (long i = 0; i < opened; i++)
         if (conns[i].fd >= 0)
@@ -418,7 +439,7 @@ static const char usage_text[] =
     "usage: load --url URL --mchid M --serial S (--key FILE | --rsa-key FILE --platform-cert "
     "FILE)\n"
     "            [--ca FILE] [--connections N] [--requests N] [--prefix P] [--notify-url URL]\n"
-    "            [--hold SECONDS] [--bare]\n";
+    "            [--hold SECONDS] [--rate N] [--bare] [--once]\n";
 
 static void options(int argc, char **argv)
 {
@@ -427,7 +448,8 @@ static void options(int argc, char **argv)
         {"serial", 1, NULL, 's'},        {"key", 1, NULL, 'k'},         {"rsa-key", 1, NULL, 'r'},
         {"platform-cert", 1, NULL, 'p'}, {"connections", 1, NULL, 'c'}, {"requests", 1, NULL, 'n'},
         {"prefix", 1, NULL, 'x'},        {"notify-url", 1, NULL, 'y'},  {"hold", 1, NULL, 'h'},
-        {"bare", 0, NULL, 'b'},          {"help", 0, NULL, 'H'},        {0}};
+        {"bare", 0, NULL, 'b'},          {"rate", 1, NULL, 'R'},        {"once", 0, NULL, 'o'},
+        {"help", 0, NULL, 'H'},          {0}};
     const char *reason = "missing";
     int c;
 
@@ -480,6 +502,12 @@ static void options(int argc, char **argv)
         case 'b':
             conf.bare = true;
             break;
+        case 'R':
+            conf.rate = number(optarg);
+            break;
+        case 'o':
+            conf.once = true;
+            break;
         default:
             fputs(usage_text, c == 'H' ? stdout : stderr);
             exit(c == 'H' ? 0 : 2);
@@ -507,6 +535,7 @@ int main(int argc, char **argv)
     if (!latencies_us || epfd < 0)
         die("start");
     run();
-    report();
+    if (!conf.once)
+        report();
     return good == conf.requests ? 0 : 1;
 }

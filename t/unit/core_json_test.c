@@ -493,7 +493,6 @@ static void test_in_place(void **state)
     static const char text[] =
         "{\"plain\":\"value\",\"n\":12,\"dec\\u006fded\":\"a\\nb\",\"\":\"\"}";
     const struct json *doc = NULL;
-    struct json_error err;
     struct arena a;
 
     (void)state;
