@@ -147,7 +147,7 @@ with edge(H, R, OTHER, OFF, OLD, YOUNG) as e:
     for total in (0, -1, 100000000001, 10**30):
         field(f"total {total}", 422, "AMOUNT_OUT_OF_RANGE", "/amount/total", amount={"total": total})
     field("currency", 400, "FIELD_INVALID", "/amount/currency", amount={"total": 1, "currency": "USD"})
-    field("method unknown", 400, "FIELD_INVALID", "/method", method="barcode")
+    field("method unknown", 400, "FIELD_INVALID", "/method", method="telepathy")
     field("number too short", 400, "FIELD_INVALID", "/out_trade_no", out_trade_no="12345")
     field("number too long", 400, "FIELD_INVALID", "/out_trade_no", out_trade_no="1" * 33)
     field("number with a dot", 400, "FIELD_INVALID", "/out_trade_no", out_trade_no="123456.7")
