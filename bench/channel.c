@@ -82,6 +82,22 @@ static struct slice replace(struct slice text, const char *from, const char *to)
     return slice_n(b.p, b.n - 1);
 }
 
+/* The block that begins so at a line's start, cut out. */
+static struct slice without_block(struct slice text, const char *head)
+{
+    const char *at = strstr(text.p, head), *end = at ? strstr(at, "\n}\n") : NULL;
+    struct buf b;
+
+    if (!end)
+        return text;
+    buf_init(&b, 1 << 20);
+    buf_add(&b, text.p, (size_t)(at - text.p));
+    buf_add_str(&b, end + 3);
+    buf_add_char(&b, '\0');
+    check(buf_ok(&b) ? 0 : -1, "adapter too large");
+    return slice_n(b.p, b.n - 1);
+}
+
 static void write_text(const char *path, struct slice text)
 {
     FILE *f = fopen(path, "wb");
@@ -102,6 +118,7 @@ static struct channel_set *load_set(bool rsa)
         snprintf(path, sizeof(path), "lua-free-conf/adapters/%s.conf", names[i]);
         text = read_text(path);
         if (!rsa) {
+            text = without_block(text, "\ncertificates {");
             text = replace(text, "certificate ", NULL);
             text = replace(text, "rsa_sha256", "hmac_sha256");
             text = replace(text, "rsa_private", "hmac_sha256");
@@ -131,6 +148,14 @@ static struct channel_set *load_set(bool rsa)
     return set;
 }
 
+/* Successors while keys rotate, and what signs nothing. */
+static bool is_spare(const char *name)
+{
+    size_t n = strlen(name);
+
+    return strcmp(name, "certificate") == 0 || (n > 2 && strcmp(name + n - 2, "_2") == 0);
+}
+
 static void add_secret(struct json_writer *w, const struct adapter_secret *s, bool rsa)
 {
     const char *file = NULL;
@@ -157,7 +182,7 @@ static struct channel_account *open_account(const struct channel *c, bool rsa)
     json_writer_init(&w, &config);
     json_begin_object(&w);
     for (uint32_t i = 0; i < ad->nvalues; i++)
-        if (!ad->values[i].optional)
+        if (!is_spare(ad->values[i].name))
             json_member_str(&w, ad->values[i].name,
                             slice_is(slice_of(ad->values[i].name), "sign_name")
                                 ? SLICE("00040000:SIGN")
@@ -166,7 +191,7 @@ static struct channel_account *open_account(const struct channel *c, bool rsa)
     json_writer_init(&w, &secrets);
     json_begin_object(&w);
     for (uint32_t i = 0; i < ad->nsecrets; i++)
-        if (!ad->secrets[i].optional)
+        if (!is_spare(ad->secrets[i].name))
             add_secret(&w, &ad->secrets[i], rsa);
     json_end_object(&w);
     if (channel_account_new(c, SLICE("main"), buf_slice(&config), buf_slice(&secrets), &a, &err) <

@@ -82,6 +82,24 @@ static void check(const struct channel_result *r, enum call_kind kind, int statu
         must(r->cls != CLASS_SUCCESS);
 }
 
+/* The list of certificates that a channel publishes. */
+static void certificates(const struct channel *c, const struct channel_account *a,
+                         struct slice body, struct arena *arena)
+{
+    struct channel_certificate came[CHANNEL_CERTIFICATES_MAX];
+    const char *why = NULL;
+    uint32_t n;
+
+    if (channel_certificates_decode(c, a, 200, NULL, 0, body, NOW, arena, came, &n, &why) < 0)
+        must(why && n == 0);
+    else
+        must(n > 0 && n <= CHANNEL_CERTIFICATES_MAX);
+    for (uint32_t i = 0; i < n; i++) {
+        fuzz_touch(came[i].serial);
+        fuzz_touch(came[i].pem);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const int statuses[] = {200, 204, 202, 400, 404, 429, 500, 302};
@@ -114,6 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check(&r, r.about, 200);
         else
             must(why && r.amount == -1 && r.request_no.n == 0);
+        certificates(channels[i], accounts[i], body, &a);
     } else {
         channel_decode(channels[i], accounts[i], kind, &order, status, NULL, 0, body, NOW, &a, &r);
         check(&r, kind, status);
