@@ -121,7 +121,8 @@ static enum payment_input classify_query(const struct payment *p, const struct p
     case CLASS_CLOSED:
         return INPUT_QUERY_CLOSED;
     case CLASS_NOT_FOUND:
-        if (policy->prepare_local) /* the payer has not come yet */
+        if (policy->prepare_local &&
+            !payment_state_final(p->state)) /* the payer has not come yet */
             return INPUT_QUERY_WAITING;
         return classify_not_found(p, e, now, policy);
     default:
@@ -147,11 +148,11 @@ static enum payment_input classify_close(const struct payment *p, const struct p
     case CLASS_DUPLICATE:
         return INPUT_CLOSE_PAID;
     case CLASS_NOT_FOUND:
+        if (early || (policy->prepare_local && payment_state_final(p->state)))
+            return INPUT_CLOSE_UNKNOWN; /* the order, or its payer, came since */
         if (policy->prepare_local) /* nobody came, and what he holds is dead behind the expiry */
             return e->asked_at >= p->time_expire + policy->settle ? INPUT_CLOSE_DONE
                                                                   : INPUT_CLOSE_NOT_FOUND;
-        if (early)
-            return INPUT_CLOSE_UNKNOWN;
         return p->due_tries >= PAYMENT_CLOSE_TRIES_LONG ? INPUT_CLOSE_NOT_FOUND_LONG
                                                         : INPUT_CLOSE_NOT_FOUND;
     default:

@@ -105,8 +105,13 @@ void bank_told(struct world *w, unsigned which, bool taken)
 void bank_pay(struct world *w, uint32_t seq, bool again)
 {
     struct bank_order *o = &w->bank.orders[seq];
-    int64_t amount = o->amount;
+    int64_t amount;
 
+    if (o->state == BANK_NONE && w->policy.prepare_local && T0 + w->t < w->order.time_expire) {
+        o->state = BANK_OPEN;
+        o->amount = w->order.amount;
+    }
+    amount = o->amount;
     if (o->state != BANK_OPEN && !(again && o->state == BANK_PAID))
         return;
     if (o->payments >= sizeof(trade_nos) / sizeof(trade_nos[0]))
@@ -170,6 +175,12 @@ static void plan_payer(struct world *w, uint32_t seq)
     }
     if (w->bank.expires)
         later(w, (left > 0 ? left : 0) + 10 * SEC, EVENT_expire, seq, 0, 0);
+}
+
+void bank_expects(struct world *w, uint32_t seq)
+{
+    if (w->bank.orders[seq].state == BANK_NONE)
+        plan_payer(w, seq);
 }
 
 static struct payment_event prepare(struct world *w, const struct attempt_row *a)

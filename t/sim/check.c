@@ -101,6 +101,10 @@ static void check_final(struct world *w, const struct flow *f)
         return;
     CHECK(o->state != BANK_PAID && o->state != BANK_OPEN, "unknown is no failure",
           "%s by %s, but the bank has it", payment_state_name(p->state), f->step.input_name);
+    CHECK(dead || !w->policy.prepare_local || T0 + w->t >= p->time_expire ||
+              slice_is(p->fail_code, "NOT_SENT"),
+          "unknown is no failure", "%s by %s, but the payer may come", payment_state_name(p->state),
+          f->step.input_name);
     CHECK(dead || !check_may_arrive(w, check_making(w), -1), "unknown is no failure",
           "%s by %s, but a prepare may arrive", payment_state_name(p->state), f->step.input_name);
 }
@@ -179,11 +183,11 @@ static void check_payment_step(struct world *w, const struct flow *f, const stru
     CHECK(p->refund_reserved == b->refund_reserved && p->refunded == b->refunded,
           "refunds alone move their sums", "%s", f->step.input_name);
     if (p->state == PAYMENT_PENDING && b->state != PAYMENT_PENDING) {
-        CHECK(!honest(w) || check_order(w)->state != BANK_NONE, "pending means known there",
-              "by %s", f->step.input_name);
-        CHECK(check_is_charge(w) || p->code_url.n || !honest(w) || !w->policy.prepare_resend ||
-                  f->now >= p->time_expire || b->due_kind == CALL_CLOSE ||
-                  p->due_kind == CALL_CLOSE,
+        CHECK(!honest(w) || w->policy.prepare_local || check_order(w)->state != BANK_NONE,
+              "pending means known there", "by %s", f->step.input_name);
+        CHECK(check_is_charge(w) || w->policy.prepare_local || p->code_url.n || !honest(w) ||
+                  !w->policy.prepare_resend || f->now >= p->time_expire ||
+                  b->due_kind == CALL_CLOSE || p->due_kind == CALL_CLOSE,
               "a lost code is fetched again", "by %s", f->step.input_name);
     }
     CHECK((p->busy_kind == CALL_NONE) == !p->busy_before, "busy until when", "%s",

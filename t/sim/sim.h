@@ -360,6 +360,8 @@ void poll_soon(struct world *w);
 /* bank.c */
 /* of an attempt; flow and gen: who waits for the answer, if it still lives */
 void bank_arrive(struct world *w, uint32_t attempt, unsigned flow, uint32_t gen);
+/* A payer holds what he can pay with; the bank hears of it when he comes. */
+void bank_expects(struct world *w, uint32_t seq);
 void bank_pay(struct world *w, uint32_t seq, bool again);
 void bank_expire(struct world *w, uint32_t seq);
 void bank_refund_ends(struct world *w, unsigned refund, bool fails);

@@ -317,6 +317,10 @@ static void set_order(struct world *w)
     w->bank.names_currency = !one_in(w, 3);
     if (w->bank.names_currency && one_in(w, 4))
         p->currency = SLICE("HKD");
+    if (p->method == METHOD_NATIVE && one_in(w, 6)) {
+        p->method = METHOD_H5; /* a text that the payer takes there himself */
+        w->policy.prepare_local = w->policy.prepare_resend = true;
+    }
     p->time_expire = T0 + (int64_t)(60 + pick(w, SITE_world, one_in(w, 2) ? 240 : 7200)) * SEC;
 }
 
@@ -354,7 +358,7 @@ static void world_init(struct world *w, uint64_t seed, uint64_t life, const stru
     set_order(w);
     w->reverse_window = one_in(w, 6) ? (int64_t)(20 + pick(w, SITE_world, 100)) * SEC : 0;
     w->bank.duplicates = one_in(w, 2);
-    w->bank.closes_unseen = one_in(w, 3);
+    w->bank.closes_unseen = one_in(w, 3) && !w->policy.prepare_local;
     w->bank.expires = !one_in(w, 3);
     w->bank.names_refund_amount = !one_in(w, 3);
     for (unsigned i = 0; i < PROCESSES; i++) {

@@ -132,6 +132,29 @@ static void test_cases(void **state)
     check_case(p, PAYMENT_SUCCEEDED, second, "second_success");
 }
 
+/* The channel knows nothing of an order before its payer comes: "not found" is no news, and nothing
+ * against an order that is over. */
+static void test_local_prepare(void **state)
+{
+    struct payment_policy local = policy;
+    struct payment p = pending();
+    struct payment_event e = answer(CALL_QUERY, 1, CLASS_NOT_FOUND);
+
+    (void)state;
+    local.prepare_local = true;
+    after(&p, e, LATE, &local);
+    assert_input(QUERY_WAITING);
+    p.state = PAYMENT_CLOSED;
+    after(&p, e, LATE, &local);
+    assert_input(QUERY_NOT_FOUND);
+    assert_false(step.open_case);
+    p.state = PAYMENT_SUCCEEDED;
+    e.call = CALL_CLOSE;
+    after(&p, e, LATE, &local);
+    assert_input(CLOSE_UNKNOWN);
+    assert_false(step.open_case);
+}
+
 /* What is over leaves no work behind; what answers the latest attempt ends its being busy. */
 static void test_no_work_is_left(void **state)
 {
@@ -222,7 +245,7 @@ int main(void)
         cmocka_unit_test(test_prepare), cmocka_unit_test(test_query),
         cmocka_unit_test(test_close),   cmocka_unit_test(test_notification),
         cmocka_unit_test(test_cases),   cmocka_unit_test(test_no_work_is_left),
-        cmocka_unit_test(test_refund),
+        cmocka_unit_test(test_refund),  cmocka_unit_test(test_local_prepare),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
