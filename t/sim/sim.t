@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = os.environ.get("PAY_BUILD", "build")
 SIM = ROOT / BUILD / "t/sim/sim"
 SAN = "san" in BUILD
-SEEDS = {11: 15_000, 12: 15_000} if SAN else {11: 100_000, 12: 100_000}
+SEEDS = {11: 10_000, 12: 10_000} if SAN else {11: 60_000, 12: 60_000}
 MUTANTS = ["maybe_sent_is_not_sent", "no_version_check", "refund_sum_unchecked"]
 
 
