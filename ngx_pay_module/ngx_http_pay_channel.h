@@ -136,6 +136,7 @@ typedef struct {
     ngx_str_t                    adapter;
     ngx_uint_t                   state;     /* as configured */
     uint32_t                     methods;   /* bits */
+    uint32_t                     wallets;   /* bits by payer_app; 0: any */
 
     ngx_url_t                    url;
     ngx_str_t                    tls_name;  /* SNI, verification */

@@ -57,6 +57,8 @@ static ngx_http_pay_directive_t  ngx_http_pay_channel_directives[] = {
     { ngx_string("methods"), 1, NGX_HTTP_PAY_METHODS_MAX,
       NGX_HTTP_PAY_CHANNEL_ONCE|NGX_HTTP_PAY_CHANNEL_NEED,
       ngx_http_pay_channel_methods },
+    { ngx_string("wallet"), 1, 4, NGX_HTTP_PAY_CHANNEL_ONCE,
+      ngx_http_pay_channel_wallet },
     { ngx_string("amount"), 2, 2, NGX_HTTP_PAY_CHANNEL_ONCE,
       ngx_http_pay_channel_amount },
     { ngx_string("weight"), 1, 1, NGX_HTTP_PAY_CHANNEL_ONCE,

@@ -23,6 +23,8 @@ char *ngx_http_pay_channel_tls_name(ngx_conf_t *cf,
     ngx_http_pay_channel_t *ch);
 char *ngx_http_pay_channel_tls_certificate(ngx_conf_t *cf,
     ngx_http_pay_channel_t *ch);
+char *ngx_http_pay_channel_wallet(ngx_conf_t *cf,
+    ngx_http_pay_channel_t *ch);
 char *ngx_http_pay_channel_methods(ngx_conf_t *cf,
     ngx_http_pay_channel_t *ch);
 char *ngx_http_pay_channel_amount(ngx_conf_t *cf,

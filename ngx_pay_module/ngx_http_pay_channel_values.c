@@ -5,6 +5,7 @@
 #include "ngx_http_pay_channel_conf.h"
 
 #include "core/api.h"
+#include "core/payer_app.h"
 
 
 char *
@@ -183,6 +184,29 @@ ngx_http_pay_channel_methods(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
         }
 
         ch->methods |= 1u << m;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_pay_channel_wallet(ngx_conf_t *cf, ngx_http_pay_channel_t *ch)
+{
+    int          app;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        app = payer_app_parse(slice_n(value[i].data, value[i].len));
+
+        if (app < 0 || (ch->wallets & 1u << app)) {
+            return ngx_http_pay_channel_invalid(cf, &value[i]);
+        }
+
+        ch->wallets |= 1u << app;
     }
 
     return NGX_CONF_OK;

@@ -193,8 +193,9 @@ ngx_http_pay_route_full(const void *arg, unsigned i)
 
 void
 ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
-    const struct route_ask *ask, struct route_choice *choice)
+    const struct route_ask *ask, uint32_t wallet, struct route_choice *choice)
 {
+    uint32_t                    wallets;
     ngx_uint_t                  i, row;
     uint8_t                     share[NGX_HTTP_PAY_CHANNELS_MAX];
     struct route_live           live;
@@ -220,6 +221,14 @@ ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
         if (sh->states[row] ? sh->states[row] != 1 + NGX_HTTP_PAY_STATE_ON
                             : !rmcf->on[i])
         {
+            continue;
+        }
+
+        /* a code that the payer shows works at its wallet's channels only */
+
+        wallets = rmcf->sorted[i]->wallets;
+
+        if (wallet && wallets && !(wallets & wallet)) {
             continue;
         }
 

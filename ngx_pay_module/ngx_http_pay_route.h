@@ -64,7 +64,8 @@ char *ngx_http_pay_route_prepare(ngx_conf_t *cf,
 void ngx_http_pay_route_bind(ngx_http_pay_route_main_conf_t *rmcf);
 
 void ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
-    const struct route_ask *ask, struct route_choice *choice);
+    const struct route_ask *ask, uint32_t wallet,
+    struct route_choice *choice);
 ngx_int_t ngx_http_pay_route_handler(ngx_http_request_t *r);
 /* the payer's app, from what a request tells of him */
 enum payer_app ngx_http_pay_route_wallet(ngx_http_request_t *r);

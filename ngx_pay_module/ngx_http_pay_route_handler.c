@@ -36,6 +36,7 @@ ngx_int_t
 ngx_http_pay_route_handler(ngx_http_request_t *r)
 {
     ngx_str_t                        s;
+    uint32_t                         wallet;
     struct route_ask                 ask;
     struct route_choice              choice;
     ngx_http_pay_ctx_t              *ctx;
@@ -66,10 +67,13 @@ ngx_http_pay_route_handler(ngx_http_request_t *r)
 
     ngx_http_pay_route_ask(r, ctx, rmcf->given, &ask);
 
+    s = ngx_pay_str(json_str(ctx->doc, "auth_code"));
+    wallet = s.len ? 1u << payer_app_of_barcode(ngx_pay_slice(s)) : 0;
+
     s = ngx_pay_str(json_str(ctx->doc, "channel"));
 
     if (s.len == 0) {
-        ngx_http_pay_route_choose(rmcf, &ask, &choice);
+        ngx_http_pay_route_choose(rmcf, &ask, wallet, &choice);
 
         return choice.n ? ngx_http_pay_route_result(r, ctx, &ask, &choice)
                         : ngx_http_pay_route_none(r, ctx, &choice);
@@ -87,7 +91,7 @@ ngx_http_pay_route_handler(ngx_http_request_t *r)
 
     ask.wish = ngx_http_pay_route_number(rmcf, ch);
 
-    ngx_http_pay_route_choose(rmcf, &ask, &choice);
+    ngx_http_pay_route_choose(rmcf, &ask, wallet, &choice);
 
     return choice.n ? ngx_http_pay_route_result(r, ctx, &ask, &choice)
                     : ngx_http_pay_route_no_wish(r, ctx, ch, &ask, &choice);
@@ -95,13 +99,26 @@ ngx_http_pay_route_handler(ngx_http_request_t *r)
 
 
 /*
- * From a code the payer shows, once payments have one; else from the browser,
- * where the request comes from one.
+ * From a code the payer shows; else from the browser, where the request comes
+ * from one.
  */
 
 enum payer_app
 ngx_http_pay_route_wallet(ngx_http_request_t *r)
 {
+    struct slice         code;
+    ngx_http_pay_ctx_t  *ctx;
+
+    ctx = ngx_http_pay_get_ctx(r);
+
+    if (ctx && ctx->doc) {
+        code = json_str(ctx->doc, "auth_code");
+
+        if (code.n) {
+            return payer_app_of_barcode(code);
+        }
+    }
+
     return r->headers_in.user_agent
            ? payer_app_of_agent(ngx_pay_slice(r->headers_in.user_agent->value))
            : PAYER_APP_OTHER;

@@ -1,6 +1,7 @@
 #include "set.h"
 
 #include "core/net.h"
+#include "core/payer_app.h"
 
 #include <glob.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@ struct channel_set {
 const struct conf_directive channel_block_table[] = {
     {"adapter", 1, 1, CONF_NEED, "NAME", "", "File in the adapters folder."},
     {"methods", 1, 8, CONF_NEED, "METHOD ...", "", "Payment methods it serves."},
+    {"wallet", 1, 4, 0, "WALLET ...", "",
+     "Wallets that it ends in: wechat, alipay, unionpay, other."},
     {"notify_base", 1, 1, 0, "URL", "", "How the channel reaches our /notify."},
     {"query_first", 1, 1, 0, "TIME", "120s", "First query after a prepare of unknown result."},
     {"settle", 1, 1, 0, "TIME", "30s", "How long \"not found\" proves nothing."},
@@ -112,6 +115,20 @@ static int read_methods(struct channel *c, const struct conf_node *at, struct co
     return 0;
 }
 
+static int read_wallets(struct channel *c, const struct conf_node *at, struct conf_error *err)
+{
+    for (uint32_t i = 0; at && i < at->nargs; i++) {
+        int app = payer_app_parse(at->args[i]);
+
+        if (app < 0 || (c->facts.wallets & 1u << app))
+            return conf_fail(
+                err, at, "\"%.*s\" is no wallet, or is repeated: wechat, alipay, unionpay, other",
+                SLICE_FMT(at->args[i]));
+        c->facts.wallets |= 1u << app;
+    }
+    return 0;
+}
+
 static int read_notify_base(struct channel *c, const struct conf_node *block,
                             struct conf_error *err)
 {
@@ -161,6 +178,7 @@ static int read_channel(struct channel_set *set, const char *dir, const struct c
     if (account)
         c->facts.account = account->args[0];
     if (read_methods(c, conf_find(block->child, "methods"), err) < 0 ||
+        read_wallets(c, conf_find(block->child, "wallet"), err) < 0 ||
         read_notify_base(c, block, err) < 0 ||
         read_time(block, "query_first", FIRST_QUERY_MS, &c->facts.first_query_us, err) < 0)
         return -1;

@@ -2,6 +2,7 @@
 
 #include "payment_charge.h"
 #include "payment_plan.h"
+#include "payment_reroute.h"
 
 /* After this many closes in a row without a result, one turn asks instead: a paid order whose
  * notification was lost would never be found by closing alone. */
@@ -70,8 +71,9 @@ static enum payment_input classify_prepare(const struct payment *p, const struct
         return INPUT_PREPARE_ACCEPTED;
     case CLASS_FAILED:
     case CLASS_REFUSED:
-        return latest && p->prepare_past != MARK_OPEN ? INPUT_PREPARE_FAILED
-                                                      : INPUT_PREPARE_FAILED_DOUBTED;
+        if (!latest || p->prepare_past == MARK_OPEN)
+            return INPUT_PREPARE_FAILED_DOUBTED;
+        return payment_may_reroute(p, e, policy) ? INPUT_REROUTE : INPUT_PREPARE_FAILED;
     case CLASS_CLOSED:
         return INPUT_PREPARE_CLOSED;
     case CLASS_TOO_FREQUENT:
@@ -209,7 +211,7 @@ static enum payment_input classify_answer(const struct payment *p, const struct 
     case CALL_PREPARE:
         return classify_prepare(p, e, policy);
     case CALL_CHARGE:
-        return charge_classify_answer(p, e);
+        return charge_classify_answer(p, e, policy);
     case CALL_CLOSE:
         return classify_close(p, e, policy);
     case CALL_REVERSE:
@@ -227,9 +229,10 @@ enum payment_input payment_classify(const struct payment *p, const struct paymen
     case PAYMENT_EVENT_CREATE:
         return INPUT_CREATE;
     case PAYMENT_EVENT_ANSWER:
-        return classify_answer(p, e, now, policy);
+        return payment_event_of_past(p, e) ? payment_classify_past(p, e)
+                                           : classify_answer(p, e, now, policy);
     case PAYMENT_EVENT_NOTIFY:
-        return classify_notify(p, e);
+        return payment_event_of_past(p, e) ? payment_classify_past(p, e) : classify_notify(p, e);
     case PAYMENT_EVENT_TIMER:
         return classify_timer(p, now, policy);
     case PAYMENT_EVENT_CLOSE:
@@ -395,10 +398,16 @@ static void move(const struct payment *p, const struct payment_event *e, pay_tim
         a->command_seq = 1;
     if (e->kind == PAYMENT_EVENT_ANSWER)
         note_answer(a, e);
+    if (rule->actions & ACTION_REROUTE)
+        payment_reroute(a, e);
+    if (rule->actions & ACTION_GIVE_BACK)
+        payment_give_back(a, e, &out->extra);
     charge_note_reversal(p, e, rule->actions, now, a, &out->reversal_why);
     if (rule->actions & ACTION_TAKE)
         take(a, e, now);
-    if (payment_state_final(a->state)) {
+    if (payment_state_final(p->state)) {
+        ; /* nothing of it moves */
+    } else if (payment_state_final(a->state)) {
         finish(a, e, out->input, now);
         out->callback = true;
     } else {
@@ -429,7 +438,8 @@ void payment_decide(const struct payment *p, const struct payment_event *e, pay_
     payment_note_facts(e, now, rule->actions, case_kind(p->state, in), out);
     if (p->state == PAYMENT_NONE)
         out->outcome.n = 0; /* no attempt was ever made */
-    if ((rule->actions & ACTION_IGNORE) || payment_state_final(p->state))
+    if ((rule->actions & ACTION_IGNORE) ||
+        (payment_state_final(p->state) && !(rule->actions & ACTION_GIVE_BACK)))
         out->verdict = out->outcome.n || out->open_case ? STEP_RECORD : STEP_NOTHING;
     else
         move(p, e, now, policy, rule, out);

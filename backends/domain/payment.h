@@ -32,6 +32,13 @@ enum send_mark {
     MARK_OPEN = 2    /* anything else, silence included */
 };
 
+/* Channels that refused an order before another one took it (R3.6). */
+#define PAYMENT_PAST_MAX 2
+struct payment_past {
+    struct slice channel, account;
+    bool paid; /* money came all the same */
+};
+
 /* The aggregate: row of `payment` with its timer. Slices belong to the loader's arena. */
 struct payment {
     int64_t id;
@@ -54,9 +61,11 @@ struct payment {
     struct slice trace_id;
     struct slice channel;
     struct slice account;
-    struct slice route;          /* why this channel */
-    uint32_t command_seq;        /* of the charging command; its request number: ids.h */
-    uint32_t attempts;           /* attempts committed so far, all kinds */
+    struct slice route;   /* why this channel */
+    uint32_t command_seq; /* of the charging command; its request number: ids.h */
+    struct payment_past past[PAYMENT_PAST_MAX]; /* command_seq - 1 of them, the first first */
+    int64_t extra_paid;                         /* came over them and did not go back yet */
+    uint32_t attempts;                          /* attempts committed so far, all kinds */
     bool maybe_sent;             /* some prepare attempt was not answered `not sent` */
     pay_time_t prepare_before;   /* latest send_before of a prepare attempt */
     uint32_t prepare_n;          /* the latest prepare attempt */
@@ -104,6 +113,10 @@ struct payment_event {
     pay_time_t asked_at; /* when: what the channel says of something missing is as old as this */
     enum sent sent;
     int http_status;
+    /* ANSWER: a channel that may take the order instead of this one; may be empty */
+    struct slice next_channel, next_account;
+    /* ANSWER, NOTIFY: the command spoken of, 0 = the order's own */
+    uint32_t seq;
     /* ANSWER, NOTIFY: the channel's result in our words (backends/channel) */
     enum answer_class cls;
     struct slice code;
@@ -132,6 +145,7 @@ struct payment_policy {
     int64_t paying_limit;     /* charge -> reversal: 30 s */
     int64_t reverse_earliest; /* after send_before: sooner the channel takes no reversal */
     bool reverse_open;        /* the channel still takes one */
+    uint32_t reroute;         /* further channels after one that refused, at most */
     uint32_t reverse_limit;   /* attempts without a result before a person is asked: 10 */
     bool refund;              /* the channel has refunds */
     bool refund_resend;
@@ -192,6 +206,9 @@ struct payment_policy {
     X(REVERSE_AGAIN)      /* not done, or no answer */                                             \
     X(REVERSE_AGAIN_LONG) /* ... and so it has been for many tries */                              \
     X(REVERSE_REFUSED)    /* never will be: what was charged stays */                              \
+    X(REROUTE)            /* refused, definitely not accepted: another channel takes it */         \
+    X(OTHER_PAID)         /* money over a channel that had refused */                              \
+    X(OTHER_NEWS)         /* ... anything else of it */                                            \
     X(SECOND_PAID)        /* paid again under another channel_trade_no */                          \
     X(TIMER_EARLY)        /* not due (any more) */                                                 \
     X(TIMER_PREPARE)                                                                               \
@@ -230,7 +247,9 @@ enum payment_action {
     ACTION_REFUSE = 1 << 10,       /* the asker gets STATE_CONFLICT */
     ACTION_SEND_REVERSE = 1 << 11, /* begins the reversal if none was begun */
     ACTION_REVERSED = 1 << 12,     /* ends it: done */
-    ACTION_UNREVERSED = 1 << 13    /* ends it: cannot be done */
+    ACTION_UNREVERSED = 1 << 13,   /* ends it: cannot be done */
+    ACTION_REROUTE = 1 << 14,      /* a new command, over the event's next channel */
+    ACTION_GIVE_BACK = 1 << 15     /* a refund of the money that came over another channel */
 };
 struct payment_rule {
     enum payment_state to; /* equal to the row's state: stays */
@@ -283,6 +302,13 @@ struct payment_outcome { /* of an attempt */
     pay_time_t answered_at;
 };
 
+/* Money that is given back without being asked: a refund is made in the same commit. */
+struct payment_extra {
+    uint32_t seq; /* of the command that it came over; 0 = none */
+    int64_t amount;
+    struct slice channel, account;
+};
+
 struct payment_step {
     enum payment_verdict verdict;
     enum payment_input input; /* payment_decide's */
@@ -292,7 +318,8 @@ struct payment_step {
     bool timer_changed;             /* due_at, due_kind or due_tries differ from before */
     struct payment_attempt attempt; /* to be committed, then sent */
     struct payment_outcome outcome;
-    bool callback;             /* a final state was entered: callback row in the same commit */
+    bool callback; /* a final state was entered: callback row in the same commit */
+    struct payment_extra extra;
     struct slice reversal_why; /* a reversal is begun by this step: "paying", "unknown" ... */
     bool open_case;
     struct slice case_kind; /* "late_success", "amount_mismatch", "contradiction" ... */

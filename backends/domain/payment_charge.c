@@ -1,6 +1,7 @@
 #include "payment_charge.h"
 
 #include "due.h"
+#include "payment_reroute.h"
 
 /* Reversals without a result are repeated at most this many intervals apart, until a person was
  * asked. */
@@ -41,7 +42,8 @@ static bool reverse_due(const struct payment *p, pay_time_t now,
 
 /* ---- what an event means ---- */
 
-enum payment_input charge_classify_answer(const struct payment *p, const struct payment_event *e)
+enum payment_input charge_classify_answer(const struct payment *p, const struct payment_event *e,
+                                          const struct payment_policy *policy)
 {
     bool reversing = p->reversal != REVERSAL_NONE; /* then only that ends it */
 
@@ -57,8 +59,11 @@ enum payment_input charge_classify_answer(const struct payment *p, const struct 
     case CLASS_ACCEPTED:
     case CLASS_USER_PAYING:
         return INPUT_CHARGE_WAITING;
-    case CLASS_FAILED:
     case CLASS_REFUSED:
+        if (!reversing && payment_may_reroute(p, e, policy))
+            return INPUT_REROUTE;
+        return reversing ? INPUT_CHARGE_UNKNOWN : INPUT_CHARGE_FAILED;
+    case CLASS_FAILED:
     case CLASS_TOO_FREQUENT: /* not executed, and it is not sent again */
         return reversing ? INPUT_CHARGE_UNKNOWN : INPUT_CHARGE_FAILED;
     case CLASS_CLOSED:

@@ -19,7 +19,8 @@
 enum payment_input payment_classify_paid(const struct payment *p, const struct payment_event *e,
                                          enum payment_input paid, enum payment_input mismatch);
 
-enum payment_input charge_classify_answer(const struct payment *p, const struct payment_event *e);
+enum payment_input charge_classify_answer(const struct payment *p, const struct payment_event *e,
+                                          const struct payment_policy *policy);
 enum payment_input charge_classify_query(const struct payment *p, const struct payment_event *e,
                                          pay_time_t now, const struct payment_policy *policy);
 enum payment_input charge_classify_reverse(const struct payment *p, const struct payment_event *e,

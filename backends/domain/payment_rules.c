@@ -19,6 +19,8 @@
 #define SEND_REVERSE  ACTION_SEND_REVERSE
 #define REVERSED      ACTION_REVERSED
 #define UNREVERSED    ACTION_UNREVERSED
+#define OVER_NEXT     ACTION_REROUTE
+#define GIVE_BACK     ACTION_GIVE_BACK
 #define NOTHING_MORE  ACTION_NONE
 
 #define ON(input, to, actions) [INPUT_##input] = {PAYMENT_##to, (actions)}
@@ -79,6 +81,9 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REVERSE_AGAIN,           NONE,       IGNORE),
         ON(REVERSE_AGAIN_LONG,      NONE,       IGNORE),
         ON(REVERSE_REFUSED,         NONE,       IGNORE),
+        ON(REROUTE,                 NONE,       IGNORE),
+        ON(OTHER_PAID,              NONE,       IGNORE),
+        ON(OTHER_NEWS,              NONE,       IGNORE),
         ON(SECOND_PAID,             NONE,       IGNORE),
         ON(TIMER_EARLY,             NONE,       IGNORE),
         ON(TIMER_PREPARE,           NONE,       IGNORE),
@@ -147,6 +152,9 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REVERSE_AGAIN,           PROCESSING, LATER_QUERY),
         ON(REVERSE_AGAIN_LONG,      PROCESSING, CASE | LATER_QUERY),
         ON(REVERSE_REFUSED,         PROCESSING, UNREVERSED | CASE | SOON_QUERY),
+        ON(REROUTE,                 PROCESSING, OVER_NEXT | SEND_PREPARE | LATER_QUERY),
+        ON(OTHER_PAID,              PROCESSING, GIVE_BACK),
+        ON(OTHER_NEWS,              PROCESSING, IGNORE),
         ON(SECOND_PAID,             PROCESSING, CASE | LATER_QUERY),
         ON(TIMER_EARLY,             PROCESSING, IGNORE),
         ON(TIMER_PREPARE,           PROCESSING, SEND_PREPARE | LATER_QUERY),
@@ -216,6 +224,9 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REVERSE_AGAIN,           PENDING,    LATER_QUERY),
         ON(REVERSE_AGAIN_LONG,      PENDING,    CASE | LATER_QUERY),
         ON(REVERSE_REFUSED,         PENDING,    UNREVERSED | CASE | SOON_QUERY),
+        ON(REROUTE,                 PENDING,    IGNORE),
+        ON(OTHER_PAID,              PENDING,    GIVE_BACK),
+        ON(OTHER_NEWS,              PENDING,    IGNORE),
         ON(SECOND_PAID,             PENDING,    CASE | LATER_QUERY),
         ON(TIMER_EARLY,             PENDING,    IGNORE),
         ON(TIMER_PREPARE,           PENDING,    SEND_QUERY | LATER_QUERY),
@@ -284,6 +295,9 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REVERSE_AGAIN,           SUCCEEDED,  IGNORE),
         ON(REVERSE_AGAIN_LONG,      SUCCEEDED,  IGNORE),
         ON(REVERSE_REFUSED,         SUCCEEDED,  IGNORE),
+        ON(REROUTE,                 SUCCEEDED,  IGNORE),
+        ON(OTHER_PAID,              SUCCEEDED,  GIVE_BACK),
+        ON(OTHER_NEWS,              SUCCEEDED,  IGNORE),
         ON(SECOND_PAID,             SUCCEEDED,  CASE),
         ON(TIMER_EARLY,             SUCCEEDED,  IGNORE),
         ON(TIMER_PREPARE,           SUCCEEDED,  IGNORE),
@@ -352,6 +366,9 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REVERSE_AGAIN,           FAILED,     IGNORE),
         ON(REVERSE_AGAIN_LONG,      FAILED,     IGNORE),
         ON(REVERSE_REFUSED,         FAILED,     IGNORE),
+        ON(REROUTE,                 FAILED,     IGNORE),
+        ON(OTHER_PAID,              FAILED,     GIVE_BACK),
+        ON(OTHER_NEWS,              FAILED,     IGNORE),
         ON(SECOND_PAID,             FAILED,     CASE),
         ON(TIMER_EARLY,             FAILED,     IGNORE),
         ON(TIMER_PREPARE,           FAILED,     IGNORE),
@@ -420,6 +437,9 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REVERSE_AGAIN,           CLOSED,     IGNORE),
         ON(REVERSE_AGAIN_LONG,      CLOSED,     IGNORE),
         ON(REVERSE_REFUSED,         CLOSED,     IGNORE),
+        ON(REROUTE,                 CLOSED,     IGNORE),
+        ON(OTHER_PAID,              CLOSED,     GIVE_BACK),
+        ON(OTHER_NEWS,              CLOSED,     IGNORE),
         ON(SECOND_PAID,             CLOSED,     CASE),
         ON(TIMER_EARLY,             CLOSED,     IGNORE),
         ON(TIMER_PREPARE,           CLOSED,     IGNORE),

@@ -183,12 +183,13 @@ static void add_attempt(struct payment *p, struct refund *a, unsigned actions, p
 
     if (!send && !(actions & ACTION_SEND_QUERY))
         return;
-    *attempt = (struct payment_attempt){.n = ++p->attempts,
-                                        .kind = send ? CALL_REFUND : CALL_REFUND_QUERY,
-                                        .command_seq = p->command_seq,
-                                        .version = p->version,
-                                        .committed_at = now,
-                                        .send_before = now + policy->send_window};
+    *attempt =
+        (struct payment_attempt){.n = ++p->attempts,
+                                 .kind = send ? CALL_REFUND : CALL_REFUND_QUERY,
+                                 .command_seq = a->command_seq ? a->command_seq : p->command_seq,
+                                 .version = p->version,
+                                 .committed_at = now,
+                                 .send_before = now + policy->send_window};
     if (!send)
         return;
     if (a->send_n && a->send_last > a->send_past)
@@ -207,10 +208,14 @@ static void finish(struct payment *p, struct refund *a, const struct payment_eve
     a->due_tries = 0;
     if (a->state == REFUND_SUCCEEDED) {
         a->succeeded_at = e->paid_at ? e->paid_at : now;
-        p->refunded += a->amount;
+        if (a->command_seq)
+            p->extra_paid -= a->amount;
+        else
+            p->refunded += a->amount;
     } else {
         a->fail_code = e->code;
-        p->refund_reserved -= a->amount;
+        if (!a->command_seq)
+            p->refund_reserved -= a->amount;
     }
 }
 
@@ -240,8 +245,18 @@ static void move(const struct refund *r, const struct payment_event *e, pay_time
     out->verdict = STEP_COMMIT;
 }
 
-static struct slice case_kind(enum refund_input in)
+/* Money that nobody asked for cannot be given back: a person has to. */
+static unsigned actions_of(const struct refund *r, const struct refund_rule *rule)
 {
+    bool lost = r->command_seq && !refund_state_final(r->state) && rule->to == REFUND_FAILED;
+
+    return rule->actions | (lost ? (unsigned)ACTION_CASE : 0);
+}
+
+static struct slice case_kind(enum refund_input in, const struct refund *r)
+{
+    if (r->command_seq && (in == INPUT_REFUND_REFUSED || in == INPUT_REFUND_QUERY_FAILED))
+        return SLICE("extra_not_refunded");
     switch (in) {
     case INPUT_REFUND_QUERY_MISMATCH:
     case INPUT_REFUND_NOTIFY_MISMATCH:
@@ -291,7 +306,7 @@ void refund_decide(const struct payment *p, const struct refund *r, const struct
         out->problem = problem_of(in);
         return;
     }
-    payment_note_facts(e, now, rule->actions, case_kind(in), out);
+    payment_note_facts(e, now, actions_of(r, rule), case_kind(in, r), out);
     if (r->state == REFUND_NONE && in != INPUT_REFUND_CREATE)
         out->outcome.n = 0; /* no attempt was ever made for it */
     if ((rule->actions & ACTION_IGNORE) || refund_state_final(r->state) || rule->to == REFUND_NONE)

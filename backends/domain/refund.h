@@ -24,6 +24,10 @@ struct refund {
     struct slice reason;
     struct slice notify_url; /* merchant's; may be empty */
     struct slice trace_id;
+    /* of the command that is given back, where it is not the payment's own: then nobody asked for
+     * it, and it counts in extra_paid alone; 0 = the payment's */
+    uint32_t command_seq;
+    struct slice channel, account;
     uint32_t send_n;          /* the latest attempt of CALL_REFUND */
     enum send_mark send_last; /* what is known of it */
     enum send_mark send_past; /* the worst of all earlier ones */

@@ -49,6 +49,8 @@ static const struct conf_directive top_table[] = {
      "A barcode payment that is still open then is reversed."},
     {"reverse_limit", 1, 1, 0, "NUMBER", "10",
      "Attempts to reverse without a result before a case is opened."},
+    {"reroute", 1, 1, 0, "NUMBER", "2",
+     "Further channels that are tried when one refuses a new order."},
     {"expire", 1, 1, 0, "TIME", "2h", "Life of orders that name no time_expire."},
     {"outcomes", 1, 1, 0, "TIME | off", "200ms",
      "How often the egress is told what was read in the channels' answers."},
@@ -420,6 +422,8 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
         return options_get_number(n, n->args[0], 1, 100, &o->not_sent_limit, err);
     if (slice_is(n->name, "reverse_limit"))
         return options_get_number(n, n->args[0], 1, 1000, &o->reverse_limit, err);
+    if (slice_is(n->name, "reroute"))
+        return options_get_number(n, n->args[0], 0, 2, &o->reroute, err);
     if (slice_is(n->name, "max_requests"))
         return options_get_number(n, n->args[0], 1, 1000000, &o->max_requests, err);
     if (slice_is(n->name, "timers"))
@@ -452,6 +456,7 @@ static void set_defaults(struct options *o)
     o->paying_interval_us = 5 * USEC_PER_SEC;
     o->paying_limit_us = 30 * USEC_PER_SEC;
     o->reverse_limit = 10;
+    o->reroute = 2;
     o->expire_us = 7200 * USEC_PER_SEC;
     o->outcomes_us = 200 * USEC_PER_MSEC;
     o->max_requests = 8192;

@@ -88,6 +88,7 @@ struct options {
     int64_t not_sent_limit;
     int64_t paying_interval_us, paying_limit_us;
     int64_t reverse_limit;
+    int64_t reroute;
     int64_t expire_us;
     int64_t outcomes_us; /* 0: off */
     int64_t max_requests;

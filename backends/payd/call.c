@@ -27,6 +27,7 @@ static struct payment_event answer_event(const struct flow *f, enum sent sent,
                                   .call = f->attempt.kind,
                                   .attempt_n = f->attempt.n,
                                   .asked = f->attempt.version,
+                                  .seq = f->of_refund ? 0 : f->attempt.command_seq,
                                   .asked_at = f->attempt.committed_at,
                                   .sent = sent,
                                   .cls = cls,
@@ -58,7 +59,7 @@ static void answer_later(struct flow *f, struct payment_event e)
 static void not_sent(struct flow *f, const char *code)
 {
     log_event(LOG_ERROR, "call_not_sent", LOG_S("reason", slice_of(code)),
-              LOG_S("channel", f->payment.channel), LOG_S("trace", f->payment.trace_id));
+              LOG_S("channel", flow_channel(f)), LOG_S("trace", f->payment.trace_id));
     answer_later(f, answer_event(f, SENT_NO, CLASS_NOT_SENT, slice_of(code)));
 }
 
@@ -101,9 +102,9 @@ static struct slice prepared_with(enum payment_method method, const struct chann
 
 static struct payment_event decoded_event(struct flow *f, const struct http_answer *answer)
 {
-    const struct channel *c = channel_find(f->w->channels, f->payment.channel);
+    const struct channel *c = channel_find(f->w->channels, flow_channel(f));
     const struct channel_account *acc =
-        accounts_get(f->w->accounts, f->payment.channel, f->payment.account);
+        accounts_get(f->w->accounts, flow_channel(f), flow_account(f));
     struct slice body;
     struct channel_order order;
     struct channel_result r;
@@ -144,7 +145,7 @@ static void report(const struct flow *f, const struct http_answer *answer,
                    const struct payment_event *e)
 {
     if (e->sent == SENT_ANSWERED && answer->status < 500)
-        outcomes_add(f->w->outcomes, f->payment.channel, f->attempt.kind, e->cls,
+        outcomes_add(f->w->outcomes, flow_channel(f), f->attempt.kind, e->cls,
                      loop_now_us(f->w->loop) - f->sent_us);
 }
 
@@ -171,14 +172,15 @@ static void on_answer(void *arg, const struct http_answer *answer)
         e.http_status = answer->status;
     }
     report(f, answer, &e);
-    auth_code_forget(&f->auth_code); /* a charge is sent once */
+    if (e.cls != CLASS_REFUSED) /* then another channel may take it */
+        auth_code_forget(&f->auth_code);
     flow_answer(f, &e);
 }
 
 static void add_pay_headers(const struct flow *f, struct arena *a, struct http_header *h,
                             struct slice kind)
 {
-    h[0] = (struct http_header){SLICE("Pay-Channel"), f->payment.channel};
+    h[0] = (struct http_header){SLICE("Pay-Channel"), flow_channel(f)};
     h[1] = (struct http_header){SLICE("Pay-Attempt"),
                                 arena_printf(a, "%lld", (long long)f->attempt_id)};
     h[2] = (struct http_header){SLICE("Pay-Kind"), kind};
@@ -221,9 +223,9 @@ static const char *encode_and_send(struct flow *f, const struct channel *c,
 
 void call_send(struct flow *f)
 {
-    const struct channel *c = channel_find(f->w->channels, f->payment.channel);
+    const struct channel *c = channel_find(f->w->channels, flow_channel(f));
     const struct channel_account *acc =
-        accounts_get(f->w->accounts, f->payment.channel, f->payment.account);
+        accounts_get(f->w->accounts, flow_channel(f), flow_account(f));
     struct arena scratch;
     const char *reason;
 

@@ -1,9 +1,9 @@
 #include "create.h"
 
-#include "accounts.h"
 #include "digest.h"
 #include "flow.h"
 #include "reply.h"
+#include "reroute.h"
 
 #include <stdlib.h>
 
@@ -92,26 +92,6 @@ static void fill(struct flow *f, const struct http_req *req, const struct json *
     p->payer = payer_write(a, doc);
     auth_code_take(&f->auth_code, doc);
     p->digest = digest_of(f->w, a, doc, p->app_id);
-}
-
-/* First candidate of the edge that this process can really use. */
-static int choose_channel(struct worker *w, struct flow *f, struct slice candidates)
-{
-    struct payment *p = &f->payment;
-    enum call_kind first = payment_is_charge(p) ? CALL_CHARGE : CALL_PREPARE;
-    struct slice account;
-
-    while (candidates.n) {
-        struct slice name = slice_trim(slice_cut(&candidates, ','));
-        const struct channel *c = channel_find(w->channels, name);
-        if (c && channel_has(c, first, p->method) &&
-            accounts_choose(w->accounts, name, p->mchid, &account)) {
-            p->channel = arena_copy(&f->arena, name);
-            p->account = arena_copy(&f->arena, account);
-            return 0;
-        }
-    }
-    return -1;
 }
 
 /* ---- answering ---- */
@@ -363,7 +343,7 @@ static struct problem check_new(struct worker *w, struct http_req *req, const st
         return (struct problem){.code = PROBLEM_FIELD_INVALID,
                                 .detail = SLICE("time_expire is in the past"),
                                 .pointer = SLICE("/time_expire")};
-    if (choose_channel(w, f, http_req_header(req, "Pay-Channels")) != 0)
+    if (reroute_first(f, http_req_header(req, "Pay-Channels")) != 0)
         return refusal_of_edge(req);
     return (struct problem){.code = PROBLEM_NONE};
 }

@@ -2,6 +2,7 @@
 
 #include "backends/io/log.h"
 #include "call.h"
+#include "reroute.h"
 #include "view.h"
 
 #include <stdlib.h>
@@ -152,7 +153,7 @@ static void set_policy(struct flow *f)
 {
     const struct options *o = f->w->options;
     const struct payment *p = &f->payment;
-    const struct channel *c = channel_find(f->w->channels, p->channel);
+    const struct channel *c = channel_find(f->w->channels, flow_channel(f));
     const struct channel_facts *facts = c ? channel_facts(c) : NULL;
     struct channel_api api;
 
@@ -168,6 +169,7 @@ static void set_policy(struct flow *f)
                                 .prepare_resend = facts && facts->prepare_resend,
                                 .paying_interval = o->paying_interval_us,
                                 .paying_limit = o->paying_limit_us,
+                                .reroute = (uint32_t)o->reroute,
                                 .reverse_limit = (uint32_t)o->reverse_limit};
     if (c && channel_api(c, CALL_PREPARE, p->method, &api))
         f->policy.prepare_local = api.local;
@@ -207,9 +209,20 @@ static void log_step(const struct flow *f)
 
 static bool meant(const struct flow *f, const struct payment *p)
 {
-    return !f->only_channel.n ||
-           (slice_eq(f->only_channel, p->channel) && slice_eq(f->only_account, p->account) &&
-            (f->of_refund || f->only_seq == p->command_seq));
+    struct slice channel = p->channel, account = p->account;
+
+    if (!f->only_channel.n)
+        return true;
+    if (f->of_refund && f->refund.command_seq) {
+        channel = f->refund.channel;
+        account = f->refund.account;
+    } else if (!f->of_refund && f->only_seq < p->command_seq && f->only_seq &&
+               f->only_seq <= PAYMENT_PAST_MAX) { /* a channel that had refused it */
+        channel = p->past[f->only_seq - 1].channel;
+        account = p->past[f->only_seq - 1].account;
+    }
+    return slice_eq(f->only_channel, channel) && slice_eq(f->only_account, account) &&
+           (f->of_refund || (f->only_seq && f->only_seq <= p->command_seq));
 }
 
 static void on_loaded(void *arg, enum store_result r, const struct payment *p)
@@ -333,6 +346,8 @@ static int complete_job(struct flow *f)
         return -1;
     if (f->step.open_case && worker_id(w, slot, &j->case_id) != 0)
         return -1;
+    if (f->step.extra.seq && worker_id(w, slot, &j->refund_id) != 0)
+        return -1;
     if (f->step.callback) {
         if (worker_id(w, slot, &j->callback_id) != 0)
             return -1;
@@ -441,5 +456,6 @@ void flow_answer(struct flow *f, const struct payment_event *event)
 {
     f->event = *event; /* its id is made when it is committed, however late that is */
     f->conflicts = f->retries = 0;
+    reroute_offer(f, &f->event);
     decide(f);
 }

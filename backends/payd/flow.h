@@ -40,6 +40,8 @@ struct flow {
     struct payment payment; /* version 0 until created or loaded */
     enum flow_end end;
     enum problem_code problem;
+    /* new orders: channels that may take it should this one refuse, comma separated */
+    struct slice candidates;
     struct auth_code auth_code; /* of a charge, until it was answered */
     bool of_refund;             /* about `refund` of `payment` */
     struct refund refund;       /* its image; NONE until created or loaded */
@@ -79,6 +81,16 @@ void flow_start(struct flow *f, int64_t payment_id, const struct payment_event *
  * total: what the merchant believes was paid, -1 = unsaid. */
 void flow_refund(struct flow *f, int64_t total);
 void flow_start_refund(struct flow *f, int64_t refund_id, const struct payment_event *event);
+
+/* Whom the flow talks to: the order's channel, or the one whose money the refund gives back. */
+static inline struct slice flow_channel(const struct flow *f)
+{
+    return f->of_refund && f->refund.command_seq ? f->refund.channel : f->payment.channel;
+}
+static inline struct slice flow_account(const struct flow *f)
+{
+    return f->of_refund && f->refund.command_seq ? f->refund.account : f->payment.account;
+}
 
 /* ---- registry: what this process has in flight ---- */
 struct flows;

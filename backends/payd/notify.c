@@ -112,6 +112,7 @@ static void take(struct worker *w, struct notice *n, struct slice channel, struc
     f->only_channel = arena_copy(&f->arena, channel);
     f->only_account = arena_copy(&f->arena, account);
     f->only_seq = n->command_seq;
+    e.seq = n->command_seq;
     if (refund)
         flow_start_refund(f, id, &e);
     else

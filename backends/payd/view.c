@@ -70,7 +70,7 @@ static void write_refund(struct json_writer *w, const struct payment *p, const s
     json_member_str(w, "out_trade_no", p->out_trade_no);
     json_member_str(w, "mchid", p->mchid);
     json_member_str(w, "state", slice_of(refund_state_name(r->state)));
-    json_member_str(w, "channel", p->channel);
+    json_member_str(w, "channel", r->command_seq ? r->channel : p->channel);
     json_key(w, "amount");
     json_begin_object(w);
     json_member_int64(w, "refund", r->amount);

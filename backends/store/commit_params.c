@@ -3,6 +3,7 @@
 #include "core/ids.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* One array parameter: `value` is evaluated for each job, with b, a, s, e, f at hand. */
@@ -59,7 +60,7 @@ bool step_is_answer(const struct store_job *job)
 
     return !s->timer_changed && !s->callback && !s->open_case && !s->attempt.n &&
            !payment_state_final(a->state) && a->prepare_past == b->prepare_past &&
-           a->reversal == b->reversal && a->succeeded_at == b->succeeded_at;
+           a->reversal == b->reversal && a->succeeded_at == b->succeeded_at && !s->extra.seq;
 }
 
 /* What sql_create writes as constants. */
@@ -132,6 +133,28 @@ static void add_case(struct pg_params *p, struct store_job *const *jobs, size_t 
     TEXT(e->channel_trade_no);
 }
 
+/* CHANNEL/ACCOUNT of each, `!` behind those that were paid; the buffer is the next call's. */
+static struct slice past_text(const struct payment *p)
+{
+    static char text[PAYMENT_PAST_MAX * 128];
+    size_t n = 0;
+
+    for (uint32_t i = 0; i + 1 < p->command_seq && i < PAYMENT_PAST_MAX; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.*s/%.*s%s", i ? " " : "",
+                              SLICE_FMT(p->past[i].channel), SLICE_FMT(p->past[i].account),
+                              p->past[i].paid ? "!" : "");
+    assert(n < sizeof(text));
+    return slice_n(text, n);
+}
+
+/* No merchant's number has a colon. */
+static struct slice extra_refund_no(const struct payment_step *s)
+{
+    static char text[16];
+
+    return slice_n(text, (size_t)snprintf(text, sizeof(text), "extra:%u", s->extra.seq % 100));
+}
+
 struct pg_params *params_step(struct store_job *const *jobs, size_t n)
 {
     struct pg_params *p = new_params();
@@ -174,6 +197,17 @@ struct pg_params *params_step(struct store_job *const *jobs, size_t n)
     INT2(a->reversal);
     INT2(a->reverse_tries);
     TEXT(s->reversal_why);
+    TEXT(past_text(a));
+    INT8(a->extra_paid);
+    TEXT(a->channel);
+    TEXT(a->account);
+    INT2(a->command_seq);
+    INT8(s->extra.seq ? j->refund_id : 0);
+    TEXT(extra_refund_no(s));
+    INT2(s->extra.seq);
+    INT8(s->extra.amount);
+    TEXT(s->extra.channel);
+    TEXT(s->extra.account);
     return p;
 }
 
@@ -249,6 +283,11 @@ struct pg_params *params_refund(struct store_job *const *jobs, size_t n)
     TEXT(s->callback ? j->callback_body : SLICE_NULL);
     TIME(s->callback ? j->callback_at : 0);
     add_case(p, jobs, n);
+    INT8(a->extra_paid);
+    INT2(b->state);
+    INT2(f->command_seq ? f->command_seq : b->command_seq);
+    TEXT(f->command_seq ? f->channel : b->channel);
+    TEXT(f->command_seq ? f->account : b->account);
     return p;
 }
 

@@ -19,6 +19,18 @@ static struct slice next_text(struct row *w)
     return arena_copy(w->arena, pg_get_text(w->r, w->row, w->col++));
 }
 
+/* As commit_params.c writes it. */
+static void read_past(struct payment *p, struct slice text)
+{
+    for (uint32_t i = 0; i < PAYMENT_PAST_MAX && text.n; i++) {
+        struct slice account = slice_cut(&text, ' ');
+
+        p->past[i].channel = slice_cut(&account, '/');
+        p->past[i].paid = account.n && account.p[account.n - 1] == '!';
+        p->past[i].account = slice_n(account.p, account.n - p->past[i].paid);
+    }
+}
+
 /* In the order of PAYMENT_COLUMNS. */
 struct payment *row_payment(struct row *w)
 {
@@ -63,6 +75,8 @@ struct payment *row_payment(struct row *w)
     p->reversal = (enum reversal_state)next_int(w);
     p->reverse_tries = (uint32_t)next_int(w);
     p->payer = next_text(w);
+    read_past(p, next_text(w));
+    p->extra_paid = next_int(w);
     p->refund_reserved = next_int(w);
     p->refunded = next_int(w);
     p->created_at = next_time(w);
@@ -90,6 +104,9 @@ int row_refund(struct row *w, struct refund *f)
     f->reason = next_text(w);
     f->notify_url = next_text(w);
     f->trace_id = next_text(w);
+    f->command_seq = (uint32_t)next_int(w);
+    f->channel = next_text(w);
+    f->account = next_text(w);
     f->send_n = (uint32_t)next_int(w);
     f->send_last = (enum send_mark)next_int(w);
     f->send_past = (enum send_mark)next_int(w);

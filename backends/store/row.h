@@ -15,7 +15,8 @@
     " p.attach, p.notify_url, p.trace_id, p.channel, p.account, p.route, p.command_seq,"           \
     " p.attempts, p.prepare_before, p.prepare_n, p.prepare_last, p.prepare_past, p.not_sent,"      \
     " p.busy_kind, p.busy_before, p.channel_trade_no, p.code_url, p.fail_code, p.reversal,"        \
-    " p.reverse_tries, p.payer, p.refund_reserved, p.refunded, p.created_at, p.time_expire, "      \
+    " p.reverse_tries, p.payer, p.past, p.extra_paid, p.refund_reserved, p.refunded, "             \
+    "p.created_at, p.time_expire, "                                                                \
     "p.final_at, p.succeeded_at, t.due_at, t.kind,"                                                \
     " t.tries"
 #define PAYMENT_TIMER                                                                              \
@@ -23,7 +24,8 @@
 
 /* refund r with its timer rt */
 #define REFUND_COLUMNS                                                                             \
-    " r.id, r.state, r.out_refund_no, r.digest, r.amount, r.reason, r.notify_url, r.trace_id,"     \
+    " r.id, r.state, r.out_refund_no, r.digest, r.amount, r.reason, r.notify_url, r.trace_id, "    \
+    "r.command_seq, r.channel, r.account,"                                                         \
     " r.send_n, r.send_last, r.send_past, r.send_before, r.not_sent, r.channel_refund_no,"         \
     " r.fail_code, r.created_at, r.final_at, r.succeeded_at, rt.due_at, rt.kind, rt.tries"
 #define REFUND_TIMER                                                                               \

@@ -53,6 +53,7 @@ struct store_job {
     struct slice callback_body;
     pay_time_t callback_at; /* first try */
     int64_t case_id;        /* when step->open_case */
+    int64_t refund_id;      /* when step->extra.seq */
     void (*done)(void *arg, enum store_result r);
     void *arg;
     /* private to store */

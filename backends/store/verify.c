@@ -68,10 +68,15 @@ static const struct {
     {{"refunds", "refunds are counted in their payment and never exceed what was paid"}, false,
      "SELECT p.id AS payment_id, p.refund_reserved || ' reserved, ' || p.refunded || ' refunded; refunds: '"
      " || coalesce(r.reserved, 0) || ', ' || coalesce(r.refunded, 0) AS what FROM pay.payment p"
-     " LEFT JOIN (SELECT slot, payment_id, sum(amount) FILTER (WHERE state <> 3) AS reserved,"
-     " sum(amount) FILTER (WHERE state = 2) AS refunded FROM pay.refund GROUP BY 1, 2) r"
+     /* those that nobody asked for give back extra_paid, and count nowhere else */
+     " LEFT JOIN (SELECT slot, payment_id,"
+     " sum(amount) FILTER (WHERE command_seq = 0 AND state <> 3) AS reserved,"
+     " sum(amount) FILTER (WHERE command_seq = 0 AND state = 2) AS refunded,"
+     " sum(amount) FILTER (WHERE command_seq > 0 AND state <> 2) AS extra"
+     " FROM pay.refund GROUP BY 1, 2) r"
      " ON r.slot = p.slot AND r.payment_id = p.id"
-     " WHERE (coalesce(r.reserved, 0), coalesce(r.refunded, 0)) <> (p.refund_reserved, p.refunded)"
+     " WHERE (coalesce(r.reserved, 0), coalesce(r.refunded, 0), coalesce(r.extra, 0))"
+     " <> (p.refund_reserved, p.refunded, p.extra_paid)"
      " OR p.refund_reserved > CASE WHEN p.state = 3 AND p.reversal <> 2 THEN p.amount ELSE 0 END"},
     {{"orphans", "nothing stands in the database without its payment"}, false,
      "SELECT payment_id, what FROM (SELECT slot, payment_id, 'history' AS what FROM pay.payment_history"

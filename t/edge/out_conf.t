@@ -13,7 +13,7 @@ from tap import done, is_, ok  # noqa: E402
 
 GOOD = {"state": "on", "adapter": "wechat_v3", "endpoint": "http://127.0.0.1:1", "methods": "native jsapi",
         "amount": "1 5000000", "weight": "80", "concurrency": "200",
-        "timeout": "connect=2s send=5s read=10s", "fee": "0.60%"}
+        "timeout": "connect=2s send=5s read=10s", "fee": "0.60%", "wallet": "wechat"}
 
 
 def block(name="wechat", **changes):
@@ -58,6 +58,7 @@ for directive, bad in {
     "endpoint": ["ftp://x", "127.0.0.1:80", "http://", "http://127.0.0.1:99999", "http://127.0.0.1:1/path",
                  "http://unix:/x", "https://", "http://127.0.0.1:1/"],
     "methods": ["cash", "native native", "native,jsapi"],
+    "wallet": ["cash", "wechat wechat", "wechat,alipay", "WECHAT"],
     "amount": ["0 10", "10 1", "1 x", "-1 5", "1 200000000000000", "1.5 3"],
     "weight": ["0", "-1", "x", "10001", "1.5"],
     "concurrency": ["0", "x", "10001", "10 reserve=20", "10 reserve=91%", "10 reserve=x%", "10 spare=20%"],

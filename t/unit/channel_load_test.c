@@ -1,6 +1,8 @@
 /* Loading: every mistake in an adapter, a channel or an account is named with file and line. */
 #include "channel_test.h"
 
+#include "core/payer_app.h"
+
 #include <time.h>
 
 static struct folder folder;
@@ -408,7 +410,11 @@ static void test_facts(void **state)
     assert_true(channel_has(fx.wechat, CALL_PREPARE, METHOD_NATIVE));
     assert_true(channel_has(fx.wechat, CALL_QUERY, METHOD_NATIVE));
     assert_true(channel_has(fx.wechat, CALL_CLOSE, METHOD_NATIVE));
-    assert_false(channel_has(fx.wechat, CALL_PREPARE, METHOD_H5));
+    assert_true(channel_has(fx.wechat, CALL_PREPARE, METHOD_H5));
+    assert_true(channel_has(fx.wechat, CALL_REVERSE, METHOD_BARCODE));
+    assert_false(channel_has(channel_find(fx.set, SLICE("bank")), CALL_PREPARE,
+                             METHOD_H5)); /* its block has not */
+    assert_int_equal(channel_facts(fx.wechat)->wallets, 1 << PAYER_APP_WECHAT);
     assert_false(channel_has(fx.wechat, CALL_PREPARE, METHOD_NONE));
     assert_false(channel_has(fx.wechat, CALL_NONE, METHOD_NATIVE));
     assert_false(channel_has(fx.wechat, (enum call_kind)99, (enum payment_method)99));

@@ -385,6 +385,43 @@ static void test_sums_hold(void **state)
         assert_true(finals[s] > 0); /* each was reached */
 }
 
+/* Money that came over a channel that had refused the order: it counts in extra_paid alone. */
+static void test_extra_money(void **state)
+{
+    struct payment p = order();
+    struct refund r = {.id = 9,
+                       .state = REFUND_PROCESSING,
+                       .amount = 888,
+                       .command_seq = 1,
+                       .channel = SLICE("one"),
+                       .due_at = T0,
+                       .due_kind = CALL_REFUND},
+                  sent, done;
+    struct payment_event e = {.kind = PAYMENT_EVENT_TIMER};
+
+    (void)state;
+    p.state = PAYMENT_CLOSED;
+    p.command_seq = 2;
+    p.version = 7;
+    p.extra_paid = 888;
+    refund_decide(&p, &r, &e, T0, &policy, &step, &sent);
+    assert_int_equal(step.attempt.kind, CALL_REFUND);
+    assert_int_equal(step.attempt.command_seq, 1);
+    e = answer(CALL_REFUND, step.attempt.n, CLASS_SUCCESS);
+    p = step.after;
+    refund_decide(&p, &sent, &e, T0 + SEC, &policy, &step, &done);
+    assert_int_equal(done.state, REFUND_SUCCEEDED);
+    assert_int_equal(step.after.extra_paid, 0);
+    assert_int_equal(step.after.refunded, 0);
+    assert_true(step.callback);
+    e.cls = CLASS_FAILED;
+    refund_decide(&p, &sent, &e, T0 + SEC, &policy, &step, &done);
+    assert_int_equal(done.state, REFUND_FAILED);
+    assert_int_equal(step.after.extra_paid, 888);
+    assert_int_equal(step.after.refund_reserved, 0);
+    assert_true(step.open_case && slice_is(step.case_kind, "extra_not_refunded"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_not_sent_is_sent_again_for_ever),
         cmocka_unit_test(test_amounts),
         cmocka_unit_test(test_sums_hold),
+        cmocka_unit_test(test_extra_money),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

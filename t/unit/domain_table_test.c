@@ -28,6 +28,8 @@ static unsigned action_of(struct slice word)
                  {"+query", ACTION_SEND_QUERY},
                  {"+close", ACTION_SEND_CLOSE},
                  {"+reverse", ACTION_SEND_REVERSE},
+                 {"reroute", ACTION_REROUTE},
+                 {"giveback", ACTION_GIVE_BACK},
                  {"reversed", ACTION_REVERSED},
                  {"unreversed", ACTION_UNREVERSED},
                  {"@prepare", ACTION_LATER_PREPARE},

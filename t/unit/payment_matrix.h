@@ -77,6 +77,11 @@ static const char *const matrix[] = {
     "REVERSE_AGAIN           |stay @query         |stay @query       |ignore|ignore|ignore",
     "REVERSE_AGAIN_LONG      |stay case @query    |stay case @query  |ignore|ignore|ignore",
     "REVERSE_REFUSED         |stay unreversed case soon|stay unreversed case soon|ignore|ignore|ignore",
+    /* R3.6: only from processing; what comes over a channel that refused is given back, whatever
+     * became of the order */
+    "REROUTE                 |stay reroute +prepare @query|ignore    |ignore|ignore|ignore",
+    "OTHER_PAID              |giveback            |giveback          |giveback|giveback|giveback",
+    "OTHER_NEWS              |ignore              |ignore            |ignore|ignore|ignore",
     "SECOND_PAID             |stay case @query    |stay case @query  |case  |case  |case",
 
     /* what a timer sends it plans again in the same commit: nobody else sends it then (R4.2) */

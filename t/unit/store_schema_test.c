@@ -138,6 +138,56 @@ static void test_versions_and_origins(void **state)
                         REFUSED_TRIGGER);
 }
 
+/* Another channel takes an order only as its next command, and only while nothing is known. */
+static void test_channel_moves_with_the_command(void **state)
+{
+    static const struct {
+        int from;
+        const char *set;
+        bool ok;
+    } cases[] = {{1, "channel = 'b2', command_seq = 2", true},
+                 {1, "channel = 'b2'", false},
+                 {1, "account = 'a2'", false},
+                 {1, "command_seq = 3", false},
+                 {2, "channel = 'b2', command_seq = 2", false},
+                 {3, "channel = 'b2', command_seq = 2", false},
+                 {5, "reversal = 2", false},
+                 {5, "extra_paid = 5", true},
+                 {3, "extra_paid = -1", false}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *got = tryf(app,
+                               "UPDATE pay.payment SET version = version + 1, %s"
+                               " WHERE slot = 77 AND id = %lld",
+                               cases[i].set, (long long)order_in(cases[i].from));
+
+        if (cases[i].ok ? *got
+                        : strcmp(got, REFUSED_TRIGGER) != 0 && strcmp(got, REFUSED_CHECK) != 0)
+            fail_msg("%d: %s: %s", cases[i].from, cases[i].set, got);
+    }
+}
+
+static void test_reversal_is_final_once(void **state)
+{
+    long long id = order_in(1);
+
+    (void)state;
+    for (int s = 2; s >= 1; s--)
+        assert_string_equal(tryf(app,
+                                 "INSERT INTO pay.reversal (slot, payment_id, amount, created_at,"
+                                 " tries, state, reason, code) VALUES (77, %lld, 0, now(), 1, %d,"
+                                 " 'paying', '')",
+                                 id, s),
+                            s == 2 ? "PAY03" : "");
+    assert_string_equal(tryf(app, "UPDATE pay.reversal SET state = 2 WHERE payment_id = %lld", id),
+                        "");
+    assert_string_equal(
+        tryf(owner, "UPDATE pay.reversal SET state = 3 WHERE payment_id = %lld", id), "PAY03");
+    assert_string_equal(tryf(app, "DELETE FROM pay.reversal WHERE payment_id = %lld", id),
+                        REFUSED_GRANT);
+}
+
 static void test_births(void **state)
 {
     (void)state;
@@ -249,6 +299,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_pair),
         cmocka_unit_test(test_versions_and_origins),
+        cmocka_unit_test(test_channel_moves_with_the_command),
+        cmocka_unit_test(test_reversal_is_final_once),
         cmocka_unit_test(test_births),
         cmocka_unit_test(test_facts_do_not_change),
         cmocka_unit_test(test_one_callback_each),
