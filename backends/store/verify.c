@@ -100,7 +100,7 @@ static const struct {
 /* clang-format on */
 #define CHECKS (sizeof(checks) / sizeof(checks[0]))
 
-/* The books become a table of this session, which the snapshot sees. */
+/* The books become a table of this connection, which the snapshot sees. */
 static int read_books(struct admin *a, const struct verify_books *b, char *err)
 {
     const char *params[] = {b->payment_id, b->paid, b->refunded};
