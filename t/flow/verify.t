@@ -2,11 +2,12 @@
 """DESIGN.md 8: `payctl verify` asks the database and the bank's books whether every invariant holds. Each fact that is
 broken by hand is named, with the payment; a system at work breaks none."""
 import json
+import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flow import bank_books, becomes, done, eventually, flow_stack, is_, like, number, ok, pay  # noqa: E402
+from flow import ROOT, bank_books, becomes, done, eventually, flow_stack, is_, like, number, ok, pay  # noqa: E402
 
 AMOUNT, BACK = 500, 200
 # what is broken: the checks that say so; {p} is a paid payment with a refund, {o} an open one, {r} the refund
@@ -83,6 +84,11 @@ def main():
             file.write_text(content.format(no=no))
             like(stack.payctl_error("verify", "--books", str(file)), why, f"refused: {why}")
         like(stack.payctl_error("verify", "--books", "/nonexistent/x"), "/nonexistent/x: No such file", "no such file")
+        twice = stack.folder / "sql"
+        shutil.copytree(ROOT / "sql", twice)
+        (twice / "0001_z_again.sql").write_text("select 1")
+        like(stack.payctl_error("migrate", "--owner", stack.postgres.conninfo(), "--sql", str(twice)),
+             "0001_z_again.sql: 0001_schema.sql has the same number", "two migrations of one number are refused")
         ok("money" not in stack.payctl("verify"), "without books nobody asks about them")
     done()
 
