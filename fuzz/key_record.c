@@ -4,7 +4,7 @@
  */
 #include "fuzz.h"
 
-#include "ngx_pay_module/ngx_pay_keys.h"
+#include "ngx_pay_module/keys/ngx_pay_keys.h"
 
 volatile ngx_cycle_t *ngx_cycle;
 static ngx_cycle_t cycle;

@@ -30,9 +30,9 @@ $(FUZZERS:%=$(FUZZ_BUILD)/%): $(FUZZ_BUILD)/%: $(FUZZ_BUILD)/fuzz/%.o $(FUZZ_BUI
 
 # one reads a part of the edge, with nginx's headers; their warnings are nginx's own
 NGINX_INCS = $(foreach d,src/core src/event src/os/unix src/http src/http/v2 src/http/modules,-isystem $(NGINX_SRC)/$(d)) -isystem build/nginx
-$(FUZZ_BUILD)/fuzz/key_record.o $(FUZZ_BUILD)/ngx_pay_module/ngx_pay_key_parse.o: FUZZ_FLAGS += $(NGINX_INCS) -Wno-unused-parameter -Wno-sign-compare
-$(FUZZ_BUILD)/fuzz/key_record.o $(FUZZ_BUILD)/ngx_pay_module/ngx_pay_key_parse.o: | build/nginx.stamp
-$(FUZZ_BUILD)/key_record: $(FUZZ_BUILD)/ngx_pay_module/ngx_pay_key_parse.o
+$(FUZZ_BUILD)/fuzz/key_record.o $(FUZZ_BUILD)/ngx_pay_module/keys/ngx_pay_key_parse.o: FUZZ_FLAGS += $(NGINX_INCS) -Wno-unused-parameter -Wno-sign-compare
+$(FUZZ_BUILD)/fuzz/key_record.o $(FUZZ_BUILD)/ngx_pay_module/keys/ngx_pay_key_parse.o: | build/nginx.stamp
+$(FUZZ_BUILD)/key_record: $(FUZZ_BUILD)/ngx_pay_module/keys/ngx_pay_key_parse.o
 
 # those of the adapter engine read the shipped adapters
 FUZZ_CHANNEL := $(patsubst %.c,$(FUZZ_BUILD)/%.o,$(wildcard backends/channel/*.c) backends/io/http.c)

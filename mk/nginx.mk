@@ -14,7 +14,7 @@ NGINX_VERSIONS := 1.22.1 1.26.3
 nginx_suite_1.26.3 := trixie
 NGINX        ?= 1.22.1
 NGINX_CACHE  := build-cache/nginx-$(NGINX)
-EDGE_SOURCES := config $(wildcard ngx_pay_module/* core/*.[ch])
+EDGE_SOURCES := config $(wildcard ngx_pay_module/*.map ngx_pay_module/*/*.[ch] core/*.[ch])
 
 # one build at a time: configure and make share the folder
 build/nginx.stamp: $(EDGE_SOURCES)

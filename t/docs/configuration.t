@@ -52,9 +52,14 @@ CHANNEL_DEFAULTS = {
 
 # ---- nginx's directives ----
 
+def edge_source(name: str) -> str:
+    """The source of the edge's ngx_http_pay_NAME, in whichever folder it lives."""
+    return sources(f"ngx_pay_module/*/ngx_http_pay_{name}")
+
+
 def commands() -> dict[str, tuple[str, str]]:
     """name -> flags and setter of every command table in the sources."""
-    text = sources("ngx_pay_module/*.c")
+    text = sources("ngx_pay_module/*/*.c")
     tables = re.findall(r"ngx_command_t\s+\w+\[\] = \{(.*?)ngx_null_command", text, re.S)
     return {name: (flags, setter) for t in tables
             for name, flags, setter in re.findall(r"ngx_string\(\"(\w+)\"\),\s*([A-Z0-9_|\s]+),\s*(\w+),", t)}
@@ -78,9 +83,9 @@ def nginx():
            f"{name}: syntax and default are there", says)
         ok("NGX_CONF_FLAG" not in flags or "on | off" in says["Syntax"], f"{name}: a switch is on | off")
         ok("NGX_CONF_BLOCK" not in flags or says["Syntax"].endswith("}"), f"{name}: a block has braces")
-    count = re.search(r"ATTEMPTS_DEFAULT +(\d+)", source("ngx_pay_module/ngx_http_pay_attempts.h"))[1]
+    count = re.search(r"ATTEMPTS_DEFAULT +(\d+)", edge_source("attempts.h"))[1]
     is_(stated("pay_attempts").get("Default"), count, "pay_attempts: default")
-    text = source("ngx_pay_module/ngx_http_pay_core_module.c")
+    text = edge_source("core_module.c")
     for name in ("sign", "strip"):
         merged = re.search(rf"merge_value\(conf->{name}, prev->{name}, (\d)\)", text)[1]
         is_(stated(f"pay_{name}").get("Default"), ("off", "on")[int(merged)], f"pay_{name}: default")
@@ -90,13 +95,13 @@ def in_code() -> set[tuple[str, str]]:
     """(directive, parameter) for every name=value that the parsers know."""
     found = {(f"pay_{d}", p) for d, f in (("guard", "guard_conf"), ("limit", "limit_conf"),
                                                 ("redis", "redis_conf"), ("attack", "attack_module"))
-             for p in re.findall(r"guard_param\([^,]+,\s+\"(\w+)\"", source(f"ngx_pay_module/ngx_http_pay_{f}.c"))}
+             for p in re.findall(r"conf_param\([^,]+,\s+\"(\w+)\"", edge_source(f"{f}.c"))}
     found |= {("pay_keys", p) for p in
-              re.findall(r"arg->data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_sign_module.c"))}
+              re.findall(r"arg->data, \"(\w+)=\"", edge_source("sign_module.c"))}
     found |= {("pay_platform_key", p) for p in
-              re.findall(r"\.data, \"(\w+)=\"", source("ngx_pay_module/ngx_http_pay_answer_conf.c"))}
+              re.findall(r"\.data, \"(\w+)=\"", edge_source("answer_conf.c"))}
     found |= {("pay_route", p) for p in
-              re.findall(r"\"(\w+)=cost\"", source("ngx_pay_module/ngx_http_pay_route_module.c"))}
+              re.findall(r"\"(\w+)=cost\"", edge_source("route_module.c"))}
     return found
 
 
@@ -109,13 +114,13 @@ def parameters():
         want = OTHERS.get((directive, parameter))
         if want is None:
             file, expression, form = PARAMETERS[directive, parameter]
-            want = form.format(re.search(expression, source(f"ngx_pay_module/ngx_http_pay_{file}"))[1])
+            want = form.format(re.search(expression, edge_source(file))[1])
         is_(default, want, f"{directive}: default of {parameter}")
 
 
 def variables():
     names = re.findall(r"(?:pay_var|ngx_string)\(\"(pay_\w+)\"(?:, ngx_http_pay_\w+_variable|\), NULL)",
-                       sources("ngx_pay_module/*.c"))
+                       sources("ngx_pay_module/*/*.c"))
     is_([n for n in names if f"${n}" not in TEXT], [], "the variables are mentioned")
     is_([v for v in re.findall(r"\$(pay_\w+)", TEXT) if v not in names], [], "and no others")
 
@@ -125,17 +130,17 @@ def variables():
 def blocks():
     """What may stand in the blocks, and the conditions of both."""
     for directive, what in (("rule", "in a rule"), ("pool", "in a pool")):
-        text = source(f"ngx_pay_module/ngx_http_pay_{directive}_conf.c")
+        text = edge_source(f"{directive}_conf.c")
         commands = text.partition("_commands[] = {")[2].partition("ngx_null_string")[0]
         rows = table(PARTS[f"pay_{directive}"], what, "syntax", "meaning")
         is_(sorted(r[what] for r in rows), sorted(re.findall(r"ngx_string\(\"(\w+)\"\)", commands)),
             f"pay_{directive}: what may stand in it")
-    when = source("ngx_pay_module/ngx_http_pay_when.c").partition("when_keys[] = {")[2].partition("ngx_null_string")[0]
+    when = edge_source("when.c").partition("when_keys[] = {")[2].partition("ngx_null_string")[0]
     bits = {name: kind for name, kind in re.findall(r"ngx_string\(\"(\w+)\"\), (?:MATCH_\w+_BIT\()?(MATCH_\w+)", when)}
     rows = {r["key"]: r["for"] for r in table(PARTS["when"], "key", "for", "values")}
     is_(sorted(rows), sorted(bits), "when: the keys")
     for directive, word in (("rule", "rules"), ("pool", "pools")):
-        text = source(f"ngx_pay_module/ngx_http_pay_{directive}_conf.c")
+        text = edge_source(f"{directive}_conf.c")
         allowed = text.partition("_KEYS ")[2].partition("\n\n")[0]
         is_([k for k, where in rows.items() if word in where], [k for k in rows if re.search(rf"{bits[k]}\b", allowed)],
             f"when: the keys of {word}")
@@ -144,7 +149,7 @@ def blocks():
 # ---- pay_channel ----
 
 def channels():
-    text = source("ngx_pay_module/ngx_http_pay_channel_conf.c")
+    text = edge_source("channel_conf.c")
     block = text.partition("ngx_http_pay_channel_directives[] = {")[2].partition("ngx_null_string")[0]
     block = block.replace("NGX_HTTP_PAY_METHODS_MAX", "8")
     edge = {name: (int(low), int(high), flags) for name, low, high, flags in
@@ -165,17 +170,17 @@ def channels():
         ok("Read by nginx" not in payd[name][6] or row["used by"] in ("nginx", "nobody yet"),
            f"pay_channel {name}: nginx uses it")
     for name, (file, expression, form) in CHANNEL_DEFAULTS.items():
-        got = re.search(expression, source(f"ngx_pay_module/ngx_http_pay_{file}"), re.S)[1]
+        got = re.search(expression, edge_source(file), re.S)[1]
         is_(rows[name]["default"], form.format(got), f"pay_channel {name}: default")
     cap, idle = (re.search(e, text)[1] for e in (r"ch->cap = (\d+);", r"ch->idle_timeout = (\d+);"))
     is_((cap, idle), ("100", "15000"), "pay_channel: concurrency 100, keepalive timeout 15s")
     params = re.findall(r"\{ \"(\w+)\", NGX_HTTP_PAY_(\w+), \d+, \d+, (\d+), \"([^\"]+)\" \}",
-                        source("ngx_pay_module/ngx_http_pay_health_conf.c"))
+                        edge_source("health_conf.c"))
     told = [(r["parameter"], r["default"], r["range"]) for r in
             table(PARTS["Health of a channel"], "parameter", "default", "range", "meaning")]
     form = {"NUMBER": "{}".format, "PERCENT": "{}%".format, "TIME": lambda ms: f"{int(ms) // 1000}s"}
     is_(told, [(name, form[kind](value), allowed) for name, kind, value, allowed in params], "breaker: its parameters")
-    share = re.search(r"\"share\", \w+, (\d+), (\d+), (\d+)", source("ngx_pay_module/ngx_http_pay_health_conf.c"))
+    share = re.search(r"\"share\", \w+, (\d+), (\d+), (\d+)", edge_source("health_conf.c"))
     is_((f"share={share[3]}%" in rows["sla"]["default"], f"{share[1]}% to {share[2]}%" in rows["sla"]["meaning"]),
         (True, True), "sla: its share")
     limits = re.findall(r"#define AMOUNT_M\w+ (\d+)LL", source("core/api.h"))

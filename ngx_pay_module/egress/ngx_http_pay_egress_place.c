@@ -1,0 +1,232 @@
+/*
+ * A call's place at its channel: getting it, at once or after waiting, and
+ * giving it back.
+ */
+
+#include "ngx_http_pay_egress.h"
+
+#include "ngx_pay_module/cap/ngx_http_pay_lease.h"
+#include "ngx_pay_module/channel/ngx_http_pay_health.h"
+#include "ngx_pay_module/channel/ngx_http_pay_rate.h"
+
+#include "core/clock.h"
+
+
+static ngx_int_t ngx_http_pay_egress_wait(ngx_http_request_t *r,
+    ngx_http_pay_egress_ctx_t *ctx);
+static void ngx_http_pay_egress_waited(ngx_http_pay_wait_t *wait,
+    ngx_int_t rc);
+static ngx_int_t ngx_http_pay_egress_bound(ngx_http_request_t *r,
+    ngx_http_pay_egress_ctx_t *ctx);
+static void ngx_http_pay_egress_cut(ngx_event_t *ev);
+
+
+ngx_int_t
+ngx_http_pay_egress_place(ngx_http_request_t *r,
+    ngx_http_pay_egress_ctx_t *ctx, ngx_uint_t *reason)
+{
+    ngx_int_t                          rc;
+    ngx_http_pay_channel_main_conf_t  *cmcf;
+
+    cmcf = ctx->main->channels;
+
+    if (ctx->kind == NGX_HTTP_PAY_KIND_PAY
+        && !ngx_http_pay_health_admit(cmcf, ctx->channel, r->connection->log))
+    {
+        *reason = NGX_HTTP_PAY_REFUSED_OUT;
+        return NGX_BUSY;
+    }
+
+    if (!ctx->held) {
+
+        /* the context's clean-up, which gives the place back, exists already */
+
+        rc = ngx_http_pay_channel_acquire(cmcf, ctx->channel, ctx->kind);
+
+        if (rc != NGX_OK && ctx->channel->queue) {
+            rc = ngx_http_pay_egress_wait(r, ctx);
+        }
+
+        if (rc != NGX_OK) {
+            *reason = NGX_HTTP_PAY_REFUSED_BUSY;
+            return rc;
+        }
+
+        ctx->held = 1;
+    }
+
+    if (!ngx_http_pay_rate_take(cmcf, ctx->channel, ctx->kind)) {
+        *reason = NGX_HTTP_PAY_REFUSED_RATE;
+        return NGX_BUSY;
+    }
+
+    if (ctx->channel->shared && ngx_http_pay_egress_bound(r, ctx) != NGX_OK) {
+        *reason = NGX_HTTP_PAY_REFUSED_BUSY;
+        return NGX_BUSY;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A place that several nodes share may be another one's later: a call that a
+ * channel keeps open byte by byte is cut off.
+ */
+
+static ngx_int_t
+ngx_http_pay_egress_bound(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
+{
+    ngx_event_t  *ev;
+
+    ev = ngx_pcalloc(r->pool, sizeof(ngx_event_t) + sizeof(void *));
+    if (ev == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* data is the connection, for the debug log; the context stands behind */
+
+    *(ngx_http_pay_egress_ctx_t **) (ev + 1) = ctx;
+
+    ev->handler = ngx_http_pay_egress_cut;
+    ev->data = r->connection;
+    ev->log = r->connection->log;
+    ngx_add_timer(ev, ngx_http_pay_lease_call(ctx->channel));
+
+    ctx->bound = ev;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_pay_egress_cut(ngx_event_t *ev)
+{
+    ngx_connection_t           *c;
+    ngx_http_pay_egress_ctx_t  *ctx;
+
+    ctx = *(ngx_http_pay_egress_ctx_t **) (ev + 1);
+    c = ctx->upstream ? ctx->upstream->peer.connection : NULL;
+
+    if (ctx->held && c) {
+        ngx_log_error(NGX_LOG_ERR, ev->log, 0,
+                      "pay_channel \"%V\": attempt %uL lasts longer than all "
+                      "time-outs, cut off", &ctx->channel->name, ctx->attempt);
+
+        /* the upstream module finds it closed and ends the call as any other */
+
+        (void) shutdown(c->fd, SHUT_RDWR);
+    }
+}
+
+
+/* the cap is full: waits until it is not, but not until it is too late */
+
+static ngx_int_t
+ngx_http_pay_egress_wait(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
+{
+    int64_t               left;
+    ngx_int_t             rc;
+    ngx_event_t          *rev;
+    ngx_http_pay_wait_t  *wait;
+
+    wait = ngx_pcalloc(r->pool, sizeof(ngx_http_pay_wait_t));
+    if (wait == NULL) {
+        return NGX_BUSY;
+    }
+
+    wait->handler = ngx_http_pay_egress_waited;
+    wait->data = ctx;
+    wait->connection = r->connection;
+
+    /* rounded up: who wakes at the end of its time is told that it is late */
+
+    left = (ctx->send_before - clock_read_boot_us()) / USEC_PER_MSEC + 1;
+    left = ngx_min(left, (int64_t) ctx->channel->queue_timeout);
+    left = ngx_max(left, 1);
+
+    rc = ngx_http_pay_queue_enter(ctx->main->channels, ctx->channel, ctx->kind,
+                                  (ngx_msec_t) left, wait);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    ctx->wait = wait;
+
+    /* a worker that goes away meanwhile leaves the queue */
+
+    r->read_event_handler = ngx_http_test_reading;
+    rev = r->connection->read;
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        ngx_http_pay_queue_cancel(ctx->main->channels, wait);
+        return NGX_BUSY;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_pay_egress_waited(ngx_http_pay_wait_t *wait, ngx_int_t rc)
+{
+    ngx_http_pay_egress_ctx_t  *ctx = wait->data;
+
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    if (rc == NGX_OK) {
+        ctx->held = 1;
+
+    } else {
+        ctx->gave_up = 1;
+    }
+
+    ngx_http_set_log_request(c->log, r);
+
+    r->read_event_handler = ngx_http_block_reading;
+
+    ngx_http_core_run_phases(r);
+    ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_http_pay_egress_release(ngx_http_pay_egress_ctx_t *ctx)
+{
+    if (ctx->held) {
+        ctx->held = 0;
+
+        if (ctx->bound && ctx->bound->timer_set) {
+            ngx_del_timer(ctx->bound);
+        }
+
+        ngx_http_pay_channel_release(ctx->main->channels, ctx->channel,
+                                     ctx->kind);
+    }
+}
+
+
+/* it was not passed on and will not be */
+
+void
+ngx_http_pay_egress_leave(ngx_http_pay_egress_ctx_t *ctx)
+{
+    if (ctx->wait) {
+        ngx_http_pay_queue_cancel(ctx->main->channels, ctx->wait);
+    }
+
+    ngx_http_pay_egress_release(ctx);
+
+    if (ctx->recorded) {
+        ctx->recorded = 0;
+        ngx_http_pay_attempts_forget(ctx->main->attempts, ctx->attempt);
+    }
+}

@@ -1,0 +1,65 @@
+/*
+ * One connection to Redis per nginx process, in nginx's event loop, for a few
+ * scripts.  Commands of requests that are handled in the same turn of the loop
+ * leave in one write.
+ *
+ * An operation is some commands that leave together.  It ends once: with all
+ * their replies, with NGX_ERROR when one failed, or with NGX_BUSY at its
+ * deadline.  After that, and after ngx_pay_redis_cancel, the operation is not
+ * the caller's any more; late replies are dropped here.
+ */
+
+#ifndef _NGX_PAY_REDIS_H_INCLUDED_
+#define _NGX_PAY_REDIS_H_INCLUDED_
+
+#include "ngx_pay_redis_link.h"
+
+#include "ngx_pay_module/request/ngx_http_pay_private.h"
+
+
+#define NGX_PAY_REDIS_SCRIPTS  3
+#define NGX_PAY_REDIS_CMDS     17       /* of one operation */
+#define NGX_PAY_REDIS_TEXT     4096     /* all of them */
+#define NGX_PAY_REDIS_HEAD     80       /* what ngx_pay_redis_head writes */
+
+
+/* set by the pay_redis directive */
+
+typedef struct {
+    ngx_array_t             addrs;      /* ngx_pay_redis_addr_t */
+    ngx_str_t               sentinel;   /* they watch this master; or empty */
+    ngx_pay_redis_auth_t    auth;
+    ngx_pay_redis_auth_t    sentinel_auth;
+    ngx_uint_t              db;
+    ngx_msec_t              timeout;    /* of one operation */
+    ngx_msec_t              pause;      /* Redis is not asked for so long */
+    ngx_uint_t              failures;   /* in a row before that */
+    ngx_uint_t              inflight;   /* operations at once */
+} ngx_pay_redis_conf_t;
+
+
+/* values: one per command, if rc is NGX_OK; valid during the call */
+typedef void (*ngx_pay_redis_pt)(void *data, ngx_int_t rc, int64_t *values);
+
+
+/* scripts: such that answer with an integer; live as long as the process */
+ngx_int_t ngx_pay_redis_start(ngx_cycle_t *cycle, ngx_pay_redis_conf_t *conf,
+    const char *const *scripts);
+void ngx_pay_redis_stop(void);
+
+/* writes the beginning of an EVALSHA; keys and arguments follow as bulks */
+u_char *ngx_pay_redis_head(u_char *p, ngx_uint_t script, ngx_uint_t nkeys,
+    ngx_uint_t nargs);
+
+/*
+ * Sends n commands that stand one after another in text.  NULL when Redis
+ * cannot be asked now: handler is not called then.
+ */
+ngx_pay_redis_op_t *ngx_pay_redis_eval(u_char *text, size_t *lens,
+    ngx_uint_t n, ngx_pay_redis_pt handler, void *data);
+void ngx_pay_redis_cancel(ngx_pay_redis_op_t *op);
+/* the same for one whose replies nobody waits for */
+void ngx_pay_redis_tell(u_char *text, size_t *lens, ngx_uint_t n);
+
+
+#endif /* _NGX_PAY_REDIS_H_INCLUDED_ */
