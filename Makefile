@@ -28,7 +28,7 @@ BACKEND_LIBS := -lhiredis -lzip -lz -levent_core -lmicrohttpd -lgnutls -lcurl -l
 PROGRAMS := payd payctl paybank
 # every other folder of backends/ is a part: a library that programs and tests link
 PARTS    := core $(filter-out $(addprefix backends/,$(PROGRAMS)),$(patsubst %/,%,$(wildcard backends/*/)))
-lib_objs  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+lib_objs  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c $(1)/*/*.c))
 LIBS     := $(foreach p,$(PARTS),$(BUILD)/$(p).a)
 BINARIES := $(foreach p,$(PROGRAMS),$(if $(wildcard backends/$(p)/*.c),$(BUILD)/$(p)))
 UNIT_TESTS := $(patsubst t/unit/%.c,$(BUILD)/t/unit/%.t,$(wildcard t/unit/*_test.c))

@@ -6,10 +6,10 @@
 
 #include "backends/io/http_in.h"
 #include "backends/io/http_out.h"
-#include "faults.h"
-#include "nonces.h"
-#include "refunds.h"
-#include "reqlog.h"
+#include "backends/paybank/books/refunds.h"
+#include "backends/paybank/desk/reqlog.h"
+#include "backends/paybank/faults/faults.h"
+#include "backends/paybank/wire/nonces.h"
 
 struct exchange;
 struct typing;

@@ -2,14 +2,13 @@
  * paybank - the virtual bank: WeChat Pay v2 and v3, Alipay, UnionPay and bank_json from the other
  * side, with books of its own and faults on demand. One process, one loop, loopback only.
  */
-#include "bank.h"
-
 #include "backends/io/log.h"
+#include "backends/paybank/books/journal.h"
+#include "backends/paybank/desk/control.h"
+#include "backends/paybank/desk/payer.h"
+#include "bank.h"
 #include "exchange.h"
-#include "control.h"
-#include "journal.h"
 #include "notify.h"
-#include "payer.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * record. */
 #include "core_test.h"
 
-#include "backends/paybank/refunds.h"
+#include "backends/paybank/books/refunds.h"
 
 #define NOW  1788235200000000LL
 #define LIFE (3600 * USEC_PER_SEC)

@@ -1,12 +1,12 @@
 /* What the virtual bank signs and packs, against the published vectors. */
 #include "core_test.h"
 
-#include "backends/paybank/alipay.h"
-#include "backends/paybank/digest.h"
-#include "backends/paybank/form.h"
-#include "backends/paybank/pack.h"
-#include "backends/paybank/unionpay.h"
-#include "backends/paybank/wechat_v2.h"
+#include "backends/paybank/alipay/alipay.h"
+#include "backends/paybank/wire/digest.h"
+#include "backends/paybank/wire/form.h"
+#include "backends/paybank/wire/pack.h"
+#include "backends/paybank/unionpay/unionpay.h"
+#include "backends/paybank/wechat_v2/wechat_v2.h"
 #include "core/json.h"
 
 #include <zlib.h>

@@ -1,9 +1,9 @@
 /* The virtual bank's smaller parts: faults and their dice, nonces, the log of requests. */
 #include "core_test.h"
 
-#include "backends/paybank/faults.h"
-#include "backends/paybank/nonces.h"
-#include "backends/paybank/reqlog.h"
+#include "backends/paybank/faults/faults.h"
+#include "backends/paybank/wire/nonces.h"
+#include "backends/paybank/desk/reqlog.h"
 
 #define NOW 1788235200000000LL
 

@@ -1,9 +1,9 @@
 /* The virtual bank's refunds and reversals, numbers with a stamp, bills, and scenarios. */
 #include "core_test.h"
 
-#include "backends/paybank/bill.h"
-#include "backends/paybank/refunds.h"
-#include "backends/paybank/scenario.h"
+#include "backends/paybank/books/bill.h"
+#include "backends/paybank/books/refunds.h"
+#include "backends/paybank/faults/scenario.h"
 
 #define NOW    1788235200000000LL /* 2026-09-01 12:00 in China */
 #define DAY_US (86400 * USEC_PER_SEC)

@@ -1,8 +1,8 @@
 /* WeChat Pay v3 as the virtual bank sees it, against the published vectors. */
 #include "core_test.h"
 
-#include "backends/paybank/check.h"
-#include "backends/paybank/wechat_sign.h"
+#include "backends/paybank/wire/check.h"
+#include "backends/paybank/wechat_v3/wechat_sign.h"
 #include "core/json.h"
 
 #define TIME_OF_VECTORS 1788235200
