@@ -7,6 +7,7 @@
 
 #include "crypto.h" /* random_bytes */
 #include "json.h"   /* utf8_prefix */
+#include "xml_impl.h"
 
 #include <expat.h>
 
@@ -290,23 +291,11 @@ static int run_expat(struct parser *ps, struct slice in)
     return ps->err->reason ? -1 : 0;
 }
 
-static uint32_t limit(uint32_t asked, uint32_t dflt, uint32_t most)
+int xml_read_expat(struct arena *a, struct slice in, const struct xml_limits *limits,
+                   const struct xml **out, struct xml_error *err)
 {
-    if (!asked)
-        return dflt;
-    return asked < most ? asked : most;
-}
+    struct parser ps = {.arena = a, .err = err, .limits = *limits};
 
-int xml_parse(struct arena *a, struct slice in, const struct xml_limits *limits,
-              const struct xml **out, struct xml_error *err)
-{
-    struct parser ps = {.arena = a, .err = err};
-
-    *err = (struct xml_error){0};
-    if (check_input(in, err) < 0)
-        return -1;
-    ps.limits.depth = limit(limits ? limits->depth : 0, DEPTH_DEFAULT, DEPTH_MAX);
-    ps.limits.elements = limit(limits ? limits->elements : 0, ELEMENTS_DEFAULT, ELEMENTS_MAX);
     ps.frames = arena_array(a, struct frame, ps.limits.depth);
     ps.text = arena_alloc(a, in.n + 1);
     if (!ps.frames || !ps.text) {
@@ -317,6 +306,25 @@ int xml_parse(struct arena *a, struct slice in, const struct xml_limits *limits,
         return -1;
     *out = ps.root;
     return 0;
+}
+
+static uint32_t limit(uint32_t asked, uint32_t dflt, uint32_t most)
+{
+    if (!asked)
+        return dflt;
+    return asked < most ? asked : most;
+}
+
+int xml_parse(struct arena *a, struct slice in, const struct xml_limits *limits,
+              const struct xml **out, struct xml_error *err)
+{
+    struct xml_limits l = {limit(limits ? limits->depth : 0, DEPTH_DEFAULT, DEPTH_MAX),
+                           limit(limits ? limits->elements : 0, ELEMENTS_DEFAULT, ELEMENTS_MAX)};
+
+    *err = (struct xml_error){0};
+    if (check_input(in, err) < 0)
+        return -1;
+    return xml_read_plain(a, in, &l, out) ? 0 : xml_read_expat(a, in, &l, out, err);
 }
 
 /* ------------------------------------------------------------------ reading */

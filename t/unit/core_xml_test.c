@@ -1,5 +1,5 @@
 /* R3.4: what a channel's XML may be and what it may not; and that the writer's XML is read back. */
-#include "core/xml.h"
+#include "core/xml_impl.h"
 
 #include "core_test.h"
 
@@ -151,6 +151,59 @@ static void test_errors_name_the_place(void **state)
     assert_int_equal(err.offset, 9);
 }
 
+static void same(const struct xml *a, const struct xml *b)
+{
+    assert_true(slice_eq(a->name, b->name));
+    assert_true(slice_eq(a->text, b->text));
+    assert_int_equal(a->text.p != NULL, b->text.p != NULL);
+    assert_int_equal(a->count, b->count);
+    for (a = a->child, b = b->child; a && b; a = a->next, b = b->next)
+        same(a, b);
+    assert_true(!a && !b);
+}
+
+/* What channels write takes the quick way, what it does not know the long one; both read alike. */
+static void test_two_readers(void **state)
+{
+    static const struct xml_limits limits = {.depth = 4, .elements = 512};
+    static const struct {
+        struct slice text;
+        bool plain;
+    } cases[] = {
+        {SLICE("<xml><a>1</a><b><![CDATA[x<y>&]]]z]></b>]]></b></xml>"), true},
+        {SLICE("<xml>\n  <a_1.b-c>\xE6\xB5\x8B\xEF\xBC\x8C</a_1.b-c>\n\t<c></c></xml> \n"), true},
+        {SLICE("<xml><a> </a><b><c>1</c><d> <e>\x7F\n</e></d></b></xml>"), true},
+        {SLICE("<xml><a><![CDATA[x]]]]></a></xml>"), true},
+        {SLICE("<xml></xml>"), true},
+        {SLICE("<xml>text</xml>"), true},
+        {SLICE("<xml><a><![CDATA[]]></a><ab>1</ab><ba>2</ba></xml>"), true},
+        {SLICE("<xml><a/></xml>"), false},
+        {SLICE("<xml ><a>1</a></xml>"), false},
+        {SLICE("<?xml version=\"1.0\"?><xml><a>1</a></xml>"), false},
+        {SLICE("\n<xml><a>1</a></xml>"), false},
+        {SLICE("<xml><a>&lt;</a></xml>"), false},
+        {SLICE("<xml><a>1\r\n2</a></xml>"), false},
+        {SLICE("<xml><a>]</a></xml>"), false},
+        {SLICE("<xml><a>\xEF\xBF\xA5</a></xml>"), false},
+        {SLICE("<xml><\xE6\xB5\x8B>1</\xE6\xB5\x8B></xml>"), false},
+    };
+    const struct xml *quick, *slow;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct slice in = cases[i].text;
+
+        err = (struct xml_error){0};
+        if (xml_read_expat(&arena, in, &limits, &slow, &err) < 0)
+            fail_msg("%.*s: %s", SLICE_FMT(in), err.reason);
+        if (xml_read_plain(&arena, in, &limits, &quick) != cases[i].plain)
+            fail_msg("%.*s: the other way", SLICE_FMT(in));
+        if (cases[i].plain)
+            same(quick, slow);
+        same(parse(in), slow);
+    }
+}
+
 /* The same names in different parents are different elements. */
 static void test_names_are_per_parent(void **state)
 {
@@ -282,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_byte_order_mark),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_errors_name_the_place),
+        cmocka_unit_test(test_two_readers),
         cmocka_unit_test(test_names_are_per_parent),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_prefixes),
