@@ -1,4 +1,18 @@
-# The fault campaigns of t/fault, longer than in `make test`.
+# What the fault campaigns of t/fault need beside the programs: a proxy between any two parts, and a
+# clock to be preloaded, which is never built under a sanitizer.
+
+FAULT_TOOLS := $(BUILD)/t/fault/proxy $(BUILD)/t/fault/clock.so
+
+$(BUILD)/t/fault/proxy: $(BUILD)/t/fault/proxy.o $(BUILD)/t/fault/proxy_parts.o
+	@echo '  LINK  $@'
+	@$(CC) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/t/fault/clock.so: t/fault/clock.c
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	@$(CC) -std=gnu11 -O2 $(WARN) -fPIC -shared -o $@ $< -ldl
+
+all: $(FAULT_TOOLS)
 
 ROUNDS ?= 100
 PASSES ?= 10

@@ -1,10 +1,16 @@
-# What takes too long for `make test`: the same tests, more of it.
-SOAK         ?= 1000
+# What takes too long for `make test`: the same tests, more of it. SEED is sim.mk's.
+FAULTS       ?= 1000
+ORDERS       ?= 100000
+ONLY         ?=
+RELOADS      ?= 1000
 SOAK_SECONDS ?= 300
 
-.PHONY: soak soak-reload
-soak: built ## SOAK=1000 random reloads and kills under load: no place of a cap leaks
-	@PAY_BUILD=$(BUILD) PAY_SOAK=$(SOAK) t/run-tests t/edge/out_leak.t
+.PHONY: soak soak-places soak-reload
+soak: built ## SEED=1 FAULTS=1000 ORDERS=100000 every fault we can make, under load; a table (ONLY='lost' some of them)
+	@PAY_BUILD=$(BUILD) SEED=$(SEED) FAULTS=$(FAULTS) ORDERS=$(ORDERS) ONLY='$(ONLY)' t/fault/soak
+
+soak-places: built ## RELOADS=1000 random reloads and kills of nginx: no place of a cap leaks
+	@PAY_BUILD=$(BUILD) PAY_SOAK=$(RELOADS) t/run-tests t/edge/out_leak.t
 
 soak-reload: built ## ten reloads, an upgrade, all workers replaced in SOAK_SECONDS=300 of load: nothing fails
 	@PAY_BUILD=$(BUILD) PAY_SOAK_SECONDS=$(SOAK_SECONDS) t/run-tests t/fault/reload.t

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """R1.8: the cap holds, not over by one, for 10,000 calls at once in four processes; for an old and a new binary
-together; and no place leaks over aborts, kill -9 and reloads at random moments (`make soak`: 1,000 of them)."""
+together; and no place leaks over aborts, kill -9 and reloads at random moments (`make soak-places`: 1,000 of them)."""
 import asyncio
 import contextlib
 import os

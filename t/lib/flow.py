@@ -41,15 +41,16 @@ CHANNELS = ("wechat", "bank")
 
 @contextlib.contextmanager
 def flow_stack(*allowed_problems: str, payd: dict | None = None, channels: dict | None = None,
-               paybank: dict | None = None, intact: bool = True, **more: Any) -> Iterator[Stack]:
+               paybank: dict | None = None, postgres: dict | None = None, intact: bool = True,
+               kind: type[Stack] = Stack, **more: Any) -> Iterator[Stack]:
     """A running stack in a private folder. At the end: no alerts in any log, every invariant holds in the database
     (unless the test breaks them: intact=False), nothing left behind."""
     folder = tempfile.mkdtemp(prefix="ngx_pay-t.")
     os.chmod(folder, 0o711)
     channels = channels or {}
-    stack = Stack(folder, payd={**SHORT["payd"], **(payd or {})}, postgres=SHORT["postgres"],
-                  channels={c: {**SHORT["channel"], **channels.get(c, {})} for c in CHANNELS},
-                  paybank={**SHORT["paybank"], **(paybank or {})}, **more)
+    stack = kind(folder, payd={**SHORT["payd"], **(payd or {})}, postgres={**SHORT["postgres"], **(postgres or {})},
+                 channels={c: {**SHORT["channel"], **channels.get(c, {})} for c in CHANNELS},
+                 paybank={**SHORT["paybank"], **(paybank or {})}, **more)
     try:
         stack.start()
         yield stack
