@@ -35,7 +35,7 @@ UNIT_TESTS := $(patsubst t/unit/%.c,$(BUILD)/t/unit/%.t,$(wildcard t/unit/*_test
 # nginx takes its own compiler's flags: it has no clang folder
 EDGE     := $(if $(CLANG),,$(BUILD)/nginx.stamp)
 
-.PHONY: all programs unit-tests edge install-deps built run demo test bench-edge bench-create bench-memory bench-route bench-bank bench-channel install lint clean help
+.PHONY: all programs unit-tests edge install-deps built run demo test bench-edge bench-create bench-lifecycle bench-memory bench-route bench-bank bench-channel install lint clean help
 
 all: programs unit-tests edge ## build everything
 programs: $(BINARIES) ## build payd, payctl, paybank
@@ -98,7 +98,7 @@ test: built ## every test; SAN=1 under sanitizers; TESTS='t/flow/*.t' some of th
 	$(if $(strip $(TEST_EXTRAS)),@$(MAKE) -s --no-print-directory -j$(JOBS) $(TEST_EXTRAS))
 	@PAY_BUILD=$(BUILD) t/run-tests $(TESTS)
 
-bench-edge bench-create bench-memory bench-route bench-bank bench-channel: built ## measure; bench/ says how
+bench-edge bench-create bench-lifecycle bench-memory bench-route bench-bank bench-channel: built ## measure; bench/ says how
 	@$(MAKE) -s --no-print-directory -j$(JOBS) bench-tools
 	@PAY_BUILD=$(BUILD) bench/$(@:bench-%=%)
 

@@ -12,6 +12,7 @@
 #include "core/json.h"
 #include "core/net.h"
 #include "core/scheme.h"
+#include "load_pay.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,6 +33,7 @@
 struct conf {
     struct url url;
     const char *ca, *mchid, *serial, *key_file, *rsa_key_file, *platform_cert, *prefix, *notify_url;
+    const char *bank; /* what was created is paid there */
     long connections, requests, hold_s;
     long rate; /* requests a second at most, 0: as many as are answered */
     bool bare; /* same request, but the answer carries no signature */
@@ -163,6 +165,20 @@ static bool signature_good(struct slice head, struct slice body)
     return scheme_verify(&answer_key, parts, n, header(head, names[2])) == 0;
 }
 
+static void pay_for(struct slice body)
+{
+    static const char member[] = "\"code_url\":\"";
+    const char *at = memmem(body.p, body.n, member, sizeof(member) - 1);
+    struct slice code = SLICE_NULL;
+
+    if (at) {
+        at += sizeof(member) - 1;
+        code = slice_n(at, (size_t)(body.p + body.n - at));
+        code = slice_cut(&code, '"');
+    }
+    load_pay_add(code);
+}
+
 static void count_answer(struct conn *c, struct slice head, struct slice body)
 {
     int status =
@@ -177,6 +193,8 @@ static void count_answer(struct conn *c, struct slice head, struct slice body)
         bad_signature++;
     else
         latencies_us[good++] = (uint32_t)(last_us - c->started_us);
+    if (conf.bank && status == 201)
+        pay_for(body);
     if ((status < 200 || status > 299) && bad_status <= 3)
         fprintf(stderr, "load: HTTP %d: %.*s\n", status, SLICE_FMT(body));
     finished++;
@@ -215,7 +233,7 @@ static ssize_t conn_read(struct conn *c, void *p, size_t n)
 static void conn_open(struct conn *c)
 {
     struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(conf.url.port)};
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
     char host[64];
     int one = 1;
 
@@ -328,13 +346,19 @@ static void run(void)
     for (long i = 0; i < conf.connections; i++)
         conns[i].fd = -1;
     first_us = now_us();
-    while (finished < conf.requests) {
+    while (finished < conf.requests || (conf.bank && load_pay_done() < good)) {
         /* a few at a time: a full backlog refuses */
         for (int k = 0; k < 64 && opened < conf.connections; k++)
             conn_open(&conns[opened++]);
         int n = epoll_wait(epfd, events, 256, opened < conf.connections || conf.rate ? 1 : 1000);
         for (int i = 0; i < n; i++) {
             struct conn *c = events[i].data.ptr;
+            if (!c) {
+                load_pay_step();
+                continue;
+            }
+            if (c->fd >= 0 && !c->busy && (events[i].events & (EPOLLRDHUP | EPOLLHUP)))
+                conn_close(c); /* it was kept too long without a request */
             if (c->fd >= 0)
                 conn_step(c);
             if (c->fd < 0 && issued < conf.requests)
@@ -439,7 +463,7 @@ static const char usage_text[] =
     "usage: load --url URL --mchid M --serial S (--key FILE | --rsa-key FILE --platform-cert "
     "FILE)\n"
     "            [--ca FILE] [--connections N] [--requests N] [--prefix P] [--notify-url URL]\n"
-    "            [--hold SECONDS] [--rate N] [--bare] [--once]\n";
+    "            [--hold SECONDS] [--rate N] [--bare] [--once] [--pay BANK:PORT]\n";
 
 static void options(int argc, char **argv)
 {
@@ -448,8 +472,8 @@ static void options(int argc, char **argv)
         {"serial", 1, NULL, 's'},        {"key", 1, NULL, 'k'},         {"rsa-key", 1, NULL, 'r'},
         {"platform-cert", 1, NULL, 'p'}, {"connections", 1, NULL, 'c'}, {"requests", 1, NULL, 'n'},
         {"prefix", 1, NULL, 'x'},        {"notify-url", 1, NULL, 'y'},  {"hold", 1, NULL, 'h'},
-        {"bare", 0, NULL, 'b'},          {"rate", 1, NULL, 'R'},        {"once", 0, NULL, 'o'},
-        {"help", 0, NULL, 'H'},          {0}};
+        {"pay", 1, NULL, 'P'},           {"bare", 0, NULL, 'b'},        {"rate", 1, NULL, 'R'},
+        {"once", 0, NULL, 'o'},          {"help", 0, NULL, 'H'},        {0}};
     const char *reason = "missing";
     int c;
 
@@ -502,6 +526,9 @@ static void options(int argc, char **argv)
         case 'b':
             conf.bare = true;
             break;
+        case 'P':
+            conf.bank = optarg;
+            break;
         case 'R':
             conf.rate = number(optarg);
             break;
@@ -534,6 +561,12 @@ int main(int argc, char **argv)
     epfd = epoll_create1(EPOLL_CLOEXEC);
     if (!latencies_us || epfd < 0)
         die("start");
+    if (conf.bank) {
+        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+        if (load_pay_open(conf.bank, (size_t)conf.requests) != 0 ||
+            epoll_ctl(epfd, EPOLL_CTL_ADD, load_pay_fd(), &ev) != 0)
+            die(conf.bank);
+    }
     run();
     if (!conf.once)
         report();

@@ -3,7 +3,9 @@ BENCH_TOOLS := $(addprefix $(BUILD)/bench/,load upstream primitives route channe
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIBS)
 	@echo '  LINK  $@'
-	@$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group $(BACKEND_LIBS) -lssl
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(BACKEND_LIBS) -lssl
+
+$(BUILD)/bench/load: $(BUILD)/bench/load_pay.o
 
 bench-tools: $(BENCH_TOOLS)
 .PHONY: bench-tools
