@@ -35,7 +35,8 @@ const char sql_relay_claim[] =
     " SELECT upto, open, last_ms, last_seq FROM c";
 
 /* b: where the window ends and what is open below. w: the rows in it. x: with them, earlier
- * versions behind the end. */
+ * versions behind the end, where the window was cut: what is behind a snapshot's end nobody sees.
+ */
 const char sql_relay_read[] =
     "WITH s AS MATERIALIZED (SELECT pg_current_snapshot() AS snap),"
     " c AS MATERIALIZED (SELECT (SELECT h.xid FROM pay.payment_history h"
@@ -43,27 +44,24 @@ const char sql_relay_read[] =
     " b AS MATERIALIZED (SELECT c.cut IS NOT NULL AS more, CASE WHEN c.cut IS NULL"
     "   THEN greatest(pg_snapshot_xmax(s.snap)::text::int8, $3::int8)"
     "   ELSE greatest(c.cut, $3::int8 + 1) END AS upto, s.snap FROM s, c),"
-    " w AS MATERIALIZED (SELECT h.slot, h.payment_id, h.version FROM b, LATERAL"
+    " w AS MATERIALIZED (SELECT h.* FROM b, LATERAL"
     "  (SELECT r.* FROM pay.payment_history r WHERE r.xid >= $3::int8 AND r.xid < b.upto"
     "    AND r.xid > 0 OFFSET 0) h"
     "  WHERE h.slot BETWEEN $1::int2 AND $2::int2 AND h.from_state <> h.to_state"
-    "  UNION ALL SELECT h.slot, h.payment_id, h.version"
+    "  UNION ALL SELECT h.*"
     "  FROM unnest(string_to_array(nullif($4::text, ''), ',')::int8[]) AS o(xid)"
     "  CROSS JOIN LATERAL (SELECT r.* FROM pay.payment_history r"
     "   WHERE r.xid = ANY (ARRAY[o.xid]) AND r.xid > 0 OFFSET 0) h"
     "  WHERE o.xid < $3::int8 AND h.slot BETWEEN $1::int2 AND $2::int2"
     "   AND h.from_state <> h.to_state),"
-    " x AS MATERIALIZED (SELECT w.slot, w.payment_id, w.version FROM w"
-    "  UNION ALL SELECT h.slot, h.payment_id, h.version"
+    " x AS MATERIALIZED (SELECT w.* FROM w UNION ALL SELECT h.*"
     "  FROM (SELECT w.slot, w.payment_id, max(w.version) AS version FROM w"
     "   GROUP BY w.slot, w.payment_id) m, b, LATERAL (SELECT e.* FROM pay.payment_history e"
-    "   WHERE e.slot = ANY (ARRAY[m.slot]) AND e.payment_id = m.payment_id"
+    "   WHERE b.more AND e.slot = ANY (ARRAY[m.slot]) AND e.payment_id = m.payment_id"
     "   AND e.version < m.version OFFSET 0) h"
     "  WHERE h.xid >= b.upto AND h.from_state <> h.to_state),"
-    " e AS MATERIALIZED (SELECT h.*, max(h.at) OVER (PARTITION BY h.slot, h.payment_id"
-    "   ORDER BY h.version) AS told FROM x CROSS JOIN LATERAL"
-    "  (SELECT r.* FROM pay.payment_history r WHERE r.slot = ANY (ARRAY[x.slot])"
-    "   AND r.payment_id = x.payment_id AND r.version = x.version OFFSET 0) h)"
+    " e AS MATERIALIZED (SELECT x.*, max(x.at) OVER (PARTITION BY x.slot, x.payment_id"
+    "   ORDER BY x.version) AS told FROM x)"
     " SELECT b.upto, coalesce((SELECT string_agg(i::text, ',') FROM pg_snapshot_xip(b.snap) i"
     "   WHERE i::text::int8 < b.upto), ''), b.more, e.payment_id, e.refund_id, e.version,"
     "  e.event_id, e.at, e.to_state, e.input, e.code, p.mchid, p.app_id, p.out_trade_no,"
@@ -71,7 +69,9 @@ const char sql_relay_read[] =
     "  coalesce(r.out_refund_no, ''), p.method, p.amount, coalesce(r.amount, 0)"
     " FROM b LEFT JOIN (e JOIN pay.payment p ON p.slot = ANY (ARRAY[e.slot]) AND p.id = "
     "e.payment_id"
-    "   LEFT JOIN pay.refund r ON r.slot = ANY (ARRAY[e.slot]) AND r.id = e.refund_id) ON true"
+    "   LEFT JOIN LATERAL (SELECT f.out_refund_no, f.amount FROM pay.refund f"
+    "    WHERE e.refund_id > 0 AND f.slot = ANY (ARRAY[e.slot]) AND f.id = e.refund_id OFFSET 0) r"
+    "   ON true) ON true"
     " ORDER BY e.told, e.slot, e.payment_id, e.version";
 
 const char sql_relay_save[] =
