@@ -22,7 +22,7 @@ OPT     := $(if $(SAN),-O1 $(SAN_ON) -fno-omit-frame-pointer,-O2 -D_FORTIFY_SOUR
 CFLAGS  := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -I. -I/usr/include/postgresql -MMD -MP $(EXTRA_CFLAGS)
 LDFLAGS := $(if $(SAN),$(SAN_ON)) -Wl,-z,relro,-z,now
 
-CORE_LIBS    := -lyajl -lexpat -lcrypto
+CORE_LIBS    := -lexpat -lcrypto
 BACKEND_LIBS := -lhiredis -lzip -lz -levent_core -lmicrohttpd -lgnutls -lcurl -lpq $(CORE_LIBS)
 
 PROGRAMS := payd payctl paybank

@@ -82,39 +82,42 @@ static struct charset charset_of(const char *text)
     return set;
 }
 
-static bool in_charset(const struct charset *set, unsigned char c)
+/* Characters from the start that are of the set. */
+static size_t charset_span(const char *text, struct slice s)
 {
-    return c < 128 && (set->bits[c / 64] >> (c % 64) & 1);
+    struct charset set = charset_of(text);
+    size_t i = 0;
+
+    while (i < s.n && (unsigned char)s.p[i] < 128 &&
+           (set.bits[(unsigned char)s.p[i] / 64] >> ((unsigned char)s.p[i] % 64) & 1))
+        i++;
+    return i;
 }
 
+/* One of "a|b|c". */
 static bool in_values(const char *values, struct slice s)
 {
-    struct slice rest = slice_of(values);
+    while (*values) {
+        size_t n = strcspn(values, "|");
 
-    while (rest.n) {
-        if (slice_eq(slice_cut(&rest, '|'), s))
+        if (slice_eq(slice_n(values, n), s))
             return true;
+        values += values[n] ? n + 1 : n;
     }
     return false;
 }
 
 static int check_string(struct check *c, const struct api_field *f, struct slice s)
 {
-    struct charset set = {{0, 0}};
-    size_t start = 0;
-    int64_t characters;
+    size_t start = f->charset ? charset_span(f->charset, s) : slice_printable(s);
+    int64_t characters = (int64_t)start;
 
-    if (f->charset)
-        set = charset_of(f->charset);
-    else
-        start = slice_printable(s);
-    characters = (int64_t)start;
     for (size_t i = start; i < s.n; i++) {
         unsigned char ch = (unsigned char)s.p[i];
 
         if (ch < 0x20 || ch == 0x7f)
             return refuse(c, PROBLEM_FIELD_INVALID, f->path, SLICE("control character"));
-        if (f->charset && !in_charset(&set, ch))
+        if (f->charset)
             return refuse(c, PROBLEM_FIELD_INVALID, f->path,
                           arena_printf(c->a, "only characters of %s", f->charset));
         characters += (ch & 0xc0) != 0x80;
@@ -207,8 +210,8 @@ static int find_field(const struct api_field *fields, const char *parent, struct
         }
         /* most differ in the first character; a key with a dot must not be taken for a nested field
          */
-        if (key.n && key.p[0] == path[0] && slice_is(key, path) &&
-            memchr(key.p, '.', key.n) == NULL)
+        if (key.n && key.p[0] == path[0] && strncmp(path, key.p, key.n) == 0 &&
+            path[key.n] == '\0' && memchr(key.p, '.', key.n) == NULL)
             return i;
     }
     return -1;

@@ -154,20 +154,24 @@ void base64_encode(struct buf *b, struct slice in)
     b->n += (in.n + 2) / 3 * 4;
 }
 
+/* The letters from '+' to 'z'; 255 is none. */
 static uint32_t base64_value(char c)
 {
-    return c >= 'A' && c <= 'Z'   ? (uint32_t)(c - 'A')
-           : c >= 'a' && c <= 'z' ? (uint32_t)(c - 'a') + 26
-           : c >= '0' && c <= '9' ? (uint32_t)(c - '0') + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : 255;
+    static const uint8_t values[] = {
+        62,  255, 255, 255, 63,  52,  53, 54, 55, 56, 57, 58, 59, 60, 61, 255,
+        255, 255, 255, 255, 255, 255, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,
+        10,  11,  12,  13,  14,  15,  16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
+        255, 255, 255, 255, 255, 255, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35,
+        36,  37,  38,  39,  40,  41,  42, 43, 44, 45, 46, 47, 48, 49, 50, 51};
+    unsigned at = (unsigned char)c - (unsigned)'+';
+
+    return at < sizeof(values) ? values[at] : 255;
 }
 
 /* Strict: one text per value. No blanks, padding where it must be, unused bits zero. */
 int base64_decode(struct buf *b, struct slice in)
 {
-    size_t padding = 0;
+    size_t padding = 0, i = 0;
     uint32_t bits = 0;
     size_t n, letters;
     uint8_t *to;
@@ -181,7 +185,18 @@ int base64_decode(struct buf *b, struct slice in)
     to = (uint8_t *)buf_reserve(b, n);
     if (!to)
         return -1;
-    for (size_t i = 0; i < letters; i++) {
+    for (; i + 4 <= letters; i += 4) {
+        uint32_t a = base64_value(in.p[i]), b1 = base64_value(in.p[i + 1]);
+        uint32_t c = base64_value(in.p[i + 2]), d = base64_value(in.p[i + 3]);
+
+        if ((a | b1 | c | d) > 63)
+            return -1;
+        bits = a << 18 | b1 << 12 | c << 6 | d;
+        *to++ = (uint8_t)(bits >> 16);
+        *to++ = (uint8_t)(bits >> 8);
+        *to++ = (uint8_t)bits;
+    }
+    for (; i < letters; i++) {
         uint32_t v = base64_value(in.p[i]);
 
         if (v > 63)

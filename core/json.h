@@ -1,8 +1,7 @@
 /*
- * json - strict JSON (RFC 8259) into an arena tree, and a writer onto a buf. Over yajl's callback
- * parser, with the checks yajl lacks: duplicate keys, NUL in strings, depth, number of values,
- * trailing bytes, UTF-8, lone surrogates. Numbers keep their raw text: money is
- * never floating point.
+ * json - strict JSON (RFC 8259) into an arena tree, and a writer onto a buf. Refused as well:
+ * duplicate keys, NUL in strings, lone surrogates, too much depth, too many values. Numbers keep
+ * their raw text: money is never floating point.
  */
 #ifndef CORE_JSON_H
 #define CORE_JSON_H

@@ -100,19 +100,17 @@ static int check_name(struct slice host, const char **reason)
 
 static int check_bytes(struct slice s, const char **reason)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        *reason = "control character, blank or non-ASCII byte";
-        if (s.p[i] <= ' ' || s.p[i] >= 0x7f)
-            return -1;
-        *reason = "fragment";
-        if (s.p[i] == '#')
-            return -1;
-        /* browsers take it for a slash, other programs do not */
-        *reason = "backslash";
-        if (s.p[i] == '\\')
-            return -1;
-    }
-    return 0;
+    size_t i = 0;
+
+    while (i < s.n && s.p[i] > ' ' && s.p[i] < 0x7f && s.p[i] != '#' && s.p[i] != '\\')
+        i++;
+    if (i == s.n)
+        return 0;
+    /* browsers take a backslash for a slash, other programs do not */
+    *reason = s.p[i] == '#'    ? "fragment"
+              : s.p[i] == '\\' ? "backslash"
+                               : "control character, blank or non-ASCII byte";
+    return -1;
 }
 
 /* "host", "host:port", "[v6]", "[v6]:port" -> host without brackets, port text (p NULL if none). */

@@ -52,42 +52,39 @@ bool scheme_fits(enum scheme s, enum key_scheme key_scheme, enum key_alg alg)
 
 /* ------------------------------------------------------------------ the Authorization header */
 
-/* Characters as bits: 0 to 63, 64 to 127. */
-#define DIGITS  0x03ff000000000000u
-#define LETTERS 0x07fffffe07fffffeu
-#define LOW(c)  (1ULL << (c))
-#define HIGH(c) (1ULL << ((c)-64))
+/* Which characters a value may have. */
+#define DIGIT  1u
+#define TOKEN  2u
+#define BASE64 4u
 
-#define DIGIT_CHARS                                                                                \
-    {                                                                                              \
-        DIGITS, 0                                                                                  \
-    }
-#define TOKEN_CHARS                                                                                \
-    {                                                                                              \
-        DIGITS | LOW('-'), LETTERS | HIGH('_')                                                     \
-    }
-#define BASE64_CHARS                                                                               \
-    {                                                                                              \
-        DIGITS | LOW('+') | LOW('/') | LOW('='), LETTERS                                           \
-    }
+static const uint8_t characters[256] = {
+    ['0' ... '9'] = DIGIT | TOKEN | BASE64,
+    ['A' ... 'Z'] = TOKEN | BASE64,
+    ['a' ... 'z'] = TOKEN | BASE64,
+    ['-'] = TOKEN,
+    ['_'] = TOKEN,
+    ['+'] = BASE64,
+    ['/'] = BASE64,
+    ['='] = BASE64,
+};
 
 static const struct parameter {
-    const char *name;
+    struct slice name;
     size_t offset; /* of the slice in struct authorization */
     size_t min, max;
-    uint64_t allowed[2];
+    uint8_t allowed; /* characters */
     const char *missing, *repeated, *bad;
 } parameters[] = {
 #define PARAMETER(name, min, max, allowed)                                                         \
     {                                                                                              \
-#name, offsetof(struct authorization, name), min, max, allowed, #name " is missing",       \
-            #name " is repeated", #name " is malformed"                                            \
+        {#name, sizeof(#name) - 1}, offsetof(struct authorization, name), min, max, allowed,       \
+            #name " is missing", #name " is repeated", #name " is malformed"                       \
     }
-    PARAMETER(mchid, 1, 64, TOKEN_CHARS),
-    PARAMETER(nonce_str, 16, 64, TOKEN_CHARS),
-    PARAMETER(timestamp, 1, 12, DIGIT_CHARS),
-    PARAMETER(serial_no, 1, 64, TOKEN_CHARS),
-    PARAMETER(signature, 4, SIGNATURE_TEXT_MAX, BASE64_CHARS),
+    PARAMETER(mchid, 1, 64, TOKEN),
+    PARAMETER(nonce_str, 16, 64, TOKEN),
+    PARAMETER(timestamp, 1, 12, DIGIT),
+    PARAMETER(serial_no, 1, 64, TOKEN),
+    PARAMETER(signature, 4, SIGNATURE_TEXT_MAX, BASE64),
 };
 
 static struct slice *field(struct authorization *a, const struct parameter *p)
@@ -98,51 +95,49 @@ static struct slice *field(struct authorization *a, const struct parameter *p)
 static const struct parameter *find_parameter(struct slice name)
 {
     for (size_t i = 0; i < COUNT(parameters); i++)
-        if (slice_is(name, parameters[i].name))
+        if (slice_eq(name, parameters[i].name))
             return &parameters[i];
     return NULL;
 }
 
-static bool value_valid(const struct parameter *p, struct slice v)
+static bool is_blank(char c)
 {
-    if (v.n < p->min || v.n > p->max)
-        return false;
-    for (size_t i = 0; i < v.n; i++) {
-        unsigned char c = (unsigned char)v.p[i];
-
-        if (c > 127 || !(p->allowed[c / 64] >> (c % 64) & 1))
-            return false;
-    }
-    return true;
+    return c == ' ' || c == '\t';
 }
 
 /* name="value" from the start of *rest, with what may stand behind: the comma or the end. */
 static int parse_parameter(struct slice *rest, struct authorization *a, const char **reason)
 {
-    const struct parameter *p;
-    struct slice value, behind;
+    const char *p = rest->p, *end = rest->p + rest->n, *from;
+    const struct parameter *known;
 
     *reason = "parameters are malformed";
-    p = find_parameter(slice_trim(slice_cut(rest, '=')));
-    if (!rest->p)
+    for (from = p; p < end && *p != '='; p++)
+        ;
+    if (p == end)
         return -1;
+    known = find_parameter(slice_trim(slice_n(from, (size_t)(p - from))));
     *reason = "unknown parameter";
-    if (!p)
+    if (!known)
         return -1;
-    *reason = p->bad;
-    if (rest->n == 0 || rest->p[0] != '"')
+    *reason = known->bad;
+    if (++p == end || *p != '"')
         return -1;
-    *rest = slice_n(rest->p + 1, rest->n - 1);
-    value = slice_cut(rest, '"');
-    if (!rest->p || !value_valid(p, value))
+    for (from = ++p; p < end && characters[(unsigned char)*p] & known->allowed; p++)
+        ;
+    if (p == end || *p != '"' || (size_t)(p - from) < known->min || (size_t)(p - from) > known->max)
         return -1;
-    *reason = p->repeated;
-    if (field(a, p)->p)
+    *reason = known->repeated;
+    if (field(a, known)->p)
         return -1;
-    *field(a, p) = value;
+    *field(a, known) = slice_n(from, (size_t)(p - from));
     *reason = "parameters are malformed";
-    behind = slice_trim(slice_cut(rest, ','));
-    return behind.n == 0 ? 0 : -1;
+    for (p++; p < end && is_blank(*p); p++)
+        ;
+    if (p < end && *p != ',')
+        return -1;
+    *rest = p < end ? slice_n(p + 1, (size_t)(end - p - 1)) : SLICE_NULL;
+    return 0;
 }
 
 int authorization_parse(struct slice header, struct authorization *out, const char **reason)

@@ -1,5 +1,7 @@
 #include "slice.h"
 
+#include "word.h"
+
 static unsigned char lower(char c)
 {
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
@@ -96,17 +98,6 @@ int slice_int64(struct slice s, int64_t *out)
 }
 
 /* ------------------------------------------------------------------ eight bytes at a time */
-
-#define EACH(byte) (0x0101010101010101u * (byte))
-#define TOP_BITS   EACH(0x80u)
-
-static uint64_t word_at(const char *p)
-{
-    uint64_t w;
-
-    memcpy(&w, p, sizeof(w));
-    return w;
-}
 
 size_t slice_ascii(struct slice s)
 {

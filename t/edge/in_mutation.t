@@ -18,7 +18,7 @@ from tap import done, is_, ok  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("PAY_BUILD", "build")
 TESTS = ("core_crypto", "core_scheme", "core_sorted", "core_rfc9421")
-LIBS = ("-lyajl", "-lcrypto", "-lcmocka")
+LIBS = ("-lcrypto", "-lcmocka")
 CC = os.environ.get("CC", "gcc")
 
 SLICES = "const struct slice *parts, size_t count"

@@ -351,7 +351,7 @@ static void test_depth(void **state)
                      0);
     memset(text, '[', sizeof(text));
     assert_string_equal(refuse(slice_n(text, sizeof(text)), NULL), "too deep");
-    limits.depth = 1000; /* yajl's own stack grows with it */
+    limits.depth = 1000;
     for (size_t i = 0; i < sizeof(text); i++)
         text[i] = i < sizeof(text) / 2 ? '[' : ']';
     assert_int_equal(json_parse(&arena, slice_n(text, sizeof(text)), &limits,
@@ -359,7 +359,7 @@ static void test_depth(void **state)
                      0);
 }
 
-/* The largest depth that a caller can get, with escapes in between: yajl's buffers interleave. */
+/* The largest depth that a caller can get, with escapes in between. */
 static void test_deepest(void **state)
 {
     enum { DEPTH = 1024 };
