@@ -27,7 +27,7 @@ static bool settled(const struct payment *p, pay_time_t at, const struct payment
     return at >= p->prepare_before + policy->settle;
 }
 
-static bool amount_ours(const struct payment *p, const struct payment_event *e)
+bool payment_amount_ours(const struct payment *p, const struct payment_event *e)
 {
     if (e->amount != p->amount)
         return false;
@@ -36,9 +36,10 @@ static bool amount_ours(const struct payment *p, const struct payment_event *e)
 }
 
 enum payment_input payment_classify_paid(const struct payment *p, const struct payment_event *e,
+                                         const struct payment_policy *policy,
                                          enum payment_input paid, enum payment_input mismatch)
 {
-    if (!amount_ours(p, e))
+    if (!payment_amount_ours(p, e))
         return mismatch;
     if (p->reversal == REVERSAL_PROCESSING)
         return INPUT_PAID_REVERSING;
@@ -47,6 +48,8 @@ enum payment_input payment_classify_paid(const struct payment *p, const struct p
     if (p->state == PAYMENT_SUCCEEDED && p->channel_trade_no.n && e->channel_trade_no.n &&
         !slice_eq(p->channel_trade_no, e->channel_trade_no))
         return INPUT_SECOND_PAID;
+    if (policy->late_refund && (p->state == PAYMENT_FAILED || p->state == PAYMENT_CLOSED))
+        return payment_classify_late(p, e);
     return paid;
 }
 
@@ -114,7 +117,7 @@ static enum payment_input classify_query(const struct payment *p, const struct p
         return INPUT_QUERY_UNKNOWN;
     switch (e->cls) {
     case CLASS_SUCCESS:
-        return payment_classify_paid(p, e, INPUT_QUERY_PAID, INPUT_QUERY_MISMATCH);
+        return payment_classify_paid(p, e, policy, INPUT_QUERY_PAID, INPUT_QUERY_MISMATCH);
     case CLASS_ACCEPTED:
     case CLASS_USER_PAYING:
         return classify_waiting(p, e, now, policy);
@@ -162,11 +165,12 @@ static enum payment_input classify_close(const struct payment *p, const struct p
     }
 }
 
-static enum payment_input classify_notify(const struct payment *p, const struct payment_event *e)
+static enum payment_input classify_notify(const struct payment *p, const struct payment_event *e,
+                                          const struct payment_policy *policy)
 {
     switch (e->cls) {
     case CLASS_SUCCESS:
-        return payment_classify_paid(p, e, INPUT_NOTIFY_PAID, INPUT_NOTIFY_MISMATCH);
+        return payment_classify_paid(p, e, policy, INPUT_NOTIFY_PAID, INPUT_NOTIFY_MISMATCH);
     case CLASS_FAILED:
         return INPUT_NOTIFY_FAILED;
     case CLASS_CLOSED:
@@ -232,7 +236,8 @@ enum payment_input payment_classify(const struct payment *p, const struct paymen
         return payment_event_of_past(p, e) ? payment_classify_past(p, e)
                                            : classify_answer(p, e, now, policy);
     case PAYMENT_EVENT_NOTIFY:
-        return payment_event_of_past(p, e) ? payment_classify_past(p, e) : classify_notify(p, e);
+        return payment_event_of_past(p, e) ? payment_classify_past(p, e)
+                                           : classify_notify(p, e, policy);
     case PAYMENT_EVENT_TIMER:
         return classify_timer(p, now, policy);
     case PAYMENT_EVENT_CLOSE:

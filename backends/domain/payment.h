@@ -36,7 +36,8 @@ enum send_mark {
 #define PAYMENT_PAST_MAX 2
 struct payment_past {
     struct slice channel, account;
-    bool paid; /* money came all the same */
+    bool paid;             /* money came all the same, and is given back */
+    struct slice trade_no; /* the channel's number of it; may be empty */
 };
 
 /* The aggregate: row of `payment` with its timer. Slices belong to the loader's arena. */
@@ -63,9 +64,11 @@ struct payment {
     struct slice account;
     struct slice route;   /* why this channel */
     uint32_t command_seq; /* of the charging command; its request number: ids.h */
-    struct payment_past past[PAYMENT_PAST_MAX]; /* command_seq - 1 of them, the first first */
-    int64_t extra_paid;                         /* came over them and did not go back yet */
-    uint32_t attempts;                          /* attempts committed so far, all kinds */
+    /* by command, the first first; the order's own only where money for it came too late and is
+     * given back */
+    struct payment_past past[PAYMENT_PAST_MAX + 1];
+    int64_t extra_paid;          /* came over them and did not go back yet */
+    uint32_t attempts;           /* attempts committed so far, all kinds */
     bool maybe_sent;             /* some prepare attempt was not answered `not sent` */
     pay_time_t prepare_before;   /* latest send_before of a prepare attempt */
     uint32_t prepare_n;          /* the latest prepare attempt */
@@ -146,6 +149,7 @@ struct payment_policy {
     int64_t reverse_earliest; /* after send_before: sooner the channel takes no reversal */
     bool reverse_open;        /* the channel still takes one */
     uint32_t reroute;         /* further channels after one that refused, at most */
+    bool late_refund;         /* money for a failed or closed order goes back by itself (R2.9) */
     uint32_t reverse_limit;   /* attempts without a result before a person is asked: 10 */
     bool refund;              /* the channel has refunds */
     bool refund_resend;
@@ -209,6 +213,7 @@ struct payment_policy {
     X(REROUTE)            /* refused, definitely not accepted: another channel takes it */         \
     X(OTHER_PAID)         /* money over a channel that had refused */                              \
     X(OTHER_NEWS)         /* ... anything else of it */                                            \
+    X(LATE_PAID)          /* money for a failed or closed order, which goes back */                \
     X(SECOND_PAID)        /* paid again under another channel_trade_no */                          \
     X(TIMER_EARLY)        /* not due (any more) */                                                 \
     X(TIMER_PREPARE)                                                                               \
@@ -249,7 +254,7 @@ enum payment_action {
     ACTION_REVERSED = 1 << 12,     /* ends it: done */
     ACTION_UNREVERSED = 1 << 13,   /* ends it: cannot be done */
     ACTION_REROUTE = 1 << 14,      /* a new command, over the event's next channel */
-    ACTION_GIVE_BACK = 1 << 15     /* a refund of the money that came over another channel */
+    ACTION_GIVE_BACK = 1 << 15     /* a refund of money that nobody waits for */
 };
 struct payment_rule {
     enum payment_state to; /* equal to the row's state: stays */

@@ -55,7 +55,7 @@ enum payment_input charge_classify_answer(const struct payment *p, const struct 
         return INPUT_CHARGE_UNKNOWN;
     switch (e->cls) {
     case CLASS_SUCCESS:
-        return payment_classify_paid(p, e, INPUT_CHARGE_PAID, INPUT_CHARGE_MISMATCH);
+        return payment_classify_paid(p, e, policy, INPUT_CHARGE_PAID, INPUT_CHARGE_MISMATCH);
     case CLASS_ACCEPTED:
     case CLASS_USER_PAYING:
         return INPUT_CHARGE_WAITING;
@@ -106,7 +106,7 @@ enum payment_input charge_classify_query(const struct payment *p, const struct p
     enum payment_input in;
 
     if (e->sent == SENT_ANSWERED && e->cls == CLASS_SUCCESS) {
-        in = payment_classify_paid(p, e, INPUT_QUERY_PAID, INPUT_QUERY_MISMATCH);
+        in = payment_classify_paid(p, e, policy, INPUT_QUERY_PAID, INPUT_QUERY_MISMATCH);
         return in == INPUT_PAID_REVERSING && latest ? INPUT_POLL_REVERSE_PAID : in;
     }
     if (e->sent == SENT_ANSWERED && e->cls == CLASS_CLOSED)

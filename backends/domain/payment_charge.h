@@ -17,6 +17,7 @@
 
 /* (payment.c) Success told by anyone: are the facts ours, and what does it mean by now? */
 enum payment_input payment_classify_paid(const struct payment *p, const struct payment_event *e,
+                                         const struct payment_policy *policy,
                                          enum payment_input paid, enum payment_input mismatch);
 
 enum payment_input charge_classify_answer(const struct payment *p, const struct payment_event *e,

@@ -3,9 +3,8 @@
 bool payment_may_reroute(const struct payment *p, const struct payment_event *e,
                          const struct payment_policy *policy)
 {
-    return e->sent == SENT_ANSWERED && e->cls == CLASS_REFUSED && e->next_channel.n &&
-           p->state == PAYMENT_PROCESSING && p->due_kind != CALL_CLOSE &&
-           p->due_kind != CALL_REVERSE && p->command_seq <= policy->reroute &&
+    return e->sent == SENT_ANSWERED && e->cls == CLASS_REFUSED && e->asked == p->version &&
+           e->next_channel.n && p->command_seq <= policy->reroute &&
            p->command_seq <= PAYMENT_PAST_MAX;
 }
 
@@ -24,25 +23,49 @@ void payment_reroute(struct payment *a, const struct payment_event *e)
     a->due_tries = 0;
 }
 
-/* A reversal that is done is no payment; every other success is. */
+/* Told again, or paid again: what the channel calls it says which. */
+static enum payment_input classify_extra(const struct payment_past *past,
+                                         const struct payment_event *e, enum payment_input first)
+{
+    if (!past->paid)
+        return first;
+    return past->trade_no.n && e->channel_trade_no.n &&
+                   !slice_eq(past->trade_no, e->channel_trade_no)
+               ? INPUT_SECOND_PAID
+               : INPUT_OTHER_NEWS;
+}
+
+/* A reversal that is done is no payment; every other success is. Another sum than the order's is a
+ * person's. */
 enum payment_input payment_classify_past(const struct payment *p, const struct payment_event *e)
 {
-    bool told = e->kind == PAYMENT_EVENT_NOTIFY ||
-                (e->sent == SENT_ANSWERED && (e->call == CALL_QUERY || e->call == CALL_CHARGE));
+    bool notice = e->kind == PAYMENT_EVENT_NOTIFY;
+    bool told =
+        notice || (e->sent == SENT_ANSWERED && (e->call == CALL_QUERY || e->call == CALL_CHARGE));
 
-    return told && e->cls == CLASS_SUCCESS && e->amount > 0 && e->seq <= PAYMENT_PAST_MAX &&
-                   !p->past[e->seq - 1].paid
-               ? INPUT_OTHER_PAID
-               : INPUT_OTHER_NEWS;
+    if (!told || e->cls != CLASS_SUCCESS || e->seq > PAYMENT_PAST_MAX)
+        return INPUT_OTHER_NEWS;
+    if (!payment_amount_ours(p, e))
+        return notice ? INPUT_NOTIFY_MISMATCH : INPUT_QUERY_MISMATCH;
+    return classify_extra(&p->past[e->seq - 1], e, INPUT_OTHER_PAID);
+}
+
+enum payment_input payment_classify_late(const struct payment *p, const struct payment_event *e)
+{
+    return classify_extra(&p->past[p->command_seq - 1], e, INPUT_LATE_PAID);
 }
 
 void payment_give_back(struct payment *a, const struct payment_event *e,
                        struct payment_extra *extra)
 {
-    struct payment_past *past = &a->past[e->seq - 1];
+    uint32_t seq = payment_event_of_past(a, e) ? e->seq : a->command_seq;
+    struct payment_past *past = &a->past[seq - 1];
 
+    if (seq == a->command_seq)
+        *past = (struct payment_past){.channel = a->channel, .account = a->account};
     past->paid = true;
+    past->trade_no = e->channel_trade_no;
     a->extra_paid += e->amount;
     *extra = (struct payment_extra){
-        .seq = e->seq, .amount = e->amount, .channel = past->channel, .account = past->account};
+        .seq = seq, .amount = e->amount, .channel = past->channel, .account = past->account};
 }

@@ -84,6 +84,7 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REROUTE,                 NONE,       IGNORE),
         ON(OTHER_PAID,              NONE,       IGNORE),
         ON(OTHER_NEWS,              NONE,       IGNORE),
+        ON(LATE_PAID,               NONE,       IGNORE),
         ON(SECOND_PAID,             NONE,       IGNORE),
         ON(TIMER_EARLY,             NONE,       IGNORE),
         ON(TIMER_PREPARE,           NONE,       IGNORE),
@@ -155,6 +156,7 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REROUTE,                 PROCESSING, OVER_NEXT | SEND_PREPARE | LATER_QUERY),
         ON(OTHER_PAID,              PROCESSING, GIVE_BACK),
         ON(OTHER_NEWS,              PROCESSING, IGNORE),
+        ON(LATE_PAID,               PROCESSING, IGNORE),
         ON(SECOND_PAID,             PROCESSING, CASE | LATER_QUERY),
         ON(TIMER_EARLY,             PROCESSING, IGNORE),
         ON(TIMER_PREPARE,           PROCESSING, SEND_PREPARE | LATER_QUERY),
@@ -227,6 +229,7 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REROUTE,                 PENDING,    IGNORE),
         ON(OTHER_PAID,              PENDING,    GIVE_BACK),
         ON(OTHER_NEWS,              PENDING,    IGNORE),
+        ON(LATE_PAID,               PENDING,    IGNORE),
         ON(SECOND_PAID,             PENDING,    CASE | LATER_QUERY),
         ON(TIMER_EARLY,             PENDING,    IGNORE),
         ON(TIMER_PREPARE,           PENDING,    SEND_QUERY | LATER_QUERY),
@@ -298,6 +301,7 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REROUTE,                 SUCCEEDED,  IGNORE),
         ON(OTHER_PAID,              SUCCEEDED,  GIVE_BACK),
         ON(OTHER_NEWS,              SUCCEEDED,  IGNORE),
+        ON(LATE_PAID,               SUCCEEDED,  IGNORE),
         ON(SECOND_PAID,             SUCCEEDED,  CASE),
         ON(TIMER_EARLY,             SUCCEEDED,  IGNORE),
         ON(TIMER_PREPARE,           SUCCEEDED,  IGNORE),
@@ -369,6 +373,7 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REROUTE,                 FAILED,     IGNORE),
         ON(OTHER_PAID,              FAILED,     GIVE_BACK),
         ON(OTHER_NEWS,              FAILED,     IGNORE),
+        ON(LATE_PAID,               FAILED,     GIVE_BACK),
         ON(SECOND_PAID,             FAILED,     CASE),
         ON(TIMER_EARLY,             FAILED,     IGNORE),
         ON(TIMER_PREPARE,           FAILED,     IGNORE),
@@ -440,6 +445,7 @@ const struct payment_rule payment_rules[PAYMENT_STATE_COUNT][PAYMENT_INPUT_COUNT
         ON(REROUTE,                 CLOSED,     IGNORE),
         ON(OTHER_PAID,              CLOSED,     GIVE_BACK),
         ON(OTHER_NEWS,              CLOSED,     IGNORE),
+        ON(LATE_PAID,               CLOSED,     GIVE_BACK),
         ON(SECOND_PAID,             CLOSED,     CASE),
         ON(TIMER_EARLY,             CLOSED,     IGNORE),
         ON(TIMER_PREPARE,           CLOSED,     IGNORE),
@@ -465,29 +471,4 @@ bool payment_move_allowed(enum payment_state from, enum payment_state to)
         if (payment_rules[from][in].to == to)
             return true;
     return false;
-}
-
-const char *payment_input_name(enum payment_input i)
-{
-#define X(name) #name,
-    static const char *const names[] = {PAYMENT_INPUT_TABLE(X)};
-#undef X
-
-    return (unsigned)i < PAYMENT_INPUT_COUNT ? names[i] : "?";
-}
-
-const char *payment_shown_state(const struct payment *p)
-{
-    return p->state == PAYMENT_SUCCEEDED && p->reversal == REVERSAL_SUCCEEDED
-               ? "reversed"
-               : payment_state_name(p->state);
-}
-
-const char *payment_event_name(enum payment_event_kind k)
-{
-    static const char *const names[] = {"create", "answer", "notify", "timer",
-                                        "close",  "query",  "refund"};
-
-    _Static_assert(sizeof(names) / sizeof(names[0]) == PAYMENT_EVENT_KINDS, "one word each");
-    return (unsigned)k < PAYMENT_EVENT_KINDS ? names[k] : "?";
 }

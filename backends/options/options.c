@@ -51,6 +51,8 @@ static const struct conf_directive top_table[] = {
      "Attempts to reverse without a result before a case is opened."},
     {"reroute", 1, 1, 0, "NUMBER", "2",
      "Further channels that are tried when one refuses a new order."},
+    {"late_success", 1, 1, 0, "case | refund", "case",
+     "Money that comes for a failed or closed order: a person decides, or it is given back."},
     {"expire", 1, 1, 0, "TIME", "2h", "Life of orders that name no time_expire."},
     {"outcomes", 1, 1, 0, "TIME | off", "200ms",
      "How often the egress is told what was read in the channels' answers."},
@@ -260,6 +262,14 @@ static int read_outcomes(struct options *o, const struct conf_node *n, struct co
                                        : options_get_time(n, n->args[0], 10, &o->outcomes_us, err);
 }
 
+static int read_late_success(struct options *o, const struct conf_node *n, struct conf_error *err)
+{
+    o->late_refund = slice_is(n->args[0], "refund");
+    return o->late_refund || slice_is(n->args[0], "case")
+               ? 0
+               : conf_fail(err, n, "late_success: not case or refund");
+}
+
 static int read_timers(struct options *o, const struct conf_node *block, struct conf_error *err)
 {
     struct timer_options *t = &o->timers;
@@ -424,6 +434,8 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
         return options_get_number(n, n->args[0], 1, 1000, &o->reverse_limit, err);
     if (slice_is(n->name, "reroute"))
         return options_get_number(n, n->args[0], 0, 2, &o->reroute, err);
+    if (slice_is(n->name, "late_success"))
+        return read_late_success(o, n, err);
     if (slice_is(n->name, "max_requests"))
         return options_get_number(n, n->args[0], 1, 1000000, &o->max_requests, err);
     if (slice_is(n->name, "timers"))

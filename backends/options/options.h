@@ -89,6 +89,7 @@ struct options {
     int64_t paying_interval_us, paying_limit_us;
     int64_t reverse_limit;
     int64_t reroute;
+    bool late_refund;
     int64_t expire_us;
     int64_t outcomes_us; /* 0: off */
     int64_t max_requests;

@@ -133,16 +133,27 @@ static void add_case(struct pg_params *p, struct store_job *const *jobs, size_t 
     TEXT(e->channel_trade_no);
 }
 
-/* CHANNEL/ACCOUNT of each, `!` behind those that were paid; the buffer is the next call's. */
+#define TRADE_NO_MAX 64
+
+/* A trade number is kept where row.c can read it again. */
+static struct slice plain(struct slice trade_no)
+{
+    for (size_t i = 0; i < trade_no.n; i++)
+        if (trade_no.p[i] <= ' ' || i == TRADE_NO_MAX)
+            return SLICE_NULL;
+    return trade_no;
+}
+
+/* CHANNEL/ACCOUNT of each, !TRADE_NO behind those that were paid; the buffer is the next call's. */
 static struct slice past_text(const struct payment *p)
 {
-    static char text[PAYMENT_PAST_MAX * 128];
+    static char text[(PAYMENT_PAST_MAX + 1) * (128 + TRADE_NO_MAX)];
     size_t n = 0;
 
-    for (uint32_t i = 0; i + 1 < p->command_seq && i < PAYMENT_PAST_MAX; i++)
-        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.*s/%.*s%s", i ? " " : "",
+    for (uint32_t i = 0; i <= PAYMENT_PAST_MAX && (i + 1 < p->command_seq || p->past[i].paid); i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.*s/%.*s%s%.*s", i ? " " : "",
                               SLICE_FMT(p->past[i].channel), SLICE_FMT(p->past[i].account),
-                              p->past[i].paid ? "!" : "");
+                              p->past[i].paid ? "!" : "", SLICE_FMT(plain(p->past[i].trade_no)));
     assert(n < sizeof(text));
     return slice_n(text, n);
 }

@@ -1,5 +1,7 @@
 #include "row.h"
 
+#include <string.h>
+
 static int64_t next_int(struct row *w)
 {
     int col = w->col++;
@@ -22,12 +24,13 @@ static struct slice next_text(struct row *w)
 /* As commit_params.c writes it. */
 static void read_past(struct payment *p, struct slice text)
 {
-    for (uint32_t i = 0; i < PAYMENT_PAST_MAX && text.n; i++) {
-        struct slice account = slice_cut(&text, ' ');
+    for (uint32_t i = 0; i <= PAYMENT_PAST_MAX && text.n; i++) {
+        struct slice word = slice_cut(&text, ' ');
 
-        p->past[i].channel = slice_cut(&account, '/');
-        p->past[i].paid = account.n && account.p[account.n - 1] == '!';
-        p->past[i].account = slice_n(account.p, account.n - p->past[i].paid);
+        p->past[i].paid = memchr(word.p, '!', word.n) != NULL;
+        p->past[i].channel = slice_cut(&word, '/');
+        p->past[i].account = slice_cut(&word, '!');
+        p->past[i].trade_no = word;
     }
 }
 

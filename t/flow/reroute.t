@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """R3.6: another channel only after a refusal, in the same wallet, each time under a number of its own, never after
 unknown; and the money that comes over the first one all the same is given back once, whatever became of the order.
+R2.9: so is money that comes for a closed order, where the policy says so.
 The wallet of a barcode follows from its prefix."""
 import sys
 from pathlib import Path
@@ -93,7 +94,7 @@ def paid_twice(stack, second_first):
         stack.bank("POST", "/pay", {"out_trade_no": second})
         becomes(stack, no, "succeeded", f"{what}: the second channel's money counts")
     is_(stack.bank("POST", "/pay", {"out_trade_no": first})[0], 200, f"{what}: money over the first")
-    eventually(lambda: extra(stack, no) == [["2", "888", "bank", "1"]], f"{what}: given back by itself", 20)
+    eventually(lambda: extra(stack, no) == [["2", "888", "bank", "1"]], f"{what}: given back by itself")
     if not second_first:
         stack.bank("POST", "/pay", {"out_trade_no": second})
         becomes(stack, no, "succeeded", f"{what}: the order is paid by the second")
@@ -112,8 +113,24 @@ def paid_after_the_close(stack):
     made = create(stack, no)
     is_(stack.client().close(made.json["id"]).json["state"], "closed", "closed at the second channel")
     stack.bank("POST", "/pay", {"out_trade_no": orders(stack, no)["01"]["out_trade_no"]})
-    eventually(lambda: extra(stack, no) == [["2", "888", "bank", "1"]], "money over the first is given back, though it is closed", 20)
+    eventually(lambda: extra(stack, no) == [["2", "888", "bank", "1"]], "money over the first is given back, though it is closed")
     is_(stack.client().find(no).json["state"], "closed", "and nothing moves")
+
+
+def late(stack):
+    """The bank says that it closed the order, and takes the money all the same."""
+    no = number("L")
+    made = create(stack, no)
+    fault(stack, "code", "close", channel="bank_json", code="ORDER_CLOSED", status=409, times=1)
+    is_(stack.client().close(made.json["id"]).json["state"], "closed", "closed, as the channel says")
+    is_(stack.bank("POST", "/pay", {"code_url": made.json["code_url"]})[0], 200, "money comes late")
+    eventually(lambda: extra(stack, no) == [["2", "888", "bank", "1"]], "it is given back by itself (late_success refund)")
+    is_(stack.client().find(no).json["state"], "closed", "and the order stays closed")
+    stack.bank("POST", "/notify", {"out_trade_no": orders(stack, no)["01"]["out_trade_no"]})
+    eventually(lambda: sorted(c["event"]["event_type"] for c in callbacks(stack, no)) == ["payment.closed", "refund.succeeded"],
+               "the merchant is told once of each")
+    is_([r["amount"] for r in orders(stack, no)["01"]["refunds"]], [888], "the bank gave it back once")
+    is_(rows(stack, no, "payment_case", "t.kind"), [], "no person is asked")
 
 
 def wallets(stack):
@@ -123,9 +140,11 @@ def wallets(stack):
 
 
 def main():
-    with flow_stack(channels={"bank": {"methods": "native barcode", "wallet": "wechat", "priority": "1"},
-                              "wechat": {"methods": "native barcode", "wallet": "wechat", "priority": "2"}}) as stack:
-        for part in (refused_then_taken, barcode, not_after_unknown, not_after_failure, all_refuse, paid_after_the_close, wallets):
+    # what is tested are answers: on a busy machine nothing may be asked, or sent again, before they come
+    patient = {"methods": "native barcode", "wallet": "wechat", "timeout": "connect=20s send=20s read=20s", "query_first": "30s"}
+    with flow_stack(payd={"late_success": "refund", "answer_within": "39s", "send_window": "30s"},
+                    channels={"bank": {**patient, "priority": "1"}, "wechat": {**patient, "priority": "2"}}) as stack:
+        for part in (refused_then_taken, barcode, not_after_unknown, not_after_failure, all_refuse, paid_after_the_close, late, wallets):
             part(stack)
             clear_faults(stack)
         for second_first in (True, False):

@@ -612,89 +612,6 @@ static void test_local_prepare(void **state)
     assert_int_equal(p.state, PAYMENT_CLOSED);
 }
 
-static struct payment_event refused(const struct payment *p, struct slice channel)
-{
-    struct payment_event e =
-        answer(payment_is_charge(p) ? CALL_CHARGE : CALL_PREPARE, p->attempts, CLASS_REFUSED);
-
-    e.next_channel = channel;
-    e.next_account = SLICE("main");
-    e.seq = p->command_seq;
-    return e;
-}
-
-/* R3.6: only after a refusal, at most so often, each time as a new command. */
-static void test_refused_goes_to_the_next_channel(void **state)
-{
-    struct payment_policy twice = policy;
-    struct payment c = order(), p, q;
-
-    (void)state;
-    twice.reroute = 2;
-    c.channel = SLICE("one");
-    c.account = SLICE("main");
-    for (int charge = 0; charge < 2; charge++) {
-        c.method = charge ? METHOD_BARCODE : METHOD_NATIVE;
-        p = after(&c, (struct payment_event){.kind = PAYMENT_EVENT_CREATE}, T0, &twice);
-        for (unsigned cls = 0; cls < ANSWER_CLASS_COUNT; cls++) {
-            struct payment_event e = refused(&p, SLICE("two"));
-
-            e.cls = (enum answer_class)cls;
-            after(&p, e, T0 + SEC, &twice);
-            assert_int_equal(step.input == INPUT_REROUTE, cls == CLASS_REFUSED);
-            e.sent = SENT_MAYBE;
-            after(&p, e, T0 + SEC, &twice);
-            assert_int_not_equal(step.input, INPUT_REROUTE);
-        }
-        p = after(&p, refused(&p, SLICE("two")), T0 + SEC, &twice);
-        assert_int_equal(p.command_seq, 2);
-        assert_true(slice_is(p.channel, "two") && slice_is(p.past[0].channel, "one"));
-        assert_int_equal(step.attempt.kind, charge ? CALL_CHARGE : CALL_PREPARE);
-        assert_int_equal(step.attempt.command_seq, 2);
-        assert_int_equal(p.prepare_past, MARK_UNSENT);
-        assert_int_equal(p.prepare_before, T0 + SEC + policy.send_window);
-        q = after(&p, refused(&p, SLICE("three")), T0 + 2 * SEC, &twice);
-        assert_int_equal(q.command_seq, 3);
-        q = after(&q, refused(&q, SLICE("four")), T0 + 3 * SEC, &twice);
-        assert_int_equal(q.state, PAYMENT_FAILED);
-        p = after(&p, refused(&p, SLICE_NULL), T0 + 2 * SEC, &twice);
-        assert_int_equal(p.state, PAYMENT_FAILED);
-    }
-}
-
-/* What comes over a channel that had refused goes back, once, in every state. */
-static void test_money_over_a_channel_that_refused(void **state)
-{
-    struct payment_policy twice = policy;
-    struct payment p = created(), q;
-    struct payment_event paid = success(PAYMENT_EVENT_NOTIFY, 0, 888);
-
-    (void)state;
-    twice.reroute = 2;
-    p.channel = SLICE("one");
-    p = after(&p, refused(&p, SLICE("two")), T0 + SEC, &twice);
-    for (unsigned s = PAYMENT_PROCESSING; s < PAYMENT_STATE_COUNT; s++) {
-        p.state = (enum payment_state)s;
-        paid.seq = 1;
-        q = after(&p, paid, T0 + 9 * SEC, &twice);
-        assert_input(OTHER_PAID);
-        assert_int_equal(q.state, s);
-        assert_int_equal(q.extra_paid, 888);
-        assert_int_equal(step.extra.seq, 1);
-        assert_int_equal(step.extra.amount, 888);
-        assert_true(slice_is(step.extra.channel, "one"));
-        assert_false(step.callback);
-        after(&q, paid, T0 + 10 * SEC, &twice); /* told again */
-        assert_input(OTHER_NEWS);
-        assert_int_equal(step.verdict, STEP_NOTHING);
-    }
-    p.state = PAYMENT_PENDING;
-    paid.seq = 2;
-    q = after(&p, paid, T0 + 9 * SEC, &twice);
-    assert_input(NOTIFY_PAID);
-    assert_int_equal(q.state, PAYMENT_SUCCEEDED);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -723,8 +640,6 @@ int main(void)
         cmocka_unit_test(test_duplicate_and_resends_in_pending),
         cmocka_unit_test(test_orders_that_do_not_exist),
         cmocka_unit_test(test_local_prepare),
-        cmocka_unit_test(test_refused_goes_to_the_next_channel),
-        cmocka_unit_test(test_money_over_a_channel_that_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,6 +82,8 @@ static const char *const matrix[] = {
     "REROUTE                 |stay reroute +prepare @query|ignore    |ignore|ignore|ignore",
     "OTHER_PAID              |giveback            |giveback          |giveback|giveback|giveback",
     "OTHER_NEWS              |ignore              |ignore            |ignore|ignore|ignore",
+    /* R2.9: by policy, what came too late goes back */
+    "LATE_PAID               |ignore              |ignore            |ignore|giveback|giveback",
     "SECOND_PAID             |stay case @query    |stay case @query  |case  |case  |case",
 
     /* what a timer sends it plans again in the same commit: nobody else sends it then (R4.2) */
