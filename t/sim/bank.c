@@ -5,8 +5,12 @@
  */
 #include "sim.h"
 
-static const struct slice trade_nos[] = {SLICE("B1"), SLICE("B2"), SLICE("B3"), SLICE("B4"),
-                                         SLICE("B5"), SLICE("B6"), SLICE("B7"), SLICE("B8")};
+#define PAYMENTS_MAX 4
+static const struct slice trade_nos[COMMANDS_MAX][PAYMENTS_MAX] = {
+    {SLICE("X")},
+    {SLICE("B1"), SLICE("B2"), SLICE("B3"), SLICE("B4")},
+    {SLICE("C1"), SLICE("C2"), SLICE("C3"), SLICE("C4")},
+    {SLICE("D1"), SLICE("D2"), SLICE("D3"), SLICE("D4")}};
 
 static struct payment_event said(enum answer_class cls)
 {
@@ -78,6 +82,7 @@ void bank_notice(struct world *w, unsigned which)
         f->r.id = w->rows.refunds[n->refund].r.id;
     f->e = said(n->cls);
     f->e.kind = PAYMENT_EVENT_NOTIFY;
+    f->e.seq = f->of_refund ? 0 : n->command_seq;
     f->e.channel_trade_no = n->trade_no;
     f->e.amount = n->amount;
     f->e.currency = currency(w);
@@ -114,7 +119,7 @@ void bank_pay(struct world *w, uint32_t seq, bool again)
     amount = o->amount;
     if (o->state != BANK_OPEN && !(again && o->state == BANK_PAID))
         return;
-    if (o->payments >= sizeof(trade_nos) / sizeof(trade_nos[0]))
+    if (o->payments == PAYMENTS_MAX)
         return;
     if (chance(w, SITE_paid_odd)) {
         amount++;
@@ -122,12 +127,12 @@ void bank_pay(struct world *w, uint32_t seq, bool again)
     }
     o->state = BANK_PAID;
     o->took += amount;
-    SAY(w, "bank    takes %lld as %.*s", (long long)amount, SLICE_FMT(trade_nos[o->payments]));
+    SAY(w, "bank    takes %lld as %.*s", (long long)amount, SLICE_FMT(trade_nos[seq][o->payments]));
     tell(w, &(struct notice){.cls = CLASS_SUCCESS,
                              .refund = -1,
                              .command_seq = seq,
                              .amount = amount,
-                             .trade_no = trade_nos[o->payments]});
+                             .trade_no = trade_nos[seq][o->payments]});
     o->payments++;
     if (chance(w, SITE_paid_twice)) {
         w->odd = true;
@@ -204,11 +209,12 @@ static struct payment_event prepare(struct world *w, const struct attempt_row *a
     return e;
 }
 
-static struct payment_event paid(struct world *w, const struct bank_order *o)
+static struct payment_event paid(struct world *w, uint32_t seq)
 {
+    const struct bank_order *o = &w->bank.orders[seq];
     struct payment_event e = said(CLASS_SUCCESS);
 
-    e.channel_trade_no = trade_nos[0];
+    e.channel_trade_no = trade_nos[seq][0];
     e.amount = o->payments > 1 ? o->amount : o->took;
     e.currency = currency(w);
     e.paid_at = T0 + w->t;
@@ -239,7 +245,7 @@ static struct payment_event charge(struct world *w, const struct attempt_row *a)
         return said(pick(w, SITE_world, 2) ? CLASS_USER_PAYING : CLASS_ACCEPTED);
     }
     bank_pay(w, seq, false);
-    return paid(w, o);
+    return paid(w, seq);
 }
 
 static struct payment_event query(struct world *w, const struct attempt_row *a)
@@ -264,7 +270,7 @@ static struct payment_event query(struct world *w, const struct attempt_row *a)
     case BANK_PAID:
         break;
     }
-    return paid(w, o);
+    return paid(w, seq);
 }
 
 /* Gives back what was taken, all of it; what nobody will pay any more is closed. */
@@ -310,13 +316,14 @@ static struct payment_event close_order(struct world *w, const struct attempt_ro
 /* ---- refunds ---- */
 
 /* Money that left, or will: whatever is neither failed nor unknown there. */
-static int64_t refunded(const struct world *w)
+static int64_t refunded(const struct world *w, uint32_t seq)
 {
     int64_t sum = 0;
 
     for (unsigned i = 0; i < REFUNDS_MAX; i++)
-        if (w->bank.refunds[i].state == BANK_REFUND_RUNS ||
-            w->bank.refunds[i].state == BANK_REFUND_DONE)
+        if (w->bank.refunds[i].command_seq == seq &&
+            (w->bank.refunds[i].state == BANK_REFUND_RUNS ||
+             w->bank.refunds[i].state == BANK_REFUND_DONE))
             sum += w->bank.refunds[i].amount;
     return sum;
 }
@@ -359,21 +366,24 @@ static struct payment_event refund_as_it_is(struct world *w, const struct bank_r
 static struct payment_event refund(struct world *w, const struct attempt_row *a)
 {
     struct bank_refund *r = &w->bank.refunds[a->refund];
+    uint32_t seq = a->command_seq % COMMANDS_MAX;
+    const struct bank_order *o = &w->bank.orders[seq];
     int64_t amount = w->rows.refunds[a->refund].r.amount;
 
     if (r->state != BANK_REFUND_NONE)
         return w->bank.duplicates ? said(CLASS_DUPLICATE) : refund_as_it_is(w, r);
-    if (w->bank.orders[a->command_seq % COMMANDS_MAX].state != BANK_PAID)
+    if (o->state != BANK_PAID)
         return said(CLASS_REFUSED);
-    if (refunded(w) + amount > w->rows.p.amount) {
+    if (refunded(w, seq) + amount > o->took) {
         if (honest(w) && !w->odd)
             broken(w, "refunds never exceed what was paid", "%lld more than %lld",
-                   (long long)(refunded(w) + amount), (long long)w->rows.p.amount);
+                   (long long)(refunded(w, seq) + amount), (long long)o->took);
         return said(CLASS_REFUSED);
     }
     if (chance(w, SITE_bank_refuses))
         return said(pick(w, SITE_bank_refuses, 2) ? CLASS_REFUSED : CLASS_FAILED);
     r->amount = amount;
+    r->command_seq = seq;
     r->state = BANK_REFUND_RUNS;
     SAY(w, "bank    accepts refund %d of %lld", a->refund, (long long)amount);
     if (chance(w, SITE_refund_slow) || chance(w, SITE_refund_fails)) {
@@ -413,6 +423,10 @@ static enum answer_class lie(struct world *w, enum call_kind kind, enum answer_c
     unsigned n = sizeof(lies) / sizeof(lies[0]) - (kind != CALL_CLOSE);
     enum answer_class l;
 
+    if ((kind == CALL_PREPARE || kind == CALL_CHARGE) && chance(w, SITE_refuses_falsely)) {
+        w->lied = true;
+        return CLASS_REFUSED;
+    }
     if (!chance(w, SITE_lies))
         return truth;
     l = lies[pick(w, SITE_lies, n)];

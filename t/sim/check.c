@@ -95,6 +95,7 @@ static void check_final(struct world *w, const struct flow *f)
     if (slice_is(p->fail_code, "NOT_SENT"))
         for (unsigned n = 1; n <= w->rows.nattempts; n++)
             CHECK(w->rows.attempts[n].kind != check_making(w) ||
+                      w->rows.attempts[n].command_seq != p->command_seq ||
                       w->rows.attempts[n].fate == FATE_DEAD,
                   "not sent means never sent", "attempt %u", n);
     if (!honest(w))
@@ -176,8 +177,10 @@ static void check_payment_step(struct world *w, const struct flow *f, const stru
     const struct payment *p = &w->rows.p;
     bool entered = payment_state_final(p->state) && !payment_state_final(b->state);
 
-    CHECK(!payment_state_final(b->state), "final states stay", "%s moved by %s",
-          payment_state_name(b->state), f->step.input_name);
+    CHECK(!payment_state_final(b->state) || f->step.extra.seq, "final states stay",
+          "%s moved by %s", payment_state_name(b->state), f->step.input_name);
+    check_reroute(w, f, b);
+    check_extra(w, f, b);
     CHECK(f->step.callback == entered, "one callback for each final state", "%s",
           f->step.input_name);
     CHECK(p->refund_reserved == b->refund_reserved && p->refunded == b->refunded,
@@ -192,9 +195,8 @@ static void check_payment_step(struct world *w, const struct flow *f, const stru
     }
     CHECK((p->busy_kind == CALL_NONE) == !p->busy_before, "busy until when", "%s",
           f->step.input_name);
-    CHECK(!payment_state_final(p->state) ||
-              (p->busy_kind == CALL_NONE && f->step.after.due_kind == CALL_NONE &&
-               !f->step.after.due_tries && f->step.timer_changed),
+    CHECK(!entered || (p->busy_kind == CALL_NONE && f->step.after.due_kind == CALL_NONE &&
+                       !f->step.after.due_tries && f->step.timer_changed),
           "nothing is left of a final order's work", "%s", f->step.input_name);
     check_timer(w, f);
     check_first_query(w, f);
@@ -210,7 +212,7 @@ static void check_refund_step(struct world *w, const struct flow *f, const struc
 
     CHECK(!refund_state_final(rb->state), "final states stay", "refund %s moved by %s",
           refund_state_name(rb->state), f->step.input_name);
-    CHECK(w->rows.p.state == PAYMENT_SUCCEEDED && b->state == PAYMENT_SUCCEEDED,
+    CHECK(w->rows.p.state == b->state && (b->state == PAYMENT_SUCCEEDED || r->command_seq),
           "only what is paid is refunded", "%s", payment_state_name(w->rows.p.state));
     CHECK(f->step.callback == entered, "one callback for each final state", "%s",
           f->step.input_name);
@@ -254,7 +256,7 @@ void check_rows(struct world *w)
 {
     const struct rows *r = &w->rows;
     const struct payment *p = &r->p;
-    int64_t reserved = 0, refunded = 0;
+    int64_t reserved = 0, refunded = 0, extra = 0;
 
     if (!r->exists)
         return;
@@ -271,13 +273,17 @@ void check_rows(struct world *w)
         CHECK(x->amount > 0 && x->state != REFUND_NONE, "refunds are of something", "refund %u", i);
         CHECK(refund_state_final(x->state) ? !x->due_at : x->due_at > 0,
               "what is not final has a timer", "refund %u, due %lld", i, (long long)x->due_at);
+        if (x->command_seq) { /* nobody asked for it */
+            extra += x->state == REFUND_SUCCEEDED ? 0 : x->amount;
+            continue;
+        }
         reserved += x->state == REFUND_FAILED ? 0 : x->amount;
         refunded += x->state == REFUND_SUCCEEDED ? x->amount : 0;
     }
-    CHECK(p->refund_reserved == reserved && p->refunded == refunded,
-          "sums are those of the refunds", "%lld %lld, are %lld %lld",
-          (long long)p->refund_reserved, (long long)p->refunded, (long long)reserved,
-          (long long)refunded);
+    CHECK(p->refund_reserved == reserved && p->refunded == refunded && p->extra_paid == extra,
+          "sums are those of the refunds", "%lld %lld %lld, are %lld %lld %lld",
+          (long long)p->refund_reserved, (long long)p->refunded, (long long)p->extra_paid,
+          (long long)reserved, (long long)refunded, (long long)extra);
     CHECK(p->reversal == r->reversal.state, "the reversal is one record", "%d, %d",
           (int)p->reversal, (int)r->reversal.state);
     CHECK(check_order(w)->state != BANK_REVERSED || p->state != PAYMENT_SUCCEEDED || !honest(w) ||

@@ -20,6 +20,12 @@ enum call_kind check_making(const struct world *w);
 /* Could a send of that kind still do something there? refund: -1 = the payment's */
 bool check_may_arrive(const struct world *w, enum call_kind kind, int refund);
 
+/* check_extra.c */
+void check_reroute(struct world *w, const struct flow *f, const struct payment *before);
+void check_extra(struct world *w, const struct flow *f, const struct payment *before);
+/* All that came over this command went back, by a refund that nobody asked for. */
+bool check_given_back(const struct world *w, uint32_t seq);
+
 /* check_send.c: the step's send and its case */
 void check_send(struct world *w, const struct flow *f);
 void check_case(struct world *w, const struct flow *f);

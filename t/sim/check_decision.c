@@ -43,8 +43,8 @@ static void check_taken(struct world *w, const struct flow *f)
     bool answer = e->kind == PAYMENT_EVENT_ANSWER && e->sent == SENT_ANSWERED;
     bool unpaid = e->cls == CLASS_FAILED || e->cls == CLASS_CLOSED;
 
-    if (f->of_refund || payment_state_final(f->p.state) || f->p.state == PAYMENT_NONE ||
-        check_is_charge(w))
+    if (f->of_refund || (e->seq && e->seq < f->p.command_seq) || payment_state_final(f->p.state) ||
+        f->p.state == PAYMENT_NONE || check_is_charge(w))
         return;
     if (e->kind == PAYMENT_EVENT_NOTIFY && unpaid)
         CHECK(a->due_kind == CALL_QUERY && f->now + w->policy.query_max >= a->due_at,

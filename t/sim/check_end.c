@@ -16,7 +16,7 @@ static bool payment_case(const struct world *w)
     return has_case(w, "late_success") || has_case(w, "second_success") ||
            has_case(w, "amount_mismatch") || has_case(w, "contradiction") ||
            has_case(w, "not_found") || has_case(w, "not_reversed") ||
-           has_case(w, "paid_then_reversed");
+           has_case(w, "paid_then_reversed") || has_case(w, "extra_");
 }
 
 /* Every yuan the bank took is one succeeded order, or a person looks at it. */
@@ -34,9 +34,11 @@ static void check_money(struct world *w)
             continue;
         CHECK(w->rows.exists, "every yuan is accounted for", "%lld of no order",
               (long long)o->took);
-        CHECK((succeeded && !reversed && !paid && o->payments == 1 && o->took == p->amount &&
-               !o->returned) ||
-                  (reversed && o->returned == o->took) || payment_case(w),
+        /* never over two channels: what is not the order's own went back, or goes back by hand */
+        CHECK((succeeded && i == p->command_seq && !reversed && o->payments == 1 &&
+               o->took == p->amount && !o->returned) ||
+                  (i == p->command_seq && reversed && o->returned == o->took) ||
+                  check_given_back(w, i) || payment_case(w) || has_case(w, "refund_"),
               "every yuan is accounted for", "the bank took %lld in %u, the order is %s",
               (long long)o->took, o->payments, payment_state_name(p->state));
         paid += o->payments;
@@ -52,8 +54,8 @@ static void check_refunds(struct world *w)
         const struct bank_refund *b = &w->bank.refunds[i];
         enum refund_state s = w->rows.refunds[i].r.state;
 
-        sum += b->state == BANK_REFUND_DONE ? b->amount : 0;
-        if (has_case(w, "refund_"))
+        sum += b->state == BANK_REFUND_DONE && !w->rows.refunds[i].r.command_seq ? b->amount : 0;
+        if (has_case(w, "refund_") || has_case(w, "extra_"))
             continue;
         CHECK((s == REFUND_SUCCEEDED) == (b->state == BANK_REFUND_DONE),
               "refunds agree with the bank", "refund %u is %s, there %d", i, refund_state_name(s),

@@ -5,12 +5,13 @@
 
 /* ---- sends ---- */
 
-static bool proven_unsent(const struct world *w, enum call_kind kind, int refund, unsigned before)
+static bool proven_unsent(const struct world *w, enum call_kind kind, int refund, uint32_t seq,
+                          unsigned before)
 {
     for (unsigned n = 1; n < before; n++) {
         const struct attempt_row *a = &w->rows.attempts[n];
 
-        if (a->kind == kind && a->refund == refund &&
+        if (a->kind == kind && a->refund == refund && a->command_seq == seq &&
             !(a->answered && (a->sent == SENT_NO || a->cls == CLASS_TOO_FREQUENT)))
             return false;
     }
@@ -36,8 +37,11 @@ static void check_charge_send(struct world *w, const struct flow *f, const struc
 {
     const struct payment *p = &w->rows.p;
 
-    CHECK(a->kind != CALL_CHARGE || (check_is_charge(w) && f->step.attempt.n == 1),
-          "no charge is sent twice", "attempt %u by %s", f->step.attempt.n, f->step.input_name);
+    if (a->kind == CALL_CHARGE)
+        for (const struct attempt_row *x = &w->rows.attempts[1]; x < a; x++)
+            CHECK(check_is_charge(w) && (x->kind != CALL_CHARGE || x->command_seq < a->command_seq),
+                  "no charge is sent twice", "attempt %u by %s", f->step.attempt.n,
+                  f->step.input_name);
     if (a->kind != CALL_REVERSE)
         return;
     CHECK(check_is_charge(w) && p->reversal == REVERSAL_PROCESSING, "only charges are reversed",
@@ -59,25 +63,27 @@ void check_send(struct world *w, const struct flow *f)
     unsigned n = f->step.attempt.n;
     const struct attempt_row *a = &w->rows.attempts[n];
     const struct payment *p = &w->rows.p;
+    uint32_t extra = f->of_refund ? f->r_after.command_seq : 0;
 
     if (!n)
         return;
     CHECK(a->send_before == f->now + w->policy.send_window && a->committed_at == f->now,
           "sends have an end", "attempt %u", n);
     CHECK(f->of_refund || p->busy_before == a->send_before, "sends have an end", "attempt %u", n);
-    CHECK(a->command_seq == p->command_seq && a->command_seq > 0,
+    CHECK(a->command_seq == (extra ? extra : p->command_seq) && a->command_seq > 0,
           "no charge is sent twice under different numbers", "%u, before %u", a->command_seq,
           p->command_seq);
     if (a->kind == CALL_PREPARE) {
         CHECK(p->state == PAYMENT_PROCESSING && f->now < p->time_expire,
               "prepared only while it can be paid", "%s by %s", payment_state_name(p->state),
               f->step.input_name);
-        CHECK(w->policy.prepare_resend || proven_unsent(w, CALL_PREPARE, -1, n),
+        CHECK(w->policy.prepare_resend || proven_unsent(w, CALL_PREPARE, -1, a->command_seq, n),
               "no charge is sent twice", "attempt %u by %s", n, f->step.input_name);
     }
     check_charge_send(w, f, a);
     if (a->kind == CALL_REFUND)
-        CHECK(w->policy.refund_resend || proven_unsent(w, CALL_REFUND, a->refund, n),
+        CHECK(w->policy.refund_resend ||
+                  proven_unsent(w, CALL_REFUND, a->refund, a->command_seq, n),
               "no refund is sent twice", "attempt %u by %s", n, f->step.input_name);
     CHECK(p->state != PAYMENT_SUCCEEDED || f->of_refund, "final orders are left alone",
           "attempt %u by %s", n, f->step.input_name);
@@ -116,7 +122,8 @@ void check_case(struct world *w, const struct flow *f)
         CHECK(never_arrived(w, f), "cases have a cause", "%.*s by %s", SLICE_FMT(kind),
               f->step.input_name);
     else if (slice_is(kind, "refund_not_sent"))
-        CHECK(proven_unsent(w, CALL_REFUND, f->refund_index, f->step.after.attempts) ||
+        CHECK(proven_unsent(w, CALL_REFUND, f->refund_index, w->rows.p.command_seq,
+                            f->step.after.attempts) ||
                   f->r_after.not_sent >= REFUND_NOT_SENT_LONG,
               "cases have a cause", "%.*s", SLICE_FMT(kind));
     else if (slice_is(kind, "not_reversed"))

@@ -7,6 +7,7 @@
 #include "sim.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -18,11 +19,11 @@ struct options {
 
 static struct world world; /* as large as its pools */
 
-static int64_t now_us(void)
+static int64_t now_us(clockid_t clock)
 {
     struct timespec ts;
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(clock, &ts);
     return ts.tv_sec * SEC + ts.tv_nsec / 1000;
 }
 
@@ -100,36 +101,61 @@ static int run_one(const struct options *o)
     return world.broken ? 1 : 0;
 }
 
+struct totals {
+    uint64_t orders, steps, faults, refunds, cases, decided, rerouted, extra;
+    uint64_t finals[PAYMENT_STATE_COUNT];
+};
+
+static void count(struct totals *sum)
+{
+    const struct rows *r = &world.rows;
+
+    sum->orders++;
+    sum->steps += world.steps;
+    sum->faults += world.nfired;
+    sum->finals[r->exists ? r->p.state : PAYMENT_NONE]++;
+    if (!r->exists)
+        return;
+    sum->refunds += r->nrefunds;
+    sum->cases += r->ncases;
+    sum->rerouted += r->p.command_seq > 1;
+    for (unsigned i = 0; i < r->nrefunds; i++)
+        sum->extra += r->refunds[i].r.command_seq > 0;
+    for (unsigned i = 0; i < r->ncases; i++)
+        sum->decided += r->cases[i].closed;
+}
+
+static void print_totals(const struct totals *sum, uint64_t seed, int64_t cpu)
+{
+    printf("seed %" PRIu64 ": %" PRIu64 " orders, %" PRIu64 " steps, %" PRIu64
+           " faults and wishes; nothing is broken\n",
+           seed, sum->orders, sum->steps, sum->faults);
+    for (unsigned s = 0; s < PAYMENT_STATE_COUNT; s++)
+        printf("  %-10s %" PRIu64 "\n", payment_state_name((enum payment_state)s), sum->finals[s]);
+    printf("  %-10s %" PRIu64 ", of them %" PRIu64 " that nobody asked for\n", "refunds",
+           sum->refunds, sum->extra);
+    printf("  %-10s %" PRIu64 " orders\n", "rerouted", sum->rerouted);
+    printf("  %-10s %" PRIu64 ", decided %" PRIu64 "\n", "cases", sum->cases, sum->decided);
+    printf("%" PRIu64 " orders a CPU minute\n", (uint64_t)((int64_t)sum->orders * 60 * SEC / cpu));
+}
+
 static int run_many(const struct options *o)
 {
-    uint64_t end = o->seconds ? UINT64_MAX : o->first + o->lives, life, steps = 0, faults = 0;
-    uint64_t finals[PAYMENT_STATE_COUNT] = {0}, refunds = 0, cases = 0;
-    int64_t began = now_us(), took;
+    uint64_t end = o->seconds ? UINT64_MAX : o->first + o->lives;
+    int64_t began = now_us(CLOCK_MONOTONIC), cpu = now_us(CLOCK_PROCESS_CPUTIME_ID);
+    struct totals sum = {.orders = 0};
 
-    for (life = o->first; life < end; life++) {
-        if (o->seconds && life % 256 == 0 && now_us() - began > (int64_t)o->seconds * SEC)
+    for (uint64_t life = o->first; life < end; life++) {
+        if (o->seconds && life % 256 == 0 &&
+            now_us(CLOCK_MONOTONIC) - began > (int64_t)o->seconds * SEC)
             break;
         world_run(&world, o->seed, life, &o->choices, NULL);
         if (world.broken)
             return report(o, life);
-        steps += world.steps;
-        faults += world.nfired;
-        finals[world.rows.exists ? world.rows.p.state : PAYMENT_NONE]++;
-        refunds += world.rows.nrefunds;
-        cases += world.rows.ncases;
+        count(&sum);
     }
-    took = now_us() - began + 1;
-    life -= o->first;
-    if (o->quiet)
-        return 0;
-    printf("seed %llu: %llu orders, %llu steps, %llu faults and wishes, %llu refunds, %llu cases; "
-           "nothing is broken\n",
-           (unsigned long long)o->seed, (unsigned long long)life, (unsigned long long)steps,
-           (unsigned long long)faults, (unsigned long long)refunds, (unsigned long long)cases);
-    for (unsigned s = 0; s < PAYMENT_STATE_COUNT; s++)
-        printf("  %-10s %llu\n", payment_state_name((enum payment_state)s),
-               (unsigned long long)finals[s]);
-    printf("%llu orders a minute\n", (unsigned long long)(life * 60 * SEC / (uint64_t)took));
+    if (!o->quiet)
+        print_totals(&sum, o->seed, now_us(CLOCK_PROCESS_CPUTIME_ID) - cpu + 1);
     return 0;
 }
 

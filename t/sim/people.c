@@ -4,9 +4,9 @@
  */
 #include "sim.h"
 
-static const struct slice refund_nos[REFUNDS_MAX] = {SLICE("W0"), SLICE("W1"), SLICE("W2"),
-                                                     SLICE("W3"), SLICE("W4"), SLICE("W5"),
-                                                     SLICE("W6"), SLICE("W7")};
+static const struct slice refund_nos[WISHES_MAX] = {SLICE("W0"), SLICE("W1"), SLICE("W2"),
+                                                    SLICE("W3"), SLICE("W4"), SLICE("W5"),
+                                                    SLICE("W6"), SLICE("W7")};
 
 void people_start(struct world *w)
 {
@@ -69,6 +69,7 @@ void merchant_creates(struct world *w)
     f->p = w->order;
     f->p.id = w->next_id++;
     f->p.created_at = process_now(w, f->process);
+    f->candidates = (unsigned)pick(w, SITE_world, 3);
     flow_decide(w, f);
 }
 
@@ -110,7 +111,7 @@ static void plan_refunds(struct world *w)
     struct merchant *m = &w->merchant;
     int64_t amount = w->order.amount;
 
-    while (m->nwishes < REFUNDS_MAX - 1 && chance(w, SITE_refunds)) {
+    while (m->nwishes < WISHES_MAX && chance(w, SITE_refunds)) {
         struct wish *x = &m->wishes[m->nwishes];
         /* many at once, or over time */
         int64_t in = pick(w, SITE_refunds, 2) ? 5 * MS : (int64_t)pick(w, SITE_refunds, 5400) * SEC;

@@ -22,7 +22,7 @@ static enum statement statement_of(const struct flow *f)
         return CREATE;
     return !s->timer_changed && !s->callback && !s->open_case && !s->attempt.n &&
                    !payment_state_final(a->state) && a->prepare_past == b->prepare_past &&
-                   a->reversal == b->reversal && a->succeeded_at == b->succeeded_at
+                   a->reversal == b->reversal && a->succeeded_at == b->succeeded_at && !s->extra.seq
                ? ANSWER
                : STEP;
 }
@@ -113,7 +113,9 @@ static void write_case(struct world *w, const struct flow *f)
         broken(w, "bounded", "more than %d cases", CASES_MAX);
         return;
     }
-    r->cases[r->ncases++] = (struct case_row){s->case_kind, s->case_detail, f->e.channel_trade_no};
+    r->cases[r->ncases] = (struct case_row){
+        .kind = s->case_kind, .detail = s->case_detail, .trade_no = f->e.channel_trade_no};
+    persons_called(w, r->ncases++);
 }
 
 static void set_timer(pay_time_t *at, enum call_kind *kind, uint32_t *tries, pay_time_t due_at,
@@ -177,11 +179,46 @@ static void write_reversal(struct world *w, const struct flow *f)
     }
 }
 
+/* Its timer is due at once. */
+static void write_extra(struct world *w, const struct flow *f)
+{
+    struct rows *r = &w->rows;
+    const struct payment_extra *x = &f->step.extra;
+
+    if (!x->seq)
+        return;
+    if (r->nrefunds == REFUNDS_MAX) {
+        broken(w, "what came is given back once", "%u refunds", r->nrefunds);
+        return;
+    }
+    for (unsigned i = 0; i < r->nrefunds; i++)
+        if (r->refunds[i].r.command_seq == x->seq)
+            broken(w, "what came is given back once", "command %u", x->seq);
+    r->refunds[r->nrefunds++] = (struct refund_row){.wish = -1,
+                                                    .r = {.id = w->next_id++,
+                                                          .state = REFUND_PROCESSING,
+                                                          .out_refund_no = SLICE("extra"),
+                                                          .amount = x->amount,
+                                                          .command_seq = x->seq,
+                                                          .channel = x->channel,
+                                                          .account = x->account,
+                                                          .send_before = f->now,
+                                                          .created_at = f->now,
+                                                          .due_at = f->now,
+                                                          .due_kind = CALL_REFUND}};
+}
+
 static void step(struct world *w, struct flow *f)
 {
     struct payment *p = &w->rows.p;
     const struct payment *a = &f->step.after;
 
+    memcpy(p->past, a->past, sizeof(p->past));
+    p->extra_paid = a->extra_paid;
+    p->channel = a->channel;
+    p->account = a->account;
+    p->command_seq = a->command_seq;
+    write_extra(w, f);
     p->attempts = a->attempts;
     p->prepare_n = a->prepare_n;
     p->prepare_past = a->prepare_past;
@@ -211,6 +248,7 @@ static void refund(struct world *w, struct flow *f)
     r->p.attempts = a->attempts;
     r->p.refund_reserved = a->refund_reserved;
     r->p.refunded = a->refunded;
+    r->p.extra_paid = a->extra_paid;
     if (f->r.state == REFUND_NONE) {
         if (r->nrefunds == REFUNDS_MAX || rows_refund_by_wish(w, f->which) >= 0) {
             broken(w, "one refund of a number", "wish %d twice", f->which);
@@ -254,8 +292,7 @@ static bool swaps(const struct world *w, const struct flow *f)
 {
     const struct payment *p = &w->rows.p;
 
-    return w->rows.exists && p->version == f->p.version &&
-           p->state == (f->of_refund ? PAYMENT_SUCCEEDED : f->p.state);
+    return w->rows.exists && p->version == f->p.version && p->state == f->p.state;
 }
 
 enum commit_result rows_commit(struct world *w, struct flow *f)
@@ -275,6 +312,41 @@ enum commit_result rows_commit(struct world *w, struct flow *f)
     statements[s](w, f);
     check_step(w, f, &before, &refund_before);
     return RESULT_DONE;
+}
+
+/* ---- decisions: pay.say_on_case ---- */
+
+enum said rows_say(struct world *w, unsigned which, unsigned person, enum word word)
+{
+    struct case_row *c = &w->rows.cases[which];
+    struct decision_row *d = c->ndecisions ? &c->decisions[c->ndecisions - 1] : NULL;
+
+    if (d && d->state == DECISION_REJECTED)
+        d = NULL;
+    if (c->closed)
+        return SAID_CLOSED;
+    if (!d && word == WORD_REJECT)
+        return SAID_NOTHING;
+    if (!d) {
+        if (c->ndecisions == WORDS_MAX)
+            return SAID_NOTHING;
+        c->decisions[c->ndecisions++] =
+            (struct decision_row){.decision = word, .proposed_by = (uint8_t)person};
+        return SAID_PROPOSED;
+    }
+    if (word == WORD_REJECT) {
+        d->state = DECISION_REJECTED;
+        d->second_by = (uint8_t)person;
+        return SAID_REJECTED;
+    }
+    if (d->proposed_by == person)
+        return SAID_SAME;
+    if (d->decision != word)
+        return SAID_DIFFERS;
+    d->state = DECISION_CONFIRMED;
+    d->second_by = (uint8_t)person;
+    c->closed = true;
+    return SAID_CONFIRMED;
 }
 
 /* ---- reads ---- */

@@ -26,10 +26,14 @@
 #define PROCESSES    3
 #define FLOWS_MAX    48
 #define EVENTS_MAX   256
-#define REFUNDS_MAX  8
+#define WISHES_MAX   8 /* for a refund */
+#define COMMANDS_MAX 4 /* PAYMENT_PAST_MAX + 1, from 1 */
+#define REFUNDS_MAX  (WISHES_MAX + COMMANDS_MAX)
 #define ATTEMPTS_MAX 1000
 #define VERSIONS_MAX 4000
 #define CASES_MAX    64
+#define WORDS_MAX    16 /* of persons on one case */
+#define PERSONS      3
 #define NOTICES_MAX  64
 #define STEPS_MAX    20000
 #define EGRESS_WAIT  (10 * SEC) /* the egress's read time-out */
@@ -49,7 +53,7 @@
     X(refunds_too_much, WISH, 80)                                                                  \
     X(refunds_early, WISH, 30)                                                                     \
     X(refunds_wrong_total, WISH, 30)                                                               \
-    X(bank_refuses, BANK, 30)                                                                      \
+    X(bank_refuses, BANK, 60)                                                                      \
     X(bank_too_frequent, BANK, 40)                                                                 \
     X(bank_error_undone, BANK, 40) /* an answer that says nothing, nothing was done */             \
     X(bank_error_done, BANK, 40)   /* ... it was done */                                           \
@@ -72,11 +76,15 @@
     X(commit_slow, SLOW, 60)                                                                       \
     X(worker_stops, SLOW, 25) /* between commit and send */                                        \
     X(polled_twice, SLOW, 100)                                                                     \
+    X(person_rejects, WISH, 100)                                                                   \
+    X(person_differs, WISH, 100)                                                                   \
+    X(person_alone, WISH, 150) /* tries to confirm what he proposed */                             \
     X(crash, CRASH, 15)                                                                            \
     X(commit_lost, STORE, 40) /* COMMIT sent, its answer lost */                                   \
     X(store_busy, STORE, 30)                                                                       \
     X(clock_jumps, CLOCK, 300)                                                                     \
-    X(lies, LIE, 60) /* another class than the truth */                                            \
+    X(lies, LIE, 60)            /* another class than the truth */                                 \
+    X(refuses_falsely, LIE, 80) /* what it booked */                                               \
     X(wrong_amount, LIE, 60)                                                                       \
     X(paid_twice, LIE, 40)                                                                         \
     X(paid_odd, LIE, 30) /* another amount than was ordered */
@@ -131,6 +139,8 @@ struct choices {
     X(send)                                                                                        \
     X(arrive) /* at the bank: a = flow * 1024 + attempt */                                         \
     X(answer)                                                                                      \
+    X(look)     /* a person at a case: a = case * 256 + person */                                  \
+    X(word)     /* ... and his word: b = enum word */                                              \
     X(callback) /* a = which */                                                                    \
     X(jump)     /* PostgreSQL's clock */
 enum event_kind {
@@ -180,8 +190,17 @@ struct reversal_row {
     int64_t amount;
     uint32_t tries;
 };
+enum word { WORD_NONE, WORD_REFUNDED, WORD_ACCEPTED, WORD_DISMISSED, WORD_REJECT };
+struct decision_row {
+    enum word decision;
+    uint8_t proposed_by, second_by; /* persons */
+    enum { DECISION_WAITS, DECISION_CONFIRMED, DECISION_REJECTED } state;
+};
 struct case_row {
     struct slice kind, detail, trade_no;
+    bool closed;
+    unsigned ndecisions;
+    struct decision_row decisions[WORDS_MAX];
 };
 struct rows {
     bool exists;
@@ -216,10 +235,11 @@ struct flow {
     struct payment_event e;
     struct payment_step step;
     struct payment_attempt attempt;
-    int refund_index;   /* of r in the store, -1 = none yet */
-    pay_time_t now;     /* of the decision */
-    int64_t deadline;   /* send_before in true time */
-    uint32_t waits_for; /* attempt whose answer is still wanted */
+    int refund_index;    /* of r in the store, -1 = none yet */
+    pay_time_t now;      /* of the decision */
+    int64_t deadline;    /* send_before in true time */
+    uint32_t waits_for;  /* attempt whose answer is still wanted */
+    unsigned candidates; /* further channels that the edge named */
     unsigned conflicts, retries;
     enum commit_result result;
     struct payment_event answer; /* under way */
@@ -240,12 +260,12 @@ struct bank_order {
 enum bank_refund_state { BANK_REFUND_NONE, BANK_REFUND_RUNS, BANK_REFUND_DONE, BANK_REFUND_FAILED };
 struct bank_refund {
     enum bank_refund_state state;
+    uint32_t command_seq;
     int64_t amount;
 };
-#define COMMANDS_MAX 4
 struct notice {
     enum answer_class cls;
-    int refund; /* wish, -1 = of the payment */
+    int refund; /* -1 = of the payment */
     uint32_t command_seq;
     int64_t amount;
     struct slice trade_no;
@@ -277,7 +297,7 @@ struct merchant {
     unsigned creates;
     bool close_taken;
     unsigned nwishes;
-    struct wish wishes[REFUNDS_MAX];
+    struct wish wishes[WISHES_MAX];
 };
 
 struct world {
@@ -337,6 +357,17 @@ bool rows_known(const struct world *w, const struct flow *f);
 int rows_refund_by_id(const struct world *w, int64_t id);
 int rows_refund_by_wish(const struct world *w, int wish);
 void rows_load(const struct world *w, int refund, struct payment *p, struct refund *r);
+/* One person's word on a case: what he is told became of it. */
+enum said {
+    SAID_PROPOSED,
+    SAID_CONFIRMED,
+    SAID_REJECTED,
+    SAID_CLOSED,
+    SAID_SAME,
+    SAID_DIFFERS,
+    SAID_NOTHING
+};
+enum said rows_say(struct world *w, unsigned which, unsigned person, enum word word);
 /* the earliest due_at, 0 = none */
 pay_time_t rows_due(const struct world *w);
 
@@ -377,11 +408,18 @@ void merchant_refunds(struct world *w, unsigned wish);
 void merchant_called(struct world *w, unsigned callback);
 void merchant_hears(struct world *w, struct flow *f, enum flow_end end);
 
-/* check.c, check_decision.c, check_end.c */
+/* persons.c */
+void persons_called(struct world *w, unsigned which);
+void person_looks(struct world *w, unsigned which, unsigned person);
+void person_speaks(struct world *w, unsigned which, unsigned person, enum word word);
+
+/* check*.c */
 void check_decision(struct world *w, const struct flow *f);
 void check_step(struct world *w, const struct flow *f, const struct payment *before,
                 const struct refund *refund_before);
 void check_refusal(struct world *w, const struct flow *f);
+void check_word(struct world *w, unsigned which, enum word word, const struct payment *before,
+                const struct case_row *was);
 void check_rows(struct world *w);
 void check_end(struct world *w);
 

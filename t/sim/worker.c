@@ -10,6 +10,7 @@
 #define RETRIES_MAX   8
 #define RETRY_FIRST   (100 * MS)
 #define POLL          (200 * MS)
+#define ANSWER_WITHIN (38 * SEC)
 
 /* ---- life ---- */
 
@@ -240,6 +241,7 @@ void flow_answered(struct world *w, struct flow *f, int64_t in, enum sent sent,
     f->answer.attempt_n = f->attempt.n;
     f->answer.asked = f->attempt.version;
     f->answer.asked_at = f->attempt.committed_at;
+    f->answer.seq = f->of_refund ? 0 : f->attempt.command_seq;
     f->answer.sent = sent;
     f->waits_for = 0;
     next(w, f, in, EVENT_answer);
@@ -290,10 +292,25 @@ void flow_send(struct world *w, struct flow *f)
         f->waits_for = f->attempt.n;
 }
 
+/* As backends/payd/reroute.c: while the merchant waits, who has named the candidates. */
+static void offer_next(const struct world *w, struct flow *f)
+{
+    static const struct slice channels[] = {SLICE("bank3"), SLICE("bank2")};
+    pay_time_t now = process_now(w, f->process);
+
+    if (f->e.sent != SENT_ANSWERED || f->e.cls != CLASS_REFUSED || f->of_refund ||
+        (f->e.call != CALL_PREPARE && f->e.call != CALL_CHARGE) || !f->candidates ||
+        now >= f->p.time_expire || now >= f->p.created_at + ANSWER_WITHIN)
+        return;
+    f->e.next_channel = channels[--f->candidates];
+    f->e.next_account = SLICE("A1");
+}
+
 void flow_answer(struct world *w, struct flow *f)
 {
     f->e = f->answer;
     f->conflicts = f->retries = 0;
+    offer_next(w, f);
     flow_decide(w, f);
 }
 

@@ -250,6 +250,12 @@ static void happen(struct world *w, const struct event *e)
     case EVENT_callback:
         merchant_called(w, e->a);
         return;
+    case EVENT_look:
+        person_looks(w, e->a / 256u, e->a % 256u);
+        return;
+    case EVENT_word:
+        person_speaks(w, e->a / 256u, e->a % 256u, (enum word)e->b);
+        return;
     case EVENT_jump:
         jump(w);
         return;
@@ -296,6 +302,8 @@ static void set_policy(struct world *w)
                                  .paying_limit = one_in(w, 2) ? 30 * SEC : 8 * SEC,
                                  .reverse_earliest = one_in(w, 2) ? 15 * SEC : 0,
                                  .reverse_limit = one_in(w, 2) ? 10 : 3,
+                                 .reroute = (uint32_t)pick(w, SITE_world, 3),
+                                 .late_refund = one_in(w, 2),
                                  .refund = !one_in(w, 20),
                                  .refund_resend = !one_in(w, 3),
                                  .refund_window = one_in(w, 3) ? 3600 * SEC : 0};
@@ -312,7 +320,7 @@ static void set_order(struct world *w)
                           .method = one_in(w, 3) ? METHOD_BARCODE : METHOD_NATIVE,
                           .amount = 1 + (int64_t)pick(w, SITE_world, 1000),
                           .currency = SLICE("CNY"),
-                          .channel = SLICE("bank"),
+                          .channel = SLICE("bank1"),
                           .account = SLICE("A1")};
     w->bank.names_currency = !one_in(w, 3);
     if (w->bank.names_currency && one_in(w, 4))
