@@ -1,6 +1,6 @@
 /*
- * Channels at run time: asks the nginx of this machine. A switch acts on this node; each of several
- * nodes has its own.
+ * Channels and pools at run time: asks the nginx of this machine. A switch acts on this node; each
+ * of several nodes has its own.
  */
 #include "control.h"
 #include "print.h"
@@ -9,7 +9,6 @@
 #include <stdio.h>
 
 #define ARENA_MAX (8u << 20)
-#define COLUMNS   10
 
 /* The name behind a switch's uid; the number where this machine knows none. */
 static const char *who(struct arena *a, const struct json *sw)
@@ -32,41 +31,74 @@ static const char *text(struct arena *a, const struct json *v, const char *path)
     return found && found->text.n ? arena_cstr(a, found->text) : NULL;
 }
 
-static void fill_row(struct arena *a, const struct json *ch, const char **cells)
-{
-    const struct json *sw = json_get(ch, "switch");
-    const char *state = text(a, ch, "state");
+/* A member of what nginx tells; BY is the name behind its switch. */
+#define BY "switch.uid"
 
-    cells[0] = text(a, ch, "name");
-    cells[1] = state ? state : "(no block)";
-    cells[2] = text(a, ch, "configured");
-    cells[3] = text(a, ch, "in_flight");
-    cells[4] = text(a, ch, "cap");
-    cells[5] = text(a, ch, "health.state");
-    cells[6] = text(a, ch, "switch.state");
-    cells[7] = who(a, sw);
-    cells[8] = text(a, ch, "switch.at");
-    cells[9] = text(a, ch, "switch.reason");
-}
+struct column {
+    const char *title, *path, *absent;
+};
 
-static void print_channels(struct arena *a, const struct json *first, int n)
+/* What can be switched. */
+struct kind {
+    const char *name; /* "channel"; in paths and lists with an s */
+    const char *list;
+    const struct column *columns;
+    int n;
+};
+
+static const struct column channel_columns[] = {
+    {"name", "name", NULL},
+    {"state", "state", "(no block)"},
+    {"configured", "configured", NULL},
+    {"in_flight", "in_flight", NULL},
+    {"cap", "cap", NULL},
+    {"health", "health.state", NULL},
+    {"switched", "switch.state", NULL},
+    {"by", BY, NULL},
+    {"at", "switch.at", NULL},
+    {"reason", "switch.reason", NULL},
+};
+
+static const struct column pool_columns[] = {
+    {"name", "name", NULL},
+    {"state", "state", NULL},
+    {"upstream", "upstream", NULL},
+    {"in_flight", "in_flight", NULL},
+    {"bound", "bound", NULL},
+    {"compared_with", "compared_with", NULL},
+    {"by", BY, NULL},
+    {"at", "switch.at", NULL},
+    {"reason", "switch.reason", NULL},
+};
+
+#define COUNT(array) (int)(sizeof(array) / sizeof((array)[0]))
+
+static const struct kind channel = {"channel", "channels", channel_columns, COUNT(channel_columns)};
+static const struct kind pool = {"pool", "pools", pool_columns, COUNT(pool_columns)};
+
+static void print_rows(const struct kind *kind, struct arena *a, const struct json *first, int n)
 {
-    static const char *const names[COLUMNS] = {"name", "state",  "configured", "in_flight",
-                                               "cap",  "health", "switched",   "by",
-                                               "at",   "reason"};
-    const char **cells = arena_array(a, const char *, (size_t)(n + 1) * COLUMNS);
-    int row = 1;
+    const char **cells = arena_array(a, const char *, (size_t)((n + 1) * kind->n)), **cell = cells;
 
     if (!cells)
         return;
-    memcpy(cells, names, sizeof(names));
-    for (const struct json *ch = first; ch && row <= n; ch = ch->next)
-        fill_row(a, ch, cells + (size_t)row++ * COLUMNS);
-    print_cells(cells, n + 1, COLUMNS);
+    for (int i = 0; i < kind->n; i++)
+        *cell++ = kind->columns[i].title;
+    for (const struct json *row = first; row && cell < cells + (n + 1) * kind->n; row = row->next)
+        for (int i = 0; i < kind->n; i++) {
+            const struct column *c = &kind->columns[i];
+
+            *cell =
+                strcmp(c->path, BY) == 0 ? who(a, json_get(row, "switch")) : text(a, row, c->path);
+            if (!*cell)
+                *cell = c->absent;
+            cell++;
+        }
+    print_cells(cells, n + 1, kind->n);
 }
 
 /* As nginx says it, with the user's name beside the number. */
-static void put_channel(struct arena *a, struct json_writer *w, const struct json *ch)
+static void put_row(struct arena *a, struct json_writer *w, const struct json *ch)
 {
     json_begin_object(w);
     for (const struct json *m = ch->child; m; m = m->next) {
@@ -86,14 +118,14 @@ static void put_channel(struct arena *a, struct json_writer *w, const struct jso
     json_end_object(w);
 }
 
-static void show(struct ctl *c, struct arena *a, const struct json *v)
+static void show(struct ctl *c, const struct kind *kind, struct arena *a, const struct json *v)
 {
-    const struct json *list = json_get(v, "channels"), *first = list ? list->child : v;
+    const struct json *list = json_get(v, kind->list), *first = list ? list->child : v;
     struct json_writer w;
     struct buf b;
 
     if (!c->json) {
-        print_channels(a, first, list ? (int)list->count : 1);
+        print_rows(kind, a, first, list ? (int)list->count : 1);
         return;
     }
     buf_init(&b, ARENA_MAX);
@@ -101,14 +133,15 @@ static void show(struct ctl *c, struct arena *a, const struct json *v)
     if (list)
         json_begin_array(&w);
     for (const struct json *ch = first; ch; ch = list ? ch->next : NULL)
-        put_channel(a, &w, ch);
+        put_row(a, &w, ch);
     if (list)
         json_end_array(&w);
     printf("%.*s\n", SLICE_FMT(buf_slice(&b)));
     buf_release(&b);
 }
 
-static int ask(struct ctl *c, const char *method, struct slice target, struct slice body)
+static int ask(struct ctl *c, const struct kind *kind, const char *method, struct slice target,
+               struct slice body)
 {
     struct arena a;
     const struct json *v, *kept;
@@ -117,7 +150,7 @@ static int ask(struct ctl *c, const char *method, struct slice target, struct sl
     arena_init(&a, ARENA_MAX);
     v = control_ask(c, &a, method, arena_cstr(&a, target), body);
     if (v) {
-        show(c, &a, v);
+        show(c, kind, &a, v);
         kept = json_get(v, "kept");
         status = CTL_DONE;
         if (body.n && kept && kept->type == JSON_FALSE)
@@ -135,25 +168,39 @@ static bool name_valid(const char *s)
     return n >= 1 && n <= 32 && !s[n];
 }
 
-static int channel_list(struct ctl *c, int argc, char **argv)
+/* "/channels/NAME" and what is behind it. 0, or a refusal. */
+static int path_of(const struct kind *kind, char *target, size_t n, const char *name,
+                   const char *behind)
 {
-    (void)argv;
-    return argc == 0 ? ask(c, "GET", SLICE("/channels"), SLICE_NULL) : CTL_USAGE;
+    if (!name_valid(name))
+        return ctl_refuse("%s: \"%s\" is not 1..32 of a-z0-9_-", kind->name, name);
+    snprintf(target, n, "/%s/%s%s", kind->list, name, behind);
+    return 0;
 }
 
-static int channel_show(struct ctl *c, int argc, char **argv)
+static int list_all(struct ctl *c, const struct kind *kind, int argc)
+{
+    char target[16];
+
+    if (argc != 0)
+        return CTL_USAGE;
+    snprintf(target, sizeof(target), "/%s", kind->list);
+    return ask(c, kind, "GET", slice_of(target), SLICE_NULL);
+}
+
+static int show_one(struct ctl *c, const struct kind *kind, int argc, char **argv)
 {
     char target[64];
+    int status;
 
     if (argc != 1)
         return CTL_USAGE;
-    if (!name_valid(argv[0]))
-        return ctl_refuse("channel: \"%s\" is not 1..32 of a-z0-9_-", argv[0]);
-    snprintf(target, sizeof(target), "/channels/%s", argv[0]);
-    return ask(c, "GET", slice_of(target), SLICE_NULL);
+    status = path_of(kind, target, sizeof(target), argv[0], "");
+    return status ? status : ask(c, kind, "GET", slice_of(target), SLICE_NULL);
 }
 
-static int set_state(struct ctl *c, int argc, char **argv, const char *state)
+static int set_state(struct ctl *c, const struct kind *kind, int argc, char **argv,
+                     const char *state)
 {
     const char *reason = ctl_option(&argc, argv, "--reason");
     struct json_writer w;
@@ -163,56 +210,88 @@ static int set_state(struct ctl *c, int argc, char **argv, const char *state)
 
     if (argc != 1)
         return CTL_USAGE;
-    if (!name_valid(argv[0]))
-        return ctl_refuse("channel: \"%s\" is not 1..32 of a-z0-9_-", argv[0]);
-    snprintf(target, sizeof(target), "/channels/%s/state", argv[0]);
+    status = path_of(kind, target, sizeof(target), argv[0], "/state");
+    if (status)
+        return status;
     buf_init(&body, 65536);
     json_writer_init(&w, &body);
     json_begin_object(&w);
     json_member_str(&w, "state", slice_of(state));
     json_member_str_opt(&w, "reason", slice_of(reason));
     json_end_object(&w);
-    status = buf_ok(&body) ? ask(c, "PUT", slice_of(target), buf_slice(&body))
+    status = buf_ok(&body) ? ask(c, kind, "PUT", slice_of(target), buf_slice(&body))
                            : ctl_refuse("--reason: too long");
     buf_release(&body);
     return status;
 }
 
+static int channel_list(struct ctl *c, int argc, char **argv)
+{
+    (void)argv;
+    return list_all(c, &channel, argc);
+}
+
+static int channel_show(struct ctl *c, int argc, char **argv)
+{
+    return show_one(c, &channel, argc, argv);
+}
+
 static int channel_on(struct ctl *c, int argc, char **argv)
 {
-    return set_state(c, argc, argv, "on");
+    return set_state(c, &channel, argc, argv, "on");
 }
 
 static int channel_off(struct ctl *c, int argc, char **argv)
 {
-    return set_state(c, argc, argv, "off");
+    return set_state(c, &channel, argc, argv, "off");
 }
 
 static int channel_drain(struct ctl *c, int argc, char **argv)
 {
-    return set_state(c, argc, argv, "drain");
+    return set_state(c, &channel, argc, argv, "drain");
 }
 
 static int channel_block(struct ctl *c, int argc, char **argv)
 {
-    return set_state(c, argc, argv, "block");
+    return set_state(c, &channel, argc, argv, "block");
 }
 
 static int channel_reset(struct ctl *c, int argc, char **argv)
 {
-    return set_state(c, argc, argv, "config");
+    return set_state(c, &channel, argc, argv, "config");
 }
 
 static int channel_well(struct ctl *c, int argc, char **argv)
 {
     char target[64];
+    int status;
 
     if (argc != 1)
         return CTL_USAGE;
-    if (!name_valid(argv[0]))
-        return ctl_refuse("channel: \"%s\" is not 1..32 of a-z0-9_-", argv[0]);
-    snprintf(target, sizeof(target), "/channels/%s/health", argv[0]);
-    return ask(c, "PUT", slice_of(target), SLICE("{\"state\":\"closed\"}"));
+    status = path_of(&channel, target, sizeof(target), argv[0], "/health");
+    return status ? status
+                  : ask(c, &channel, "PUT", slice_of(target), SLICE("{\"state\":\"closed\"}"));
+}
+
+static int pool_list(struct ctl *c, int argc, char **argv)
+{
+    (void)argv;
+    return list_all(c, &pool, argc);
+}
+
+static int pool_show(struct ctl *c, int argc, char **argv)
+{
+    return show_one(c, &pool, argc, argv);
+}
+
+static int pool_on(struct ctl *c, int argc, char **argv)
+{
+    return set_state(c, &pool, argc, argv, "on");
+}
+
+static int pool_off(struct ctl *c, int argc, char **argv)
+{
+    return set_state(c, &pool, argc, argv, "off");
 }
 
 const struct command channel_commands[] = {
@@ -227,4 +306,13 @@ const struct command channel_commands[] = {
     {"channel", "reset", "NAME [--reason TEXT]", "as its file says again", channel_reset},
     {"channel", "well", "NAME", "closes its breaker; it opens again if it is still sick",
      channel_well},
+    {0}};
+
+const struct command pool_commands[] = {
+    {"pool", "list", "", "all pools of this node, and who or what switched them", pool_list},
+    {"pool", "show", "NAME", "one pool", pool_show},
+    {"pool", "on", "NAME [--reason TEXT]", "takes requests again; also a canary that stepped back",
+     pool_on},
+    {"pool", "off", "NAME [--reason TEXT]", "its requests go to the next pool that takes them",
+     pool_off},
     {0}};

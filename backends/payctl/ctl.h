@@ -41,6 +41,7 @@ extern const struct command callback_commands[]; /* callbacks, and how an app's 
 extern const struct command verify_commands[];
 extern const struct command migrate_commands[];
 extern const struct command channel_commands[]; /* nginx's control socket */
+extern const struct command pool_commands[];    /* the same */
 extern const struct command channel_file_commands[];
 extern const struct command channel_check_commands[]; /* need no payd.conf */
 

@@ -13,17 +13,18 @@
 #endif
 
 static const struct command *const tables[] = {
-    migrate_commands,       registry_commands, account_commands, bill_commands,
-    master_commands,        key_commands,      limit_commands,   order_commands,
-    case_commands,          callback_commands, channel_commands, channel_file_commands,
-    channel_check_commands, verify_commands};
+    migrate_commands,      registry_commands,      account_commands, bill_commands,
+    master_commands,       key_commands,           limit_commands,   order_commands,
+    case_commands,         callback_commands,      channel_commands, pool_commands,
+    channel_file_commands, channel_check_commands, verify_commands};
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static void usage(FILE *to)
 {
     fputs("usage: payctl -c FILE [--json] COMMAND ...\n\n"
           "  -c, --conf FILE   payd.conf\n"
-          "      --control SOCKET  nginx's control socket; channel commands need no FILE then\n"
+          "      --control SOCKET  nginx's control socket; channel and pool commands need no FILE "
+          "then\n"
           "      --json        machine-readable output\n"
           "  -h, --help        this text\n"
           "  -V, --version     version\n\n"
@@ -160,7 +161,8 @@ static bool is_bare(const struct ctl *c, int argc, char **argv)
 {
     const struct command *cmd = find_command(argc, argv);
 
-    return cmd == channel_check_commands || (c->control && strcmp(argv[0], "channel") == 0);
+    return cmd == channel_check_commands ||
+           (c->control && (strcmp(argv[0], "channel") == 0 || strcmp(argv[0], "pool") == 0));
 }
 
 int main(int argc, char **argv)

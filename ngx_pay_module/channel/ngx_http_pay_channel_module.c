@@ -359,6 +359,7 @@ ngx_http_pay_channel_take_row(ngx_http_pay_channel_main_conf_t *cmcf,
         other.data = l->rows[i].name;
 
         if (l->counts[i].in_flight == 0 && l->states[i] == 0
+            && !ngx_http_pay_switch_is_pool(other.data, other.len)
             && ngx_http_pay_channel_find(cmcf, &other) == NULL
             && (ocmcf == NULL
                 || ngx_http_pay_channel_find(ocmcf, &other) == NULL))

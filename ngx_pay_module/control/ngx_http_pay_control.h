@@ -15,6 +15,8 @@
 #ifndef _NGX_HTTP_PAY_CONTROL_H_INCLUDED_
 #define _NGX_HTTP_PAY_CONTROL_H_INCLUDED_
 
+#include "ngx_http_pay_switch.h"
+
 #include "ngx_pay_module/channel/ngx_http_pay_channel.h"
 #include "ngx_pay_module/request/ngx_http_pay_core.h"
 
@@ -38,6 +40,8 @@ typedef enum {
     NGX_HTTP_PAY_CONTROL_FIELD_TYPE,
     NGX_HTTP_PAY_CONTROL_FIELD_INVALID,
     NGX_HTTP_PAY_CONTROL_CHANNEL_UNKNOWN,
+    NGX_HTTP_PAY_CONTROL_POOL_UNKNOWN,
+    NGX_HTTP_PAY_CONTROL_POOL_NEEDED,
     NGX_HTTP_PAY_CONTROL_INTERNAL
 } ngx_http_pay_control_code_e;
 
@@ -105,6 +109,25 @@ ngx_int_t ngx_http_pay_control_channel(ngx_http_pay_control_call_t *call);
 ngx_int_t ngx_http_pay_control_set_state(ngx_http_pay_control_call_t *call);
 ngx_int_t ngx_http_pay_control_set_health(ngx_http_pay_control_call_t *call);
 ngx_int_t ngx_http_pay_control_outcomes(ngx_http_pay_control_call_t *call);
+ngx_int_t ngx_http_pay_control_pools(ngx_http_pay_control_call_t *call);
+ngx_int_t ngx_http_pay_control_pool(ngx_http_pay_control_call_t *call);
+ngx_int_t ngx_http_pay_control_set_pool(ngx_http_pay_control_call_t *call);
+
+
+/* switches, ngx_http_pay_control_switches.c */
+
+/* what is known of a row of the ledger: one moment's; its state, or 0 */
+ngx_uint_t ngx_http_pay_control_switch(ngx_http_pay_control_call_t *call,
+    ngx_uint_t row, ngx_http_pay_switch_t *sw);
+/* writes the member "switch"; state 0: nothing */
+void ngx_http_pay_control_switched(ngx_http_pay_control_call_t *call,
+    ngx_uint_t state, ngx_http_pay_switch_t *sw);
+/*
+ * Reads {"state": "...", "reason": "..."}; states: those that are possible,
+ * "on, off".  NGX_DECLINED: refused.
+ */
+ngx_int_t ngx_http_pay_control_state(ngx_http_pay_control_call_t *call,
+    const char *states, ngx_uint_t *state, struct slice *reason);
 
 
 extern ngx_module_t  ngx_http_pay_control_module;

@@ -22,6 +22,8 @@ static struct {
     { 400, "FIELD_TYPE", "Field has the wrong type" },
     { 400, "FIELD_INVALID", "Field value not allowed" },
     { 404, "CHANNEL_UNKNOWN", "No such channel" },
+    { 404, "POOL_UNKNOWN", "No such pool" },
+    { 409, "POOL_NEEDED", "This pool cannot be switched off" },
     { 500, "INTERNAL", "Internal error" }
 };
 

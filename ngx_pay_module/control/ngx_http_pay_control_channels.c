@@ -7,27 +7,6 @@
 
 #include "ngx_pay_module/channel/ngx_http_pay_health.h"
 
-#include "core/clock.h"
-
-
-/* what is known of a row: one moment's */
-
-static ngx_uint_t
-ngx_http_pay_control_switch(ngx_http_pay_control_call_t *call, ngx_uint_t row,
-    ngx_http_pay_switch_t *sw)
-{
-    ngx_uint_t  state;
-
-    ngx_http_pay_ledger_lock(call->channels->ledger);
-
-    state = call->channels->ledger->states[row];
-    *sw = call->channels->ledger->rows[row].sw;
-
-    ngx_http_pay_ledger_unlock(call->channels->ledger);
-
-    return state;
-}
-
 
 /* ch is NULL when the channel's block is away */
 
@@ -35,7 +14,6 @@ static void
 ngx_http_pay_control_write(ngx_http_pay_control_call_t *call, ngx_uint_t i,
     ngx_http_pay_channel_t *ch)
 {
-    char                        at[RFC3339_LEN + 1];
     ngx_uint_t                  state;
     struct slice                name;
     struct json_writer         *w;
@@ -59,22 +37,7 @@ ngx_http_pay_control_write(ngx_http_pay_control_call_t *call, ngx_uint_t i,
                         ngx_pay_slice(ngx_http_pay_state_names[ch->state]));
     }
 
-    if (state) {
-        time_format_rfc3339(at, (pay_time_t) sw.at * USEC_PER_SEC);
-
-        json_key(w, "switch");
-        json_begin_object(w);
-        json_member_str(w, "state",
-                        ngx_pay_slice(ngx_http_pay_state_names[state - 1]));
-        json_member_str(w, "at", slice_of(at));
-
-        if (sw.uid != NGX_HTTP_PAY_UID_NOBODY) {
-            json_member_int64(w, "uid", (int64_t) sw.uid);
-        }
-
-        json_member_str_opt(w, "reason", slice_n(sw.reason, sw.len));
-        json_end_object(w);
-    }
+    ngx_http_pay_control_switched(call, state, &sw);
 
     json_member_int64(w, "in_flight",
                       (int64_t) count->in_flight);
@@ -125,7 +88,9 @@ ngx_http_pay_control_channels(ngx_http_pay_control_call_t *call)
 
         ch = name.len ? ngx_http_pay_channel_find(call->channels, &name) : NULL;
 
-        if (name.len && ch == NULL && l->states[i]) {
+        if (name.len && ch == NULL && l->states[i]
+            && !ngx_http_pay_switch_is_pool(name.data, name.len))
+        {
             ngx_http_pay_control_write(call, i, NULL);
         }
     }
@@ -155,7 +120,7 @@ ngx_http_pay_control_row(ngx_http_pay_control_call_t *call,
 
     n = NGX_ERROR;
 
-    if (l) {
+    if (l && !ngx_http_pay_switch_is_pool(call->name.data, call->name.len)) {
         ngx_http_pay_ledger_lock(l);
 
         n = ngx_http_pay_ledger_find(l, call->name.data, call->name.len);
@@ -193,84 +158,6 @@ ngx_http_pay_control_channel(ngx_http_pay_control_call_t *call)
 }
 
 
-/* a reason goes into logs and a file of lines */
-
-static ngx_uint_t
-ngx_http_pay_control_plain(struct slice s)
-{
-    size_t  i;
-
-    for (i = 0; i < s.n; i++) {
-        if ((u_char) s.p[i] < 0x20 || s.p[i] == 0x7f) {
-            return 0;
-        }
-    }
-
-    return s.n <= NGX_HTTP_PAY_REASON_MAX;
-}
-
-
-/* {"state": "on|off|drain|block|config", "reason": "..."} */
-
-static ngx_int_t
-ngx_http_pay_control_state(ngx_http_pay_control_call_t *call,
-    ngx_uint_t *state, struct slice *reason)
-{
-    ngx_int_t           n;
-    const struct json  *v, *s;
-
-    s = NULL;
-    *reason = SLICE_NULL;
-
-    for (v = call->body->child; v; v = v->next) {
-
-        if (slice_is(v->key, "state")) {
-            s = v;
-
-        } else if (!slice_is(v->key, "reason")) {
-            (void) ngx_http_pay_control_refuse(call,
-                                            NGX_HTTP_PAY_CONTROL_FIELD_UNKNOWN,
-                                            "state and reason are known", "");
-            return NGX_DECLINED;
-
-        } else if (v->type != JSON_STRING
-                   || !ngx_http_pay_control_plain(v->text))
-        {
-            (void) ngx_http_pay_control_refuse(call,
-                                            NGX_HTTP_PAY_CONTROL_FIELD_INVALID,
-                                            "text of at most 200 bytes without "
-                                            "control characters", "/reason");
-            return NGX_DECLINED;
-
-        } else {
-            *reason = v->text;
-        }
-    }
-
-    if (s == NULL) {
-        (void) ngx_http_pay_control_refuse(call,
-                                           NGX_HTTP_PAY_CONTROL_FIELD_MISSING,
-                                           NULL, "/state");
-        return NGX_DECLINED;
-    }
-
-    n = s->type == JSON_STRING ? ngx_http_pay_switch_state(s->text)
-                               : NGX_ERROR;
-
-    if (n == NGX_ERROR) {
-        (void) ngx_http_pay_control_refuse(call,
-                                           NGX_HTTP_PAY_CONTROL_FIELD_INVALID,
-                                           "one of on, off, drain, block, "
-                                           "config", "/state");
-        return NGX_DECLINED;
-    }
-
-    *state = n;
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 ngx_http_pay_control_set_state(ngx_http_pay_control_call_t *call)
 {
@@ -282,7 +169,8 @@ ngx_http_pay_control_set_state(ngx_http_pay_control_call_t *call)
     n = ngx_http_pay_control_row(call, &ch);
 
     if (n == NGX_ERROR
-        || ngx_http_pay_control_state(call, &state, &reason) != NGX_OK)
+        || ngx_http_pay_control_state(call, "on, off, drain, block, config",
+                                      &state, &reason) != NGX_OK)
     {
         return NGX_OK;
     }

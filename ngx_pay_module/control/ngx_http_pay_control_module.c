@@ -29,6 +29,15 @@ static ngx_http_pay_control_route_t  ngx_http_pay_control_routes[] = {
     { NGX_HTTP_POST, ngx_string("/-/outcomes"),
       ngx_http_pay_control_outcomes, 1 },
 
+    { NGX_HTTP_GET, ngx_string("/pools"),
+      ngx_http_pay_control_pools, 0 },
+
+    { NGX_HTTP_GET, ngx_string("/pools/*"),
+      ngx_http_pay_control_pool, 0 },
+
+    { NGX_HTTP_PUT, ngx_string("/pools/*/state"),
+      ngx_http_pay_control_set_pool, 1 },
+
     { 0, ngx_null_string, NULL, 0 }
 };
 

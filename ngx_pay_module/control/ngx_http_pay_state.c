@@ -5,7 +5,8 @@
  *     wechat off 1790000000 0 the bank asked for it
  *     end 1 5d41402a
  *
- * One line a channel: name, state, when (Unix time), who (uid), why.  The last
+ * One line a channel, or a pool ("pool:NAME"): name, state, when (Unix time),
+ * who (uid), why.  The last
  * line has their number and the CRC-32 of all bytes in front of it.
  */
 
@@ -16,8 +17,6 @@
 
 #define NGX_HTTP_PAY_STATE_HEAD  "ngx_pay switches 1"
 #define NGX_HTTP_PAY_STATE_MAX   (NGX_HTTP_PAY_LEDGER_ROWS * 512)
-
-#define NGX_HTTP_PAY_STATE_LOST  "the state file is damaged"
 
 
 typedef struct {

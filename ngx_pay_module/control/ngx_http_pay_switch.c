@@ -15,6 +15,7 @@ ngx_http_pay_switch_set(ngx_http_pay_channel_main_conf_t *cmcf,
 {
     ngx_int_t               rc;
     ngx_str_t               name;
+    const char             *what;
     ngx_http_pay_ledger_t  *l;
     ngx_http_pay_switch_t  *sw;
 
@@ -39,8 +40,16 @@ ngx_http_pay_switch_set(ngx_http_pay_channel_main_conf_t *cmcf,
     name.data = l->rows[row].name;
     name.len = l->rows[row].len;
 
+    what = "pay_channel";
+
+    if (ngx_http_pay_switch_is_pool(name.data, name.len)) {
+        what = "pay_pool";
+        name.data += sizeof(NGX_HTTP_PAY_SWITCH_POOL) - 1;
+        name.len -= sizeof(NGX_HTTP_PAY_SWITCH_POOL) - 1;
+    }
+
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "pay_channel \"%V\" switched %V by uid %ui: %*s", &name,
+                  "%s \"%V\" switched %V by uid %ui: %*s", what, &name,
                   ngx_http_pay_switch_name(state), (ngx_uint_t) uid,
                   reason.n, reason.p);
 

@@ -16,6 +16,17 @@
 #include "core/slice.h"
 
 
+/* rows of the ledger that belong to pools: "pool:NAME"; no channel has a ':' */
+#define NGX_HTTP_PAY_SWITCH_POOL    "pool:"
+
+#define ngx_http_pay_switch_is_pool(name, len)                                \
+    ((len) > sizeof(NGX_HTTP_PAY_SWITCH_POOL) - 1                             \
+     && ngx_strncmp(name, NGX_HTTP_PAY_SWITCH_POOL,                           \
+                    sizeof(NGX_HTTP_PAY_SWITCH_POOL) - 1) == 0)
+
+/* why something is off that nobody switched off */
+#define NGX_HTTP_PAY_STATE_LOST     "the state file is damaged"
+
 /* what stands for "as configured" beside the names of states */
 #define NGX_HTTP_PAY_SWITCH_CONFIG  "config"
 

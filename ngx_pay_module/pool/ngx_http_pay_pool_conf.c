@@ -1,5 +1,5 @@
 /*
- * pay_pool NAME { upstream NAME; in_flight NUMBER; when ...; }
+ * pay_pool NAME { upstream NAME; in_flight NUMBER; step_back ...; when ...; }
  */
 
 #include "ngx_http_pay_pool.h"
@@ -27,6 +27,9 @@ static char *ngx_http_pay_pool_check(ngx_conf_t *cf,
 static char *ngx_http_pay_pool_when(ngx_conf_t *cf, void *block);
 static char *ngx_http_pay_pool_upstream(ngx_conf_t *cf, void *block);
 static char *ngx_http_pay_pool_bound(ngx_conf_t *cf, void *block);
+static char *ngx_http_pay_pool_back(ngx_conf_t *cf, void *block);
+static char *ngx_http_pay_pool_compare(ngx_conf_t *cf,
+    ngx_http_pay_pool_main_conf_t *omcf, ngx_http_pay_pool_t *pool);
 
 
 static ngx_http_pay_block_command_t  ngx_http_pay_pool_commands[] = {
@@ -36,6 +39,8 @@ static ngx_http_pay_block_command_t  ngx_http_pay_pool_commands[] = {
     { ngx_string("in_flight"), 1, 1,
       NGX_HTTP_PAY_BLOCK_ONCE|NGX_HTTP_PAY_BLOCK_NEED,
       ngx_http_pay_pool_bound },
+    { ngx_string("step_back"), 1, 4, NGX_HTTP_PAY_BLOCK_ONCE,
+      ngx_http_pay_pool_back },
     { ngx_string("when"), 1, 64, 0, ngx_http_pay_pool_when },
     { ngx_null_string, 0, 0, 0, NULL }
 };
@@ -63,6 +68,13 @@ ngx_http_pay_pool_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                pool[i].where.line);
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (value[1].len > NGX_HTTP_PAY_POOL_NAME) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the name of pay_pool \"%V\" is longer than 27 "
+                           "characters", &value[1]);
+        return NGX_CONF_ERROR;
     }
 
     if (omcf->pools.nelts == NGX_HTTP_PAY_POOLS_MAX) {
@@ -166,6 +178,152 @@ ngx_http_pay_pool_bound(ngx_conf_t *cf, void *block)
 }
 
 
+/* the parameters of step_back behind the name of the other pool */
+
+static struct {
+    ngx_str_t            name;
+    size_t               offset;
+    ngx_int_t            min, max, value;
+    ngx_uint_t           percent;
+} ngx_http_pay_pool_limits[] = {
+    { ngx_string("requests="), offsetof(struct canary_limits, requests),
+      20, 100000, 100, 0 },
+    { ngx_string("failures="), offsetof(struct canary_limits, failures),
+      1, 100, 5, 1 },
+    { ngx_string("slower="), offsetof(struct canary_limits, slower),
+      110, 10000, 200, 1 },
+    { ngx_null_string, 0, 0, 0, 0, 0 }
+};
+
+
+static char *
+ngx_http_pay_pool_limit(ngx_conf_t *cf, struct canary_limits *limits,
+    ngx_str_t *arg)
+{
+    size_t      len;
+    ngx_int_t   n;
+    ngx_str_t  *name;
+    ngx_uint_t  i;
+
+    for (i = 0; ngx_http_pay_pool_limits[i].name.len; i++) {
+        name = &ngx_http_pay_pool_limits[i].name;
+
+        if (arg->len <= name->len
+            || ngx_strncmp(arg->data, name->data, name->len) != 0)
+        {
+            continue;
+        }
+
+        len = arg->len - name->len;
+
+        if (ngx_http_pay_pool_limits[i].percent) {
+            if (arg->data[arg->len - 1] != '%') {
+                break;
+            }
+
+            len--;
+        }
+
+        n = ngx_atoi(arg->data + name->len, len);
+
+        if (n < ngx_http_pay_pool_limits[i].min
+            || n > ngx_http_pay_pool_limits[i].max)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value \"%V\" in \"step_back\": "
+                               "%i to %i%s are possible", arg,
+                               ngx_http_pay_pool_limits[i].min,
+                               ngx_http_pay_pool_limits[i].max,
+                               ngx_http_pay_pool_limits[i].percent ? " %" : "");
+            return NGX_CONF_ERROR;
+        }
+
+        *(uint32_t *) ((u_char *) limits + ngx_http_pay_pool_limits[i].offset)
+            = (uint32_t) n;
+
+        return NGX_CONF_OK;
+    }
+
+    return ngx_http_pay_block_invalid(cf, arg);
+}
+
+
+static char *
+ngx_http_pay_pool_back(ngx_conf_t *cf, void *block)
+{
+    ngx_http_pay_pool_t  *pool = block;
+
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    value = cf->args->elts;
+    pool->against = value[1];
+
+    for (i = 0; ngx_http_pay_pool_limits[i].name.len; i++) {
+        *(uint32_t *) ((u_char *) &pool->limits
+                       + ngx_http_pay_pool_limits[i].offset)
+            = (uint32_t) ngx_http_pay_pool_limits[i].value;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        if (ngx_http_pay_pool_limit(cf, &pool->limits, &value[i])
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* the pool that step_back names */
+
+static char *
+ngx_http_pay_pool_compare(ngx_conf_t *cf, ngx_http_pay_pool_main_conf_t *omcf,
+    ngx_http_pay_pool_t *pool)
+{
+    ngx_uint_t            i;
+    ngx_http_pay_pool_t  *other;
+
+    if (pool->against.len == 0) {
+        return NGX_CONF_OK;
+    }
+
+    if (pool->all) {
+        return ngx_http_pay_conf_error(cf, &pool->where,
+                                       "\"step_back\" is not possible in a "
+                                       "pay_pool with \"when all\"");
+    }
+
+    if (omcf->channels->channels.nelts == 0) {
+        return ngx_http_pay_conf_error(cf, &pool->where,
+                                       "\"step_back\" needs a \"pay_channel\" "
+                                       "in the configuration, for the pay_pool");
+    }
+
+    other = omcf->pools.elts;
+
+    for (i = 0; i < omcf->pools.nelts; i++) {
+        if (&other[i] != pool && other[i].name.len == pool->against.len
+            && ngx_memcmp(other[i].name.data, pool->against.data,
+                          pool->against.len)
+               == 0)
+        {
+            pool->other = &other[i];
+            return NGX_CONF_OK;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "no other pay_pool \"%V\" to compare \"%V\" with in %V:%ui",
+                  &pool->against, &pool->name, &pool->where.file,
+                  pool->where.line);
+
+    return NGX_CONF_ERROR;
+}
+
+
 /* a name in proxy_pass that is no upstream would be looked up in the DNS */
 
 static ngx_uint_t
@@ -195,7 +353,7 @@ ngx_http_pay_pool_has_upstream(ngx_conf_t *cf, ngx_str_t *name)
 char *
 ngx_http_pay_pool_prepare(ngx_conf_t *cf, ngx_http_pay_pool_main_conf_t *omcf)
 {
-    ngx_uint_t                         i, k, lines, sum, last;
+    ngx_uint_t                         i, k, lines, sum;
     struct arena                      *arena;
     struct match_line                 *line;
     ngx_http_pay_pool_t               *pool;
@@ -217,8 +375,10 @@ ngx_http_pay_pool_prepare(ngx_conf_t *cf, ngx_http_pay_pool_main_conf_t *omcf)
 
     pool = omcf->pools.elts;
     lines = 0;
-    last = 0;
     sum = 0;
+
+    omcf->channels = cmcf;
+    omcf->last = NGX_HTTP_PAY_POOLS_MAX;
 
     for (i = 0; i < omcf->pools.nelts; i++) {
 
@@ -243,13 +403,21 @@ ngx_http_pay_pool_prepare(ngx_conf_t *cf, ngx_http_pay_pool_main_conf_t *omcf)
                                                "pay_pool blocks");
             }
 
-            last |= when[k].line.given == 0;
+            if (when[k].line.given == 0) {
+                pool[i].all = 1;
+                omcf->last = ngx_min(omcf->last, i);
+            }
+
             omcf->of_line[lines] = i;
             line[lines++] = when[k].line;
         }
+
+        if (ngx_http_pay_pool_compare(cf, omcf, &pool[i]) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
     }
 
-    if (!last) {
+    if (omcf->last == NGX_HTTP_PAY_POOLS_MAX) {
         return ngx_http_pay_conf_error(cf, &pool[0].where,
                                        "no pay_pool has \"when all\": some "
                                        "requests would have no pool");

@@ -151,8 +151,9 @@ ngx_http_pay_pool_handler(ngx_http_request_t *r)
 
     ngx_http_pay_forget_doc(ctx);
 
-    if (ngx_http_pay_pool_take(omcf, pool) != NGX_OK) {
+    if (ngx_http_pay_pool_take(omcf, pool, ngx_current_msec) != NGX_OK) {
         ngx_http_pay_pool_counts(pool)->refused++;
+        ngx_http_pay_pool_look(omcf, pool);
 
         return ngx_http_pay_refuse(r, PROBLEM_OVERLOADED, NULL, NULL);
     }
@@ -161,12 +162,13 @@ ngx_http_pay_pool_handler(ngx_http_request_t *r)
     ctx->pooled = ngx_current_msec;
 
     ngx_http_pay_pool_counts(pool)->requests++;
+    ngx_http_pay_pool_look(omcf, pool);
 
     return ngx_http_pay_pool_tell(r, ctx, pool);
 }
 
 
-/* there is a line that always holds */
+/* there is a line that always holds, and its pool is never off */
 
 static ngx_http_pay_pool_t *
 ngx_http_pay_pool_choose(ngx_http_pay_pool_main_conf_t *omcf,
@@ -178,6 +180,7 @@ ngx_http_pay_pool_choose(ngx_http_pay_pool_main_conf_t *omcf,
     uint32_t             given;
     struct match_set     lines;
     struct match_facts   f;
+    ngx_http_pay_pool_t  *pool;
 
     static uint8_t  works[] = {
         [API_PAYMENT_CREATE] = NGX_HTTP_PAY_WORK_CREATE,
@@ -220,11 +223,16 @@ ngx_http_pay_pool_choose(ngx_http_pay_pool_main_conf_t *omcf,
 
     match_find(omcf->match, &f, &lines);
 
-    for (i = 0; lines.w[i] == 0; i++) { /* void */ }
+    pool = omcf->pools.elts;
 
-    i = i * 64 + __builtin_ctzll(lines.w[i]);
+    match_set_each(line, &lines)
+    {
+        if (!ngx_http_pay_pool_is_off(omcf, &pool[omcf->of_line[line]])) {
+            return &pool[omcf->of_line[line]];
+        }
+    }
 
-    return (ngx_http_pay_pool_t *) omcf->pools.elts + omcf->of_line[i];
+    return &pool[omcf->last];
 }
 
 
@@ -259,7 +267,7 @@ ngx_http_pay_pool_release(ngx_http_pay_ctx_t *ctx)
 {
     if (ctx->pool_held) {
         ctx->pool_held = 0;
-        ngx_http_pay_pool_give(ngx_http_pay_pools, ctx->pool);
+        ngx_http_pay_pool_give(ngx_http_pay_pools, ctx->pool, ctx->pooled);
     }
 }
 
@@ -283,6 +291,8 @@ ngx_http_pay_pool_header_filter(ngx_http_request_t *r)
 
         counts->answers[class < NGX_HTTP_PAY_POOL_CLASSES ? class : 0]++;
         counts->latency += (ngx_msec_t) (ngx_current_msec - ctx->pooled);
+
+        ngx_http_pay_pool_look(ngx_http_pay_pools, ctx->pool);
     }
 
     return ngx_http_next_header_filter(r);
@@ -325,6 +335,7 @@ ngx_http_pay_pool_init_process(ngx_cycle_t *cycle)
     if (omcf != NULL && omcf->sh != NULL) {
         ngx_http_pay_pools = omcf;
         ngx_http_pay_pool_process_start(omcf);
+        ngx_http_pay_pool_switches(omcf, cycle->log);
     }
 
     return NGX_OK;

@@ -11,32 +11,6 @@ static ngx_str_t  ngx_http_pay_pool_classes[] = {
 };
 
 
-/* of all processes */
-
-static ngx_http_pay_pool_count_t
-ngx_http_pay_pool_sum(ngx_http_pay_pool_sh_t *sh, ngx_uint_t row)
-{
-    ngx_uint_t                  i, k;
-    ngx_http_pay_pool_count_t   sum, *c;
-
-    ngx_memzero(&sum, sizeof(ngx_http_pay_pool_count_t));
-
-    for (i = 0; i < NGX_HTTP_PAY_ROWS; i++) {
-        c = &sh->counts[i][row];
-
-        sum.requests += c->requests;
-        sum.refused += c->refused;
-        sum.latency += c->latency;
-
-        for (k = 0; k < NGX_HTTP_PAY_POOL_CLASSES; k++) {
-            sum.answers[k] += c->answers[k];
-        }
-    }
-
-    return sum;
-}
-
-
 /* one counter of every pool; those of times are shown in seconds */
 
 static void
@@ -94,6 +68,24 @@ ngx_http_pay_pool_gauges(ngx_http_pay_status_text_t *t,
     for (i = 0; i < omcf->pools.nelts; i++) {
         ngx_http_pay_status_printf(t, "pay_pool_bound{pool=\"%V\"} %ui\n",
                                    &pool[i].name, pool[i].bound);
+    }
+
+    ngx_http_pay_status_head(t, "pay_pool_on", "gauge",
+                             "1, or 0: switched off, requests go elsewhere.");
+
+    for (i = 0; i < omcf->pools.nelts; i++) {
+        ngx_http_pay_status_printf(t, "pay_pool_on{pool=\"%V\"} %d\n",
+                                   &pool[i].name,
+                                   !ngx_http_pay_pool_is_off(omcf, &pool[i]));
+    }
+
+    ngx_http_pay_status_head(t, "pay_pool_stepped_back_total", "counter",
+                             "Times a canary was worse and switched off.");
+
+    for (i = 0; i < omcf->pools.nelts; i++) {
+        ngx_http_pay_status_printf(t, "pay_pool_stepped_back_total"
+                                   "{pool=\"%V\"} %uA\n", &pool[i].name,
+                                   omcf->sh->looks[pool[i].row].back);
     }
 }
 
@@ -164,9 +156,12 @@ ngx_http_pay_status_pools_json(ngx_http_request_t *r,
         upstream = ngx_http_pay_status_quoted(t, &pool[i].upstream);
 
         ngx_http_pay_status_printf(t, "%s{\"name\":\"%V\","
-            "\"upstream\":\"%V\",\"in_flight\":%ui,\"bound\":%ui,"
+            "\"upstream\":\"%V\",\"state\":\"%s\",\"stepped_back\":%uA,"
+            "\"in_flight\":%ui,\"bound\":%ui,"
             "\"requests\":%uA,\"refused\":%uA,\"latency_ms\":%uA,"
             "\"answers\":{", i ? "," : "", &pool[i].name, &upstream,
+            ngx_http_pay_pool_is_off(omcf, &pool[i]) ? "off" : "on",
+            omcf->sh->looks[pool[i].row].back,
             ngx_http_pay_pool_in_flight(omcf->sh, pool[i].row), pool[i].bound,
             sum.requests, sum.refused, sum.latency);
 

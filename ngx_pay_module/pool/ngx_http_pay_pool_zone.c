@@ -48,6 +48,10 @@ ngx_http_pay_pool_reap(ngx_http_pay_pool_main_conf_t *omcf)
         if (pid && kill(pid, 0) == -1 && ngx_errno == ESRCH) {
             sh->pids[s] = 0;
             ngx_memzero((void *) sh->in_flight[s], sizeof(sh->in_flight[s]));
+
+            if (s < NGX_HTTP_PAY_ROWS) {
+                ngx_memzero((void *) sh->waits[s], sizeof(sh->waits[s]));
+            }
         }
     }
 
@@ -55,9 +59,92 @@ ngx_http_pay_pool_reap(ngx_http_pay_pool_main_conf_t *omcf)
 }
 
 
+ngx_http_pay_pool_count_t
+ngx_http_pay_pool_sum(ngx_http_pay_pool_sh_t *sh, ngx_uint_t row)
+{
+    ngx_uint_t                  i, k;
+    ngx_http_pay_pool_count_t   sum, *c;
+
+    ngx_memzero(&sum, sizeof(ngx_http_pay_pool_count_t));
+
+    for (i = 0; i < NGX_HTTP_PAY_ROWS; i++) {
+        c = &sh->counts[i][row];
+
+        sum.requests += c->requests;
+        sum.refused += c->refused;
+        sum.latency += c->latency;
+
+        for (k = 0; k < NGX_HTTP_PAY_POOL_CLASSES; k++) {
+            sum.answers[k] += c->answers[k];
+        }
+    }
+
+    return sum;
+}
+
+
+/* only the first processes are followed: of more than these there are none */
+
+static void
+ngx_http_pay_pool_wait(ngx_http_pay_pool_sh_t *sh, ngx_uint_t row,
+    ngx_int_t n, ngx_msec_t since)
+{
+    ngx_http_pay_pool_wait_t  *w;
+
+    if (ngx_process_slot >= NGX_HTTP_PAY_ROWS) {
+        return;
+    }
+
+    w = &sh->waits[ngx_process_slot][row];
+
+    w->seq++;
+    ngx_memory_barrier();
+
+    w->waiting += n;
+    w->since += n * since;
+
+    ngx_memory_barrier();
+    w->seq++;
+}
+
+
+/* a process that was killed while it wrote, or writes on and on, is left out */
+
+void
+ngx_http_pay_pool_waiting(ngx_http_pay_pool_sh_t *sh, ngx_uint_t row,
+    struct canary_sums *sums)
+{
+    ngx_uint_t                 s, i;
+    ngx_atomic_uint_t          seq, waiting, since;
+    ngx_http_pay_pool_wait_t  *w;
+
+    ngx_memzero(sums, sizeof(struct canary_sums));
+
+    for (s = 0; s < NGX_HTTP_PAY_ROWS; s++) {
+        w = &sh->waits[s][row];
+
+        for (i = 0; i < 4; i++) {
+            seq = w->seq;
+            ngx_memory_barrier();
+
+            waiting = w->waiting;
+            since = w->since;
+
+            ngx_memory_barrier();
+
+            if (seq == w->seq && (seq & 1) == 0) {
+                sums->requests += waiting;
+                sums->ms += waiting * ngx_current_msec - since;
+                break;
+            }
+        }
+    }
+}
+
+
 ngx_int_t
 ngx_http_pay_pool_take(ngx_http_pay_pool_main_conf_t *omcf,
-    ngx_http_pay_pool_t *pool)
+    ngx_http_pay_pool_t *pool, ngx_msec_t now)
 {
     ngx_atomic_t            *own;
     ngx_http_pay_pool_sh_t  *sh;
@@ -68,6 +155,7 @@ ngx_http_pay_pool_take(ngx_http_pay_pool_main_conf_t *omcf,
     (void) ngx_atomic_fetch_add(own, 1);
 
     if (ngx_http_pay_pool_in_flight(sh, pool->row) <= pool->bound) {
+        ngx_http_pay_pool_wait(sh, pool->row, 1, now);
         return NGX_OK;
     }
 
@@ -76,6 +164,7 @@ ngx_http_pay_pool_take(ngx_http_pay_pool_main_conf_t *omcf,
         ngx_http_pay_pool_reap(omcf);
 
         if (ngx_http_pay_pool_in_flight(sh, pool->row) <= pool->bound) {
+            ngx_http_pay_pool_wait(sh, pool->row, 1, now);
             return NGX_OK;
         }
     }
@@ -88,8 +177,10 @@ ngx_http_pay_pool_take(ngx_http_pay_pool_main_conf_t *omcf,
 
 void
 ngx_http_pay_pool_give(ngx_http_pay_pool_main_conf_t *omcf,
-    ngx_http_pay_pool_t *pool)
+    ngx_http_pay_pool_t *pool, ngx_msec_t since)
 {
+    ngx_http_pay_pool_wait(omcf->sh, pool->row, -1, since);
+
     (void) ngx_atomic_fetch_add(
                &omcf->sh->in_flight[ngx_process_slot][pool->row], -1);
 }
@@ -107,6 +198,11 @@ ngx_http_pay_pool_own(ngx_http_pay_pool_main_conf_t *omcf, ngx_pid_t pid)
     ngx_memzero((void *) sh->in_flight[ngx_process_slot],
                 sizeof(sh->in_flight[ngx_process_slot]));
     sh->pids[ngx_process_slot] = pid;
+
+    if (ngx_process_slot < NGX_HTTP_PAY_ROWS) {
+        ngx_memzero((void *) sh->waits[ngx_process_slot],
+                    sizeof(sh->waits[ngx_process_slot]));
+    }
 
     if (sh->slots <= (ngx_uint_t) ngx_process_slot) {
         sh->slots = ngx_process_slot + 1;
@@ -246,6 +342,8 @@ ngx_http_pay_pool_row(ngx_http_pay_pool_main_conf_t *omcf,
     if (unused != NGX_ERROR) {
         sh->names[unused].len = name->len;
         ngx_memcpy(sh->names[unused].name, name->data, name->len);
+        ngx_memzero((void *) &sh->looks[unused],
+                    sizeof(ngx_http_pay_pool_look_t));
 
         for (k = 0; k < NGX_HTTP_PAY_ROWS; k++) {
             ngx_memzero((void *) &sh->counts[k][unused],
