@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from client import SCHEMES
 from conf import Conf
-from keys import Keys
+from keys import ACP_NAME, Keys
 
 if TYPE_CHECKING:
     from stack import Stack
@@ -17,6 +17,9 @@ RSA_APP, HMAC_APP = "shop_rsa", "shop_hmac"
 RSA_SERIAL, HMAC_SERIAL = "SHOPRSA1", "SHOPHMAC1"
 
 WECHAT_MCHID, WECHAT_APPID = "1900000109", "wx8888888888888888"
+WECHAT_V2_MCHID, WECHAT_V2_APPID = "1900000209", "wx7777777777777777"
+ALIPAY_APP, ALIPAY_SELLER = "2014072300007148", "2088101106499364"
+UNIONPAY_MERID = "777290058110048"
 BANK_MCHID = "M10001"
 ACCOUNT = "main"  # the name that lua-free-conf/channels/*.conf use
 
@@ -34,7 +37,7 @@ def configure_paybank(conf: Conf, keys: Keys) -> None:
     conf.set("alipay > merchant > app_public_key", str(keys.path("wechat_mch.pub")))
     conf.set("alipay > merchant > alipay_key", str(keys.path("wechat_plat.key")))
     conf.set("unionpay > merchant > merchant_cert", str(keys.path("wechat_mch.crt")))
-    conf.set("unionpay > merchant > unionpay_cert", str(keys.path("wechat_plat.crt")))
+    conf.set("unionpay > merchant > unionpay_cert", str(keys.path("acp.crt")))
     conf.set("unionpay > merchant > unionpay_key", str(keys.path("wechat_plat.key")))
     conf.set("bank_json > merchant > key", keys.bank_json_key)
 
@@ -45,8 +48,14 @@ def channel_accounts(keys: Keys) -> dict[str, tuple[dict, dict]]:
               "platform_serial": keys.wechat_plat_serial}
     wechat_secrets = {"private_key": keys.text("wechat_mch.key"), "api_v3_key": keys.api_v3_key,
                       "platform_key": keys.text("wechat_plat.pub")}
+    our_key = {"private_key": keys.text("wechat_mch.key")}
     return {"wechat": (wechat, wechat_secrets),
-            "bank": ({"mch_id": BANK_MCHID}, {"key": keys.bank_json_key})}
+            "bank": ({"mch_id": BANK_MCHID}, {"key": keys.bank_json_key}),
+            "wechat_v2": ({"appid": WECHAT_V2_APPID, "mch_id": WECHAT_V2_MCHID}, {"api_key": keys.wechat_v2_key}),
+            "alipay": ({"app_id": ALIPAY_APP, "seller_id": ALIPAY_SELLER},
+                       {**our_key, "alipay_key": keys.text("wechat_plat.pub")}),
+            "unionpay": ({"mer_id": UNIONPAY_MERID, "cert_id": str(int(keys.wechat_mch_serial, 16)), "sign_name": ACP_NAME},
+                         {**our_key, "acp_roots": keys.text("acp_root.crt")})}
 
 
 def add_key(stack: Stack, scheme: str, alg: str, serial: str, file: str) -> None:
@@ -69,7 +78,8 @@ def register(stack: Stack) -> None:
     for scheme, alg, serial, file in set(SCHEMES.values()):
         if serial not in (RSA_SERIAL, HMAC_SERIAL):
             add_key(stack, scheme, alg, serial, file)
-    for channel, (config, secrets) in channel_accounts(keys).items():
+    for channel in ["wechat", "bank", *stack.also]:
+        config, secrets = channel_accounts(keys)[channel]
         files = {"config": keys.path(f"{channel}.config.json"), "secrets": keys.path(f"{channel}.secrets.json")}
         files["config"].write_text(json.dumps(config))
         files["secrets"].write_text(json.dumps(secrets))

@@ -12,6 +12,7 @@ What they are for:
   sorted, md5, rfc9421   secrets of further schemes
   wechat_mch    RSA: our requests to WeChat Pay v3, Alipay and UnionPay
   wechat_plat   RSA: their answers and notifications (the bank holds the private half)
+  acp           certificate of wechat_plat's key for UnionPay's answers, under the root acp_root
   master        encrypts the secrets in the database
 """
 from __future__ import annotations
@@ -22,6 +23,7 @@ import subprocess
 from pathlib import Path
 
 DAYS = "3650"
+ACP_NAME = "00040000:SIGN"  # whom UnionPay's certificate names
 
 
 def openssl(*args: str) -> str:
@@ -37,7 +39,7 @@ class Keys:
     def __init__(self, folder: Path, bank_names: list[str]):
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        complete, names = folder / "complete", " ".join(["2", *bank_names])  # the number: which keys there are
+        complete, names = folder / "complete", " ".join(["3", *bank_names])  # the number: which keys there are
         if not complete.exists() or complete.read_text() != names:
             self._make(bank_names)
             complete.write_text(names)
@@ -73,6 +75,8 @@ class Keys:
         for name in ("merchant", "wechat_mch", "wechat_plat"):
             openssl("pkey", "-in", str(self.path(f"{name}.key")), "-pubout",
                     "-out", str(self.path(f"{name}.pub")))
+        self._certificate("acp_root", "ec", "/CN=ngx_pay private UnionPay")
+        self._certificate("acp", "", f"/CN=041@Z12@{ACP_NAME}@00000001", signed=True, by="acp_root", key="wechat_plat")
         for name in ("platform_ed25519", "merchant_ed25519", "platform_ecdsa", "merchant_ecdsa"):
             self._certificate(name, name.split("_")[1], f"/CN=ngx_pay {name}")
         for name in ("merchant_ed25519", "merchant_ecdsa"):
@@ -84,13 +88,16 @@ class Keys:
         self._text("wechat_v2.key", random_text(32))
         self._text("master.key", secrets.token_hex(32) + "\n")
 
-    def _certificate(self, name: str, kind: str, subject: str, signed: bool = False, names: str = "") -> None:
+    def _certificate(self, name: str, kind: str, subject: str, signed: bool = False, names: str = "",
+                     by: str = "ca", key: str = "") -> None:
+        """key: of that other certificate, instead of a new one."""
         new = {"rsa": ["-newkey", "rsa:2048"], "ed25519": ["-newkey", "ed25519"]}.get(
             kind, ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
-        by = ["-CA", str(self.path("ca.crt")), "-CAkey", str(self.path("ca.key"))] if signed else []
+        new = ["-new", "-key", str(self.path(f"{key}.key"))] if key else [*new, "-keyout", str(self.path(f"{name}.key"))]
+        signer = ["-CA", str(self.path(f"{by}.crt")), "-CAkey", str(self.path(f"{by}.key"))] if signed else []
         usage = ["-addext", f"subjectAltName={names}"] if names else []
-        openssl("req", "-x509", *new, "-noenc", "-days", DAYS, "-subj", subject, *by, *usage,
-                "-keyout", str(self.path(f"{name}.key")), "-out", str(self.path(f"{name}.crt")))
+        openssl("req", "-x509", *new, "-noenc", "-days", DAYS, "-subj", subject, *signer, *usage,
+                "-out", str(self.path(f"{name}.crt")))
 
     def _text(self, name: str, text: str) -> None:
         self.path(name).write_text(text)

@@ -5,11 +5,12 @@ under one folder, on unix sockets and free loopback ports. `make run`, the tests
         stack.client().create_payment("T1000001", 888)
 
     Stack(folder, orders=2, payd={"query_interval": "200ms"}, channels={"bank": {"concurrency": "5"}},
-          paybank={"notify_retry": "50ms 100ms"}, nginx={"worker_processes": "1"})
+          paybank={"notify_retry": "50ms 100ms"}, nginx={"worker_processes": "1"},
+          also=["alipay"], adapters={"alipay": {"api cancel > earliest": "1s"}})
 
 Configuration is made from the samples in lua-free-conf/ (conf.py): the keys of payd, paybank and nginx
-are `block > directive` paths, a value of None removes the directive. Every start waits for a condition,
-never for a time. Processes can be killed and restarted by name: postgres, redis, paybank, merchant,
+are `block > directive` paths, a value of None removes the directive; `also` names files of channels-available/.
+Every start waits for a condition, never for a time. Processes can be killed and restarted by name: postgres, redis, paybank, merchant,
 nginx, order0 ..., timer0, callback0, relay0.
 """
 from __future__ import annotations
@@ -29,7 +30,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping
 from urllib.parse import urlsplit
 
 import accounts
@@ -51,6 +52,7 @@ class Stack:
     def __init__(self, folder: str | Path, *, orders: int = 1, payd: Overrides | None = None,
                  nginx: Overrides | None = None, paybank: Overrides | None = None,
                  channels: Mapping[str, Overrides] | None = None,
+                 also: Iterable[str] = (), adapters: Mapping[str, Overrides] | None = None,
                  postgres: Mapping[str, str] | None = None, build: str | None = None):
         self.folder = Path(folder).resolve()
         self.build = ROOT / (build or os.environ.get("PAY_BUILD", "build"))
@@ -58,6 +60,8 @@ class Stack:
         self.options = {"payd": dict(payd or {}), "nginx": dict(nginx or {}),
                         "paybank": dict(paybank or {}), "postgres": dict(postgres or {})}
         self.channel_options = {name: dict(block) for name, block in (channels or {}).items()}
+        self.also = list(also)
+        self.adapter_options = {name: dict(block) for name, block in (adapters or {}).items()}
         self.registry = Registry(self.folder / "pids")
         self.processes: dict[str, Process] = {}
         self.log_start: dict[str, int] = {}  # what a process said since its latest start
@@ -273,10 +277,11 @@ class Stack:
         return self.short
 
     def _make_keys(self) -> None:
-        self.keys = Keys(self.secrets, [endpoint_host(Conf.read(f)) for f in channel_files()])
+        self.keys = Keys(self.secrets, sorted({endpoint_host(Conf.read(f)) for f in channel_files(AVAILABLE)}))
 
     def _configure(self) -> None:
         self._configure_payd()
+        self._configure_adapters()
         self._configure_channels()
         self._configure_paybank()
         self._configure_nginx()
@@ -287,7 +292,8 @@ class Stack:
         return {"run/log": str(self.log), "run/nginx.pid": str(self.folder / "nginx.pid"),
                 "run/paybank.ready": str(self.folder / "paybank.ready"),
                 "run/": f"{self.sockets}/", "log/": f"{self.log}/", "secrets/": f"{self.secrets}/",
-                "channels/": f"{self.conf}/channels/", "adapters": str(SAMPLES / "adapters")}
+                "channels/": f"{self.conf}/channels/",
+                "adapters": str(self.conf / "adapters" if self.adapter_options else SAMPLES / "adapters")}
 
     def _sample(self, name: str) -> Conf:
         conf = Conf.read(SAMPLES / name)
@@ -312,8 +318,9 @@ class Stack:
 
     def _configure_channels(self) -> None:
         """Every channel is played by the virtual bank, over TLS under the channel's own name."""
-        for file in channel_files():
+        for file in channel_files(self.also):
             conf = Conf.read(file)
+            conf.move(self._places())
             name = conf.all("pay_channel")[0].words[1]
             block = f"pay_channel {name}"
             if conf.all("endpoint")[0].words[1].startswith("https:"):
@@ -325,6 +332,13 @@ class Stack:
             conf.set(f"{block} > notify_base", f"https://127.0.0.1:{self.ingress_port}/notify")
             options = {f"{block} > {k}": v for k, v in self.channel_options.get(name, {}).items()}
             self._finish(conf, f"channels/{file.name}", options)
+
+    def _configure_adapters(self) -> None:
+        """The samples themselves, unless one is changed."""
+        if self.adapter_options:
+            (self.conf / "adapters").mkdir()
+            for file in sorted((SAMPLES / "adapters").glob("*.conf")):
+                self._finish(Conf.read(file), f"adapters/{file.name}", self.adapter_options.get(file.stem, {}))
 
     def _configure_paybank(self) -> None:
         conf = self._sample("paybank.conf")
@@ -411,8 +425,11 @@ class Stack:
 
 # ---- small tools ----
 
-def channel_files() -> list[Path]:
-    return sorted((SAMPLES / "channels").glob("*.conf"))
+AVAILABLE = [f.stem for f in sorted((SAMPLES / "channels-available").glob("*.conf"))]
+
+
+def channel_files(also: Iterable[str] = ()) -> list[Path]:
+    return sorted((SAMPLES / "channels").glob("*.conf")) + [SAMPLES / "channels-available" / f"{name}.conf" for name in also]
 
 
 def endpoint_host(channel: Conf) -> str:

@@ -12,9 +12,9 @@ install: all ## programs, module, samples, units; DESTDIR= for a package
 	install -m 644 lua-free-conf/systemd/*.service $(DESTDIR)/lib/systemd/system/
 	install -m 644 lua-free-conf/systemd/payd@.service $(DESTDIR)/lib/systemd/system/payd-next@.service
 	install -m 644 README.md docs/*.md docs/openapi.yaml $(DOCDIR)/
-	install -d $(DESTDIR)$(CONFDIR)/channels $(DESTDIR)$(CONFDIR)/adapters $(DESTDIR)$(CONFDIR)/run
+	install -d $(DESTDIR)$(CONFDIR)/channels $(DESTDIR)$(CONFDIR)/channels-available $(DESTDIR)$(CONFDIR)/adapters $(DESTDIR)$(CONFDIR)/run
 	install -d -m 700 $(DESTDIR)$(CONFDIR)/secrets
 	install -m 644 lua-free-conf/adapters/*.conf $(DESTDIR)$(CONFDIR)/adapters/
-	@cd lua-free-conf && for f in nginx.conf payd.conf channels/*.conf; do \
+	@cd lua-free-conf && for f in nginx.conf payd.conf channels/*.conf channels-available/*.conf; do \
 	    test -e $(DESTDIR)$(CONFDIR)/$$f || install -m 640 $$f $(DESTDIR)$(CONFDIR)/$$f; done
 	@echo 'installed; README.md tells how to go on'

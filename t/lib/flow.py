@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "demo"), str(ROOT / "t/lib")]
@@ -41,7 +41,7 @@ CHANNELS = ("wechat", "bank")
 
 @contextlib.contextmanager
 def flow_stack(*allowed_problems: str, payd: dict | None = None, channels: dict | None = None,
-               paybank: dict | None = None, postgres: dict | None = None, intact: bool = True,
+               paybank: dict | None = None, postgres: dict | None = None, intact: bool = True, also: Iterable[str] = (),
                kind: type[Stack] = Stack, **more: Any) -> Iterator[Stack]:
     """A running stack in a private folder. At the end: no alerts in any log, every invariant holds in the database
     (unless the test breaks them: intact=False), nothing left behind."""
@@ -49,8 +49,8 @@ def flow_stack(*allowed_problems: str, payd: dict | None = None, channels: dict 
     os.chmod(folder, 0o711)
     channels = channels or {}
     stack = kind(folder, payd={**SHORT["payd"], **(payd or {})}, postgres={**SHORT["postgres"], **(postgres or {})},
-                 channels={c: {**SHORT["channel"], **channels.get(c, {})} for c in CHANNELS},
-                 paybank={**SHORT["paybank"], **(paybank or {})}, **more)
+                 channels={c: {**SHORT["channel"], **channels.get(c, {})} for c in (*CHANNELS, *also)},
+                 paybank={**SHORT["paybank"], **(paybank or {})}, also=also, **more)
     try:
         stack.start()
         yield stack
