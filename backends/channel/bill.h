@@ -73,6 +73,7 @@ struct bill_total {
 };
 
 struct adapter_bill {
+    int64_t ready_us; /* of the next day in China */
     enum bill_stage stages[BILL_STAGES_MAX];
     uint32_t nstages;
     const char *entry; /* pattern of the file in a zip; NULL: the only one */

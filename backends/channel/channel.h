@@ -251,6 +251,14 @@ int channel_bill_read(const struct channel *c, struct slice file, struct slice s
                       channel_bill_row *on_row, void *arg, struct channel_bill_sum *sum,
                       struct conf_error *err);
 const char *channel_bill_kind_name(enum bill_kind k);
+/* Days are "2026-09-01", in China. The newest whose bill should be there; false: the channel has no
+ * bills. */
+#define CHANNEL_DAY_LEN 10
+bool channel_bill_newest(const struct channel *c, pay_time_t now, char day[CHANNEL_DAY_LEN + 1]);
+/* From when on the bill of that day should be there; 0: no such day. */
+pay_time_t channel_bill_ready(const struct channel *c, struct slice day);
+/* Its first moment. 0 or -1. */
+int channel_day_parse(struct slice day, pay_time_t *start);
 
 /* "payment", "refund", "reversal": what a notification speaks of. */
 const char *channel_about_name(enum call_kind about);

@@ -4,6 +4,8 @@
 #include "compile.h"
 
 const struct conf_directive bill_table[] = {
+    {"ready", 1, 1, 0, "HH:MM", "12:00",
+     "When the bill of a day is there on the next one, in China: asked for from then on."},
     {"unpack", 1, BILL_STAGES_MAX, 0, "base64 | zlib | gzip | zip ...", "",
      "What was done to the file, from the outside in; gzip may be missing."},
     {"entry", 1, 1, 0, "PATTERN", "", "The file in the zip, as a shell writes patterns."},
@@ -89,6 +91,27 @@ static int column_index(struct compiler *cp, const struct conf_node *at, struct 
 }
 
 /* ------------------------------------------------------------------ the file */
+
+static int two_digits(struct slice s, int64_t most, int64_t *out)
+{
+    if (s.n == 2 && s.p[0] == '0')
+        s = slice_n(s.p + 1, 1);
+    else if (s.n != 2)
+        return -1;
+    return slice_int64(s, out) == 0 && *out >= 0 && *out <= most ? 0 : -1;
+}
+
+static int compile_ready(struct compiler *cp, const struct conf_node *at, struct adapter_bill *b)
+{
+    struct slice minute = at ? at->args[0] : SLICE("12:00");
+    struct slice hour = slice_cut(&minute, ':');
+    int64_t h, m;
+
+    if (two_digits(hour, 23, &h) != 0 || two_digits(minute, 59, &m) != 0)
+        return conf_fail(cp->err, at, "ready: expected a time of day from 00:00 to 23:59");
+    b->ready_us = (h * 60 + m) * 60 * USEC_PER_SEC;
+    return 0;
+}
 
 static int compile_unpack(struct compiler *cp, const struct conf_node *at, struct adapter_bill *b)
 {
@@ -321,6 +344,7 @@ int compile_bill(struct compiler *cp, struct conf_node *block)
     if (!b)
         return adapter_no_memory(cp);
     if (compile_table(cp, block, bill_table) < 0 ||
+        compile_failed(cp, compile_ready(cp, conf_find(block->child, "ready"), b)) ||
         compile_failed(cp, compile_unpack(cp, conf_find(block->child, "unpack"), b)) ||
         compile_failed(cp, compile_text(cp, block, b)) ||
         compile_failed(cp, compile_form(cp, block, b)))

@@ -72,6 +72,10 @@ static const struct conf_directive timers_table[] = {
     {"active", 1, 1, 0, "NUMBER", "512", "Orders a process works on at once."},
     {"certificates", 1, 1, 0, "TIME", "12h",
      "How often channels are asked for the certificates that they publish."},
+    {"bills", 1, 1, 0, "TIME|off", "10m",
+     "Bills are fetched each day; one that was not to be had is asked for again so much later."},
+    {"bills_late", 1, 1, 0, "TIME", "6h",
+     "A bill that is not stored so long after the channel should have it is an alert."},
     {0}};
 
 static const struct conf_directive callbacks_table[] = {
@@ -270,6 +274,12 @@ static int read_late_success(struct options *o, const struct conf_node *n, struc
                : conf_fail(err, n, "late_success: not case or refund");
 }
 
+static int read_bills(const struct conf_node *n, int64_t *us, struct conf_error *err)
+{
+    *us = 0;
+    return slice_is(n->args[0], "off") ? 0 : options_get_time(n, n->args[0], 1000, us, err);
+}
+
 static int read_timers(struct options *o, const struct conf_node *block, struct conf_error *err)
 {
     struct timer_options *t = &o->timers;
@@ -280,6 +290,9 @@ static int read_timers(struct options *o, const struct conf_node *block, struct 
         int rc = slice_is(n->name, "poll") ? options_get_time(n, n->args[0], 10, &t->poll_us, err)
                  : slice_is(n->name, "certificates")
                      ? options_get_time(n, n->args[0], 1000, &t->certificates_us, err)
+                 : slice_is(n->name, "bills") ? read_bills(n, &t->bills_us, err)
+                 : slice_is(n->name, "bills_late")
+                     ? options_get_time(n, n->args[0], 1000, &t->bills_late_us, err)
                  : slice_is(n->name, "batch")
                      ? options_get_number(n, n->args[0], 1, 10000, &t->batch, err)
                      : options_get_number(n, n->args[0], 1, 100000, &t->active, err);
@@ -472,7 +485,12 @@ static void set_defaults(struct options *o)
     o->expire_us = 7200 * USEC_PER_SEC;
     o->outcomes_us = 200 * USEC_PER_MSEC;
     o->max_requests = 8192;
-    o->timers = (struct timer_options){200 * USEC_PER_MSEC, 256, 512, 12 * 3600 * USEC_PER_SEC};
+    o->timers = (struct timer_options){.poll_us = 200 * USEC_PER_MSEC,
+                                       .batch = 256,
+                                       .active = 512,
+                                       .certificates_us = 12 * 3600 * USEC_PER_SEC,
+                                       .bills_us = 600 * USEC_PER_SEC,
+                                       .bills_late_us = 6 * 3600 * USEC_PER_SEC};
     options_relay_defaults(&o->relay);
     o->callbacks.poll_us = 200 * USEC_PER_MSEC;
     o->callbacks.timeout_us = 10 * USEC_PER_SEC;

@@ -51,6 +51,8 @@ struct timer_options {
     int64_t batch;
     int64_t active;
     int64_t certificates_us;
+    int64_t bills_us; /* until one that was not to be had is asked for again; 0: off */
+    int64_t bills_late_us;
 };
 
 /* One `process NAME { }` block. Paths without the unix: prefix, NULL when absent. */

@@ -265,6 +265,11 @@ const struct channel_account *accounts_choose(const struct accounts *a, struct s
     return e->opened;
 }
 
+bool accounts_on(const struct accounts *a, size_t i)
+{
+    return a->current && i < a->current->count && a->current->entries[i].on;
+}
+
 bool accounts_at(const struct accounts *a, size_t i, struct slice *account,
                  const struct channel_account **opened)
 {

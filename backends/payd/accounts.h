@@ -28,6 +28,8 @@ const struct channel_account *accounts_get(const struct accounts *a, struct slic
 const struct channel_account *accounts_choose(const struct accounts *a, struct slice channel,
                                               struct slice mchid, struct slice *account);
 
+/* The i-th account is on: new payments may be made with it. */
+bool accounts_on(const struct accounts *a, size_t i);
 /* The i-th account of all, unusable ones left out (then *account is empty); false past the last. */
 bool accounts_at(const struct accounts *a, size_t i, struct slice *account,
                  const struct channel_account **opened);

@@ -11,6 +11,7 @@
 #include "backends/io/failpoint.h"
 #include "backends/io/http_in.h"
 #include "backends/io/log.h"
+#include "bills.h"
 #include "callbacks.h"
 #include "certificates.h"
 #include "flow.h"
@@ -46,6 +47,7 @@ struct daemon {
     struct keys *keys;
     struct timers *timers;
     struct certificates *certificates; /* with the timers */
+    struct bills *bills;               /* with them, too */
     struct callbacks *callbacks;
     struct relay *relay;
     struct status *status_page;
@@ -119,6 +121,8 @@ static void on_term(void *arg)
         timers_stop(d->timers);
     if (d->certificates)
         certificates_stop(d->certificates);
+    if (d->bills)
+        bills_stop(d->bills);
     if (d->callbacks)
         callbacks_stop(d->callbacks);
     if (d->relay)
@@ -179,6 +183,8 @@ static int open_own_sockets(struct daemon *d)
     }
     if (d->worker.process->roles & (ROLE_ORDER | ROLE_TIMER))
         status_add(d->status_page, metrics_page, d->worker.metrics);
+    if (d->bills)
+        status_add(d->status_page, bills_metrics, d->bills);
     if (d->callbacks)
         status_add(d->status_page, callbacks_metrics, d->callbacks);
     if (d->relay)
@@ -203,6 +209,7 @@ static void on_ready(void *arg)
     if (d->timers) {
         timers_start(d->timers);
         certificates_start(d->certificates);
+        bills_start(d->bills);
     }
     if (d->callbacks)
         callbacks_start(d->callbacks);
@@ -255,6 +262,8 @@ static int daemon_init(struct daemon *d, const char *file, const char *name, boo
         return -1;
     d->timers = (p->roles & ROLE_TIMER) ? timers_new(&d->worker) : NULL;
     d->certificates = d->timers ? certificates_new(&d->worker) : NULL;
+    if (d->timers && !(d->bills = bills_new(&d->worker, err)))
+        return -1;
     d->callbacks = (p->roles & ROLE_CALLBACK) ? callbacks_new(&d->worker) : NULL;
     d->relay = (p->roles & ROLE_RELAY) ? relay_new(&d->worker) : NULL;
     d->drain = loop_timer_new(d->loop, on_drain, d);
@@ -278,9 +287,12 @@ static void daemon_release(struct daemon *d)
     relay_end(d->relay);
     if (d->certificates)
         certificates_stop(d->certificates);
+    if (d->bills)
+        bills_stop(d->bills);
     worker_end(&d->worker);
     keys_free(d->keys);
     certificates_free(d->certificates);
+    bills_free(d->bills);
     timers_free(d->timers);
     callbacks_free(d->callbacks);
     relay_free(d->relay);

@@ -132,8 +132,13 @@ static const struct {
             " encode(sha256, 'hex') AS sha256, " TIME("fetched_at") "fetched_at"
             " FROM pay.channel_bill WHERE channel = $1 AND account = $2 AND day = $3::date"},
     [ADMIN_BILL_LIST] =
-        {1, "SELECT channel, account, day, rows, paid, returned, " TIME("fetched_at") "fetched_at"
+        {1, "SELECT channel, account, day, 'stored' AS state, rows, paid, returned,"
+            " " TIME("fetched_at") "fetched_at, 0 AS tries, '' AS reason"
             " FROM pay.channel_bill WHERE $1::text IS NULL OR channel = $1"
+            " UNION ALL SELECT channel, account, day, CASE WHEN late THEN 'late' ELSE 'waiting' END,"
+            " 0, 0, 0, '', tries, reason FROM pay.channel_bill_fetch f"
+            " WHERE ($1::text IS NULL OR channel = $1) AND NOT EXISTS (SELECT FROM"
+            " pay.channel_bill b WHERE (b.channel, b.account, b.day) = (f.channel, f.account, f.day))"
             " ORDER BY day DESC, channel, account LIMIT 1000"},
     [ADMIN_BILL_ROWS] =
         {3, "SELECT account, line, (ARRAY['payment','refund','reversal','other'])[kind] AS kind,"

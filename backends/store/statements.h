@@ -47,6 +47,8 @@ extern const char sql_changes[];
 extern const char sql_accounts[];
 extern const char sql_refresh_claim[]; /* refresh.c */
 extern const char sql_refresh_done[];
+extern const char sql_bill_claim[]; /* bill.c */
+extern const char sql_bill_failed[];
 extern const char sql_lease[];
 extern const char sql_clock[];
 extern const char sql_due[];

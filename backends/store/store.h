@@ -190,6 +190,24 @@ void store_refresh_done(struct store *s, struct slice channel, struct slice acco
                         struct slice certificates, int64_t next_us, store_refresh_cb *cb,
                         void *arg);
 
+/* ---- bills of channels ----
+ * Whose turn it is to fetch one: of the seven days up to `newest` ("2026-09-01", in China) the
+ * oldest whose bill is not stored and that nobody asks for, for lease_us; days before the account
+ * was registered never. `day` is null when there is none; `stored` is the newest day that is
+ * stored. */
+typedef void store_bill_cb(void *arg, enum store_result r, struct slice day, struct slice stored);
+void store_bill_claim(struct store *s, struct slice channel, struct slice account,
+                      struct slice newest, int64_t lease_us, store_bill_cb *cb, void *arg);
+/* It was not to be had; somebody asks again in again_us. STORE_DONE: it is late, and this is the
+ * first time that anybody says so. STORE_NONE: else. */
+struct store_bill_failure {
+    struct slice channel, account, day, reason;
+    int64_t again_us;
+    bool late;
+};
+void store_bill_failed(struct store *s, const struct store_bill_failure *f, store_refresh_cb *cb,
+                       void *arg);
+
 /* ---- the process itself ---- */
 /* Leases a process number (ids.h) for lease_us; renew with the same holder. */
 typedef void store_lease_cb(void *arg, enum store_result r, uint32_t process);

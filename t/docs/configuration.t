@@ -231,9 +231,10 @@ def payd_defaults():
         is_(said[(block or "") + name], value, f"set_defaults: {block}{name}")
     connections = re.search(r"o->writers = o->readers = (\d+);", body)[1]
     ok(f"{connections} by default" in table(PARTS["Main level"], *HEADS)[0]["meaning"], "set_defaults: writers and readers")
-    poll, batch, active, certificates = re.search(r"timer_options\)\{(.*?)\}", body)[1].split(", ")
-    is_((milliseconds(said["timers.poll"]), said["timers.batch"], said["timers.active"], milliseconds(said["timers.certificates"])),
-        (eval(poll, scope), batch, active, eval(certificates, scope)), "set_defaults: timers")
+    for name, value in re.findall(r"\.(\w+) = ([^,}]+)", re.search(r"timer_options\)\{(.*?)\}", body, re.S)[1]):
+        dflt = said["timers." + name.removesuffix("_us")]
+        is_(milliseconds(dflt) if name.endswith("_us") else dflt, eval(value, scope) if name.endswith("_us") else value,
+            f"set_defaults: timers.{name}")
     relay = source("backends/options/options_relay.c").partition("void options_relay_defaults")[2].partition("}")[0]
     for name, value in re.findall(r"\.(\w+) = ([^,}]+)", relay):
         dflt = said["relay." + name.removesuffix("_us")]

@@ -301,13 +301,44 @@ static void test_large(void **state)
     buf_release(&b);
 }
 
+static void expect_newest(enum five i, const char *now, const char *day)
+{
+    char got[CHANNEL_DAY_LEN + 1] = "";
+    pay_time_t t;
+
+    assert_int_equal(time_parse_rfc3339(slice_of(now), &t), 0);
+    assert_true(channel_bill_newest(five.channel[i], t, got));
+    assert_string_equal(got, day);
+    assert_true(channel_bill_ready(five.channel[i], slice_of(got)) <= t);
+}
+
+/* Until the hour of the next day in China the day before is the newest. */
+static void test_days(void **state)
+{
+    pay_time_t start, ready;
+
+    (void)state;
+    expect_newest(V3, "2026-09-02T09:59:59+08:00", "2026-08-31");
+    expect_newest(V3, "2026-09-02T10:00:00+08:00", "2026-09-01");
+    expect_newest(V3, "2026-09-02T23:59:59+08:00", "2026-09-01");
+    expect_newest(V3, "2026-09-03T00:00:00+08:00", "2026-09-01");
+    expect_newest(V3, "2027-01-01T01:59:59Z", "2026-12-30");
+    expect_newest(V3, "2027-01-01T02:00:00Z", "2026-12-31");
+    expect_newest(UPAY, "2026-09-02T11:59:59+08:00", "2026-08-31");
+    expect_newest(UPAY, "2026-09-02T12:00:00+08:00", "2026-09-01");
+    assert_int_equal(time_parse_rfc3339(SLICE("2026-09-02T10:00:00+08:00"), &ready), 0);
+    assert_int_equal(channel_bill_ready(five.channel[V3], SLICE("2026-09-01")), ready);
+    assert_int_equal(channel_bill_ready(five.channel[V3], SLICE("2026-02-30")), 0);
+    assert_int_equal(channel_day_parse(SLICE("2026-9-1"), &start), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wechat),   cmocka_unit_test(test_alipay),
         cmocka_unit_test(test_unionpay), cmocka_unit_test(test_bank),
         cmocka_unit_test(test_damaged),  cmocka_unit_test(test_fixed_width),
-        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_large),    cmocka_unit_test(test_days),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

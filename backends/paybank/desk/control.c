@@ -131,8 +131,9 @@ static void set_clock(struct bank *bank, struct http_req *req)
 
     if (!doc)
         return;
-    if (json_int64(json_get(doc, "offset_ms"), &ms) < 0 || ms < 0 || ms > CLOCK_MAX_MS) {
-        reply_error(req, 400, "offset_ms is 0 to 400 days");
+    if (json_int64(json_get(doc, "offset_ms"), &ms) < 0 || ms < -CLOCK_MAX_MS ||
+        ms > CLOCK_MAX_MS) {
+        reply_error(req, 400, "offset_ms is -400 to 400 days");
         return;
     }
     bank->clock_offset_us = ms * 1000;
