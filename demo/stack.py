@@ -49,7 +49,7 @@ Overrides = Mapping[str, str | None]
 
 
 class Stack:
-    def __init__(self, folder: str | Path, *, orders: int = 1, payd: Overrides | None = None,
+    def __init__(self, folder: str | Path, *, orders: int = 1, timers: int = 1, payd: Overrides | None = None,
                  nginx: Overrides | None = None, paybank: Overrides | None = None,
                  channels: Mapping[str, Overrides] | None = None,
                  also: Iterable[str] = (), adapters: Mapping[str, Overrides] | None = None,
@@ -57,6 +57,7 @@ class Stack:
         self.folder = Path(folder).resolve()
         self.build = ROOT / (build or os.environ.get("PAY_BUILD", "build"))
         self.orders = [f"order{i}" for i in range(orders)]
+        self.timers = [f"timer{i}" for i in range(timers)]
         self.options = {"payd": dict(payd or {}), "nginx": dict(nginx or {}),
                         "paybank": dict(paybank or {}), "postgres": dict(postgres or {})}
         self.channel_options = {name: dict(block) for name, block in (channels or {}).items()}
@@ -265,7 +266,7 @@ class Stack:
         self.postgres = Postgres(home / "pg", self.sockets / "pg", self.log / "postgres.log",
                                  self.options["postgres"])
         self.ingress_port, self.status_port, self.bank_port, self.bank_tls_port, self.merchant_port = free_ports(5)
-        self.payd_names = [*self.orders, "timer0", "callback0", "relay0"]
+        self.payd_names = [*self.orders, *self.timers, "callback0", "relay0"]
 
     def _home_is_fine(self) -> bool:
         return len(str(self.folder)) + len("/sock") + LONGEST_SOCKET_NAME <= SOCKET_PATH_MAX \
@@ -314,6 +315,8 @@ class Stack:
         conf.set("callbacks > allow", f"127.0.0.1:{self.merchant_port}")
         for name in self.orders[1:]:
             conf.repeat("process order0", {"order0": name})
+        for name in self.timers[1:]:
+            conf.repeat("process timer0", {"timer0": name, "operate.sock": f"operate.{name}.sock"})
         self._finish(conf, "payd.conf", self.options["payd"])
 
     def _configure_channels(self) -> None:

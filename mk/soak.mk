@@ -4,8 +4,9 @@ ORDERS       ?= 100000
 ONLY         ?=
 RELOADS      ?= 1000
 SOAK_SECONDS ?= 300
+BACKLOG      ?= 1000000
 
-.PHONY: soak soak-places soak-reload
+.PHONY: soak soak-places soak-reload soak-backlog
 soak: built ## SEED=1 FAULTS=1000 ORDERS=100000 every fault we can make, under load; a table (ONLY='lost' some of them)
 	@PAY_BUILD=$(BUILD) SEED=$(SEED) FAULTS=$(FAULTS) ORDERS=$(ORDERS) ONLY='$(ONLY)' t/fault/soak
 
@@ -14,3 +15,6 @@ soak-places: built ## RELOADS=1000 random reloads and kills of nginx: no place o
 
 soak-reload: built ## ten reloads, an upgrade, all workers replaced in SOAK_SECONDS=300 of load: nothing fails
 	@PAY_BUILD=$(BUILD) PAY_SOAK_SECONDS=$(SOAK_SECONDS) t/run-tests t/fault/reload.t
+
+soak-backlog: built ## BACKLOG=1000000 overdue timers worked off, new orders asked for in between
+	@PAY_BUILD=$(BUILD) PAY_BACKLOG=$(BACKLOG) t/run-tests t/flow/timers.t

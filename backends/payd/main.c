@@ -82,6 +82,7 @@ static size_t in_flight(const struct daemon *d)
     n += d->operate ? http_in_active(d->operate) : 0;
     n += d->callbacks ? (size_t)callbacks_active(d->callbacks) : 0;
     n += d->relay ? relay_active(d->relay) : 0;
+    n += d->timers ? timers_leaving(d->timers) : 0;
     return n;
 }
 
@@ -185,6 +186,8 @@ static int open_own_sockets(struct daemon *d)
         status_add(d->status_page, metrics_page, d->worker.metrics);
     if (d->bills)
         status_add(d->status_page, bills_metrics, d->bills);
+    if (d->timers)
+        status_add(d->status_page, timers_metrics, d->timers);
     if (d->callbacks)
         status_add(d->status_page, callbacks_metrics, d->callbacks);
     if (d->relay)

@@ -6,7 +6,6 @@
 
 /* A measurement that took longer says nothing about the clock. */
 #define CLOCK_TRIP_MAX_US (500 * USEC_PER_MSEC)
-#define DUE_MAX           10000u
 
 /* Who held a number may have made ids up to 60 s ahead (core/ids.h): it rests as long before
  * another holder gets it, and the one that rested longest goes first. */
@@ -21,19 +20,9 @@ const char sql_lease[] =
 
 const char sql_clock[] = "SELECT now()";
 
-/* Each side by its own index, merged by time. */
-const char sql_due[] = "(SELECT payment_id, 0::int8 AS refund_id, due_at FROM pay.payment_timer"
-                       " WHERE due_at <= $3::timestamptz AND slot BETWEEN $1::int2 AND $2::int2"
-                       " ORDER BY due_at LIMIT $4::int4)"
-                       " UNION ALL (SELECT payment_id, refund_id, due_at FROM pay.refund_timer"
-                       " WHERE due_at <= $3::timestamptz AND slot BETWEEN $1::int2 AND $2::int2"
-                       " ORDER BY due_at LIMIT $4::int4)"
-                       " ORDER BY due_at LIMIT $4::int4";
-
 struct ask {
     store_lease_cb *on_lease;
     store_clock_cb *on_clock;
-    store_due_cb *on_due;
     void *arg;
     int64_t asked_us;
 };
@@ -95,33 +84,4 @@ void store_clock(struct store *s, store_clock_cb *cb, void *arg)
     q->on_clock = cb;
     q->asked_us = clock_read_mono_us();
     store_ask(s, "clock", NULL, on_clock, q);
-}
-
-static void on_due(void *arg, const struct pg_answer *answer)
-{
-    struct ask *q = arg;
-    enum store_result result = store_result_of(answer, "due");
-    const PGresult *r = result == STORE_DONE ? answer->results[0] : NULL;
-    size_t n = r ? (size_t)PQntuples(r) : 0;
-    struct store_due *due = n ? store_alloc(n * sizeof(*due)) : NULL;
-
-    for (size_t i = 0; i < n; i++)
-        due[i] = (struct store_due){pg_get_int(r, (int)i, 0), pg_get_int(r, (int)i, 1)};
-    q->on_due(q->arg, result, due, n);
-    free(due);
-    free(q);
-}
-
-void store_due(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now, unsigned max,
-               store_due_cb *cb, void *arg)
-{
-    struct ask *q = ask_new(arg);
-    struct pg_params *p = store_params();
-
-    q->on_due = cb;
-    pg_add_int2(p, (int16_t)slot_from);
-    pg_add_int2(p, (int16_t)slot_to);
-    pg_add_time(p, now);
-    pg_add_int4(p, (int32_t)(max < DUE_MAX ? max : DUE_MAX));
-    store_ask(s, "due", p, on_due, q);
 }

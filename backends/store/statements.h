@@ -40,7 +40,12 @@ extern const char sql_relay_read[];
 extern const char sql_relay_save[];
 extern const char sql_relay_rewind[];
 
-/* reference data (reference.c), the process and its timer (process.c) */
+/* due work (timer.c) */
+extern const char sql_timer_parts[];
+extern const char sql_due[];
+extern const char sql_overdue[];
+
+/* reference data (reference.c), the process (process.c) */
 extern const char sql_key[];
 extern const char sql_signing_key[];
 extern const char sql_changes[];
@@ -51,6 +56,5 @@ extern const char sql_bill_claim[]; /* bill.c */
 extern const char sql_bill_failed[];
 extern const char sql_lease[];
 extern const char sql_clock[];
-extern const char sql_due[];
 
 #endif

@@ -15,6 +15,8 @@ static const struct pg_statement writer_statements[] = {
 static const struct pg_statement reader_statements[] = {{"by_id", sql_by_id},
                                                         {"by_no", sql_by_no},
                                                         {"due", sql_due},
+                                                        {"timer_parts", sql_timer_parts},
+                                                        {"overdue", sql_overdue},
                                                         {"claim", sql_claim},
                                                         {"key", sql_key},
                                                         {"signing_key", sql_signing_key},

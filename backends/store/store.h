@@ -87,14 +87,40 @@ void store_refund_by_no(struct store *s, uint32_t slot, struct slice mchid,
                         struct slice out_trade_no, struct slice out_refund_no, struct arena *a,
                         store_refund_cb *cb, void *arg);
 
-/* Up to max of what is due at `now` in slots [from, to]: orders and refunds, oldest first. */
+/* ---- due work ---- */
+/* Parts of the slots [from, to] (slot modulo STORE_TIMER_PARTS, a bit each) that the holder may
+ * poll for lease_us from the asking on: its share among those who ask for the same slots. Of the
+ * busy ones none is given back. lease_us 0: it goes, all are given back. */
+#define STORE_TIMER_PARTS 64
+typedef void store_parts_cb(void *arg, enum store_result r, uint64_t parts);
+void store_timer_parts(struct store *s, uint32_t slot_from, uint32_t slot_to, struct slice holder,
+                       int64_t lease_us, uint64_t busy, store_parts_cb *cb, void *arg);
+
+/* What is due at `now` in these parts of the slots, orders and refunds of all channels in turn. Of
+ * a channel at most half of what is left of `room` when `busy` has been taken off; of that three
+ * quarters are the oldest, the rest the newest. */
+struct store_due_wish {
+    uint32_t slot_from, slot_to;
+    uint64_t parts;
+    pay_time_t now;
+    unsigned max, room;
+    const struct store_due_busy {
+        struct slice channel;
+        unsigned n;
+    } * busy;
+    size_t nbusy;
+};
 struct store_due {
     int64_t payment_id;
-    int64_t refund_id; /* 0: the payment itself */
+    int64_t refund_id;    /* 0: the payment itself */
+    struct slice channel; /* that is to be called; lives in the callback */
 };
 typedef void store_due_cb(void *arg, enum store_result r, const struct store_due *due, size_t n);
-void store_due(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now, unsigned max,
-               store_due_cb *cb, void *arg);
+void store_due(struct store *s, const struct store_due_wish *wish, store_due_cb *cb, void *arg);
+
+/* The earliest time that anything is or was due at; 0: nothing is planned. */
+typedef void store_overdue_cb(void *arg, enum store_result r, pay_time_t oldest);
+void store_timer_overdue(struct store *s, store_overdue_cb *cb, void *arg);
 
 /* ---- callbacks ---- */
 struct store_callback {

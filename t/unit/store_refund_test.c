@@ -240,6 +240,15 @@ static void on_due(void *arg, enum store_result r, const struct store_due *due, 
     loop_stop(loop);
 }
 
+static void ask_due(pay_time_t now, unsigned max)
+{
+    store_due(store,
+              &(struct store_due_wish){
+                  .slot_to = 1023, .parts = UINT64_MAX, .now = now, .max = max, .room = 2 * max},
+              on_due, NULL);
+    run_loop(20);
+}
+
 static void test_due(void **state)
 {
     struct payment p = paid_order();
@@ -252,20 +261,17 @@ static void test_due(void **state)
     assert_int_equal(commit(w), STORE_DONE);
     other = new_create(new_order(4, new_no()));
     assert_int_equal(commit(other), STORE_DONE);
-    store_due(store, 0, 1023, T0 + 7200 * SEC, 10, on_due, NULL);
-    run_loop(20);
+    ask_due(T0 + 7200 * SEC, 10);
     assert_int_equal(ndues, 2);
     for (size_t i = 0; i < 2; i++)
         if (dues[i].payment_id == p.id)
             assert_int_equal(dues[i].refund_id, r->id);
         else
             assert_int_equal(dues[i].refund_id, 0);
-    store_due(store, 0, 1023, r->due_at - 1, 10, on_due, NULL);
-    run_loop(20);
+    ask_due(r->due_at - 1, 10);
     for (size_t i = 0; i < ndues; i++)
         assert_int_equal(dues[i].refund_id, 0);
-    store_due(store, 0, 1023, T0 + 7200 * SEC, 1, on_due, NULL);
-    run_loop(20);
+    ask_due(T0 + 7200 * SEC, 1);
     assert_int_equal(ndues, 1);
 }
 

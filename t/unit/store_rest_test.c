@@ -97,7 +97,14 @@ static struct work *created_in(uint32_t slot)
 
 static void ask_due(uint32_t from, uint32_t to, pay_time_t now, unsigned max)
 {
-    store_due(store, from, to, now, max, on_due, NULL);
+    store_due(store,
+              &(struct store_due_wish){.slot_from = from,
+                                       .slot_to = to,
+                                       .parts = UINT64_MAX,
+                                       .now = now,
+                                       .max = max,
+                                       .room = 2 * max},
+              on_due, NULL);
     run_loop(20);
     assert_int_equal(got.result, STORE_DONE);
 }

@@ -52,6 +52,7 @@ static void put_entry(const struct entry *e, int64_t number, struct json_writer 
     json_begin_object(w);
     json_member_int64(w, "n", number);
     json_member_str(w, "at", slice_of(at));
+    json_member_int64(w, "at_ms", e->at / USEC_PER_MSEC);
     json_member_str(w, "channel", slice_of(bank_channel_name((enum bank_channel)e->channel)));
     json_member_str(w, "api", slice_of(bank_api_name((enum bank_api)e->api)));
     json_member_str(w, "out_trade_no", slice_n(e->no, e->no_len));
