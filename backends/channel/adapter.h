@@ -206,7 +206,8 @@ struct adapter_api {
     bool idempotent;
     bool resend; /* resend=same_number */
     bool local;
-    bool is_unsigned; /* sign off: the request carries no signature */
+    bool tls_certificate; /* the channel asks for ours */
+    bool is_unsigned;     /* sign off: the request carries no signature */
     int64_t sla_us, earliest_us, window_us;
     bool same_day;
     struct slice verb;

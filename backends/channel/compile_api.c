@@ -20,6 +20,8 @@ const struct conf_directive api_block_table[] = {
     {"local", 1, 1, 0, "on | off", "off",
      "Nothing is sent: present makes what the payer takes to the channel."},
     {"sign", 1, 1, 0, "on | off", "on", "off: this request carries no signature."},
+    {"tls_certificate", 1, 1, 0, "on | off", "off",
+     "on: the channel wants our TLS certificate here; channel check looks for it in the block."},
     {"request", 2, 2, 0, "GET | POST TEMPLATE", "",
      "Path and query; values in it are percent-encoded."},
     {"host", 1, 1, 0, "HOST", "", "Goes there instead of the channel's endpoint."},
@@ -351,6 +353,8 @@ static int compile_api(struct compiler *cp, struct conf_node *block, struct adap
         compile_failed(cp, compile_repeat(cp, block, api)) ||
         compile_failed(cp, compile_times(cp, block, api)) ||
         compile_failed(cp, compile_switch(cp, conf_find(block->child, "local"), &api->local)) ||
+        compile_failed(cp, compile_switch(cp, conf_find(block->child, "tls_certificate"),
+                                          &api->tls_certificate)) ||
         compile_failed(cp, compile_switch(cp, conf_find(block->child, "sign"), &sign)))
         return -1;
     api->is_unsigned = !sign;

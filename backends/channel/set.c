@@ -278,6 +278,19 @@ int channel_set_load(const char *channels_glob, const char *adapter_dir, struct 
     return 0;
 }
 
+/* nginx sends without one what a channel wants a certificate for, and nobody tells until it is
+ * needed. */
+static int check_tls(const struct channel *c, struct conf_error *err)
+{
+    if (!slice_starts(c->endpoint, SLICE("https:")) || conf_find(c->at->child, "tls_certificate"))
+        return 0;
+    for (uint32_t i = 0; i < c->adapter->napis; i++)
+        if (c->adapter->apis[i].tls_certificate)
+            return conf_fail(err, c->at, "adapter %.*s needs tls_certificate for %s",
+                             SLICE_FMT(c->facts.adapter), c->adapter->apis[i].name);
+    return 0;
+}
+
 /* What a block lacks hides what else may be wrong in it, but not the other blocks. */
 static uint32_t check_blocks(struct channel_set *set, struct conf_node *first, const char *dir,
                              void (*found)(void *arg, const struct conf_error *err), void *arg)
@@ -287,7 +300,8 @@ static uint32_t check_blocks(struct channel_set *set, struct conf_node *first, c
 
     for (struct conf_node *d = first; d; d = d->next) {
         n += conf_check_all(d, NULL, channel_block_table, &missing, found, arg);
-        if (!missing && add_channel(set, dir, d, &err) < 0) {
+        if (!missing && (add_channel(set, dir, d, &err) < 0 ||
+                         check_tls(&set->channels[set->count - 1], &err) < 0)) {
             found(arg, &err);
             n++;
         }

@@ -62,6 +62,12 @@
 #define NGX_HTTP_PAY_SENT_ANSWERED  2
 #define NGX_HTTP_PAY_SENTS          3
 
+/* why a channel breaks TLS off: it wants a certificate of ours, or the rest */
+
+#define NGX_HTTP_PAY_ALERT_CERTIFICATE  0
+#define NGX_HTTP_PAY_ALERT_OTHER        1
+#define NGX_HTTP_PAY_ALERTS             2
+
 /* the egress's own refusals */
 
 #define NGX_HTTP_PAY_REFUSED_UNKNOWN     0
@@ -92,6 +98,7 @@ typedef struct {
     ngx_atomic_t                 calls[NGX_HTTP_PAY_KINDS];
     ngx_atomic_t                 sent[NGX_HTTP_PAY_SENTS];
     ngx_atomic_t                 answers[6];  /* by status / 100 */
+    ngx_atomic_t                 alerts[NGX_HTTP_PAY_ALERTS];
     ngx_atomic_t                 refused[NGX_HTTP_PAY_REFUSALS];
     ngx_atomic_t                 buckets[NGX_HTTP_PAY_BUCKETS + 1];
     ngx_atomic_t                 latency;     /* sum, ms */
@@ -201,6 +208,7 @@ typedef struct {
 extern ngx_str_t  ngx_http_pay_state_names[];
 extern ngx_str_t  ngx_http_pay_kind_names[];
 extern ngx_str_t  ngx_http_pay_sent_names[];
+extern ngx_str_t  ngx_http_pay_alert_names[];
 extern ngx_str_t  ngx_http_pay_refusal_names[];
 extern ngx_str_t  ngx_http_pay_method_names[];     /* ends with len 0 */
 extern ngx_uint_t  ngx_http_pay_bucket_bounds[];

@@ -37,6 +37,14 @@ ngx_str_t  ngx_http_pay_sent_names[] = {
 };
 
 
+/* index: NGX_HTTP_PAY_ALERT_... */
+
+ngx_str_t  ngx_http_pay_alert_names[] = {
+    ngx_string("certificate"),
+    ngx_string("other")
+};
+
+
 /* index: NGX_HTTP_PAY_REFUSED_...; the codes of the answers */
 
 ngx_str_t  ngx_http_pay_refusal_names[] = {

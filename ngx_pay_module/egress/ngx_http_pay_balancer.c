@@ -29,13 +29,6 @@ static void ngx_http_pay_balancer_free(ngx_peer_connection_t *pc, void *data,
 static ngx_int_t ngx_http_pay_balancer_output(void *data, ngx_chain_t *in);
 static ngx_int_t ngx_http_pay_balancer_process_header(ngx_http_request_t *r);
 
-#if (NGX_HTTP_SSL)
-static ngx_int_t ngx_http_pay_balancer_set_session(ngx_peer_connection_t *pc,
-    void *data);
-static void ngx_http_pay_balancer_save_session(ngx_peer_connection_t *pc,
-    void *data);
-#endif
-
 
 ngx_int_t
 ngx_http_pay_balancer_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
@@ -138,8 +131,8 @@ ngx_http_pay_balancer_init_peer(ngx_http_request_t *r,
 
 #if (NGX_HTTP_SSL)
 
-    u->peer.set_session = ngx_http_pay_balancer_set_session;
-    u->peer.save_session = ngx_http_pay_balancer_save_session;
+    u->peer.set_session = ngx_http_pay_tls_set_session;
+    u->peer.save_session = ngx_http_pay_tls_save_session;
 
     if (conf->ssl_name == NULL) {
         u->ssl_name = ctx->channel->tls_name;
@@ -416,40 +409,3 @@ ngx_http_pay_balancer_process_header(ngx_http_request_t *r)
 
     return rc;
 }
-
-
-#if (NGX_HTTP_SSL)
-
-static ngx_int_t
-ngx_http_pay_balancer_set_session(ngx_peer_connection_t *pc, void *data)
-{
-    ngx_http_pay_egress_ctx_t  *ctx = data;
-
-    return ngx_ssl_set_session(pc->connection, ctx->channel->peers->session);
-}
-
-
-static void
-ngx_http_pay_balancer_save_session(ngx_peer_connection_t *pc, void *data)
-{
-    ngx_http_pay_egress_ctx_t  *ctx = data;
-
-    ngx_ssl_session_t     *session;
-    ngx_http_pay_peers_t  *peers;
-
-    session = ngx_ssl_get_session(pc->connection);
-
-    if (session == NULL) {
-        return;
-    }
-
-    peers = ctx->channel->peers;
-
-    if (peers->session) {
-        ngx_ssl_free_session(peers->session);
-    }
-
-    peers->session = session;
-}
-
-#endif

@@ -181,6 +181,14 @@ ngx_int_t ngx_http_pay_idle_init(ngx_conf_t *cf, ngx_http_pay_peers_t *peers);
 ngx_int_t ngx_http_pay_balancer_init(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us);
 
+#if (NGX_HTTP_SSL)
+
+/* of the peer: sessions, and the channel's TLS alerts */
+ngx_int_t ngx_http_pay_tls_set_session(ngx_peer_connection_t *pc, void *data);
+void ngx_http_pay_tls_save_session(ngx_peer_connection_t *pc, void *data);
+
+#endif
+
 /*
  * Addresses of a channel: fixed ones, or what the resolver said last.
  * NGX_OK: there are some.  NGX_AGAIN: asked, the request goes on by itself

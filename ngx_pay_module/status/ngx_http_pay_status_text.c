@@ -209,6 +209,13 @@ ngx_http_pay_status_channels(ngx_http_request_t *r,
                                  "status", ngx_http_pay_status_classes, 6,
                                  offsetof(ngx_http_pay_channel_row_t, answers));
 
+    ngx_http_pay_status_labelled(t, cmcf, "pay_channel_tls_alerts_total",
+                                 "Connections whose TLS the channel broke.",
+                                 "alert",
+                                 ngx_http_pay_alert_names,
+                                 NGX_HTTP_PAY_ALERTS,
+                                 offsetof(ngx_http_pay_channel_row_t, alerts));
+
     ngx_http_pay_status_labelled(t, cmcf, "pay_channel_refused_total",
                                  "Calls that were not passed on, by code.",
                                  "code", ngx_http_pay_refusal_names,

@@ -57,6 +57,11 @@ def check(folder):
     file.write_text("pay_channel a { adaptr bank_json; }\npay_channel b { adapter bank_json; methods cash; }\n")
     status, out, _ = payctl("-c", folder / "payd.conf", "channel", "check", file)
     is_((status, out.count("\n")), (1, 4), "files of channels too: " + out.replace("\n", " | "))
+    sample = (ROOT / "lua-free-conf/channels-available/wechat_v2.conf").read_text()
+    file.write_text(re.sub(r"(?m)^ *tls_certificate.*\n", "", sample))
+    status, out, _ = payctl("-c", folder / "payd.conf", "channel", "check", file)
+    ok(status == 1 and out.endswith("adapter wechat_v2 needs tls_certificate for reverse\n"),
+       "R1.12: a certificate that the channel will want and the block does not have", out)
 
 
 def prepare(folder):
