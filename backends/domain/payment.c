@@ -331,7 +331,7 @@ static void add_attempt(struct payment *a, unsigned actions, pay_time_t now,
     a->busy_before = attempt->send_before;
     if (kind != CALL_PREPARE && kind != CALL_CHARGE)
         return;
-    if (a->prepare_n && a->prepare_last > a->prepare_past)
+    if (a->prepare_last > a->prepare_past)
         a->prepare_past = a->prepare_last;
     a->prepare_n = attempt->n;
     a->prepare_last = MARK_OPEN;
@@ -399,7 +399,7 @@ static void move(const struct payment *p, const struct payment_event *e, pay_tim
         a->prev_state = p->state;
         a->state = rule->to;
     }
-    if (p->state == PAYMENT_NONE && !a->command_seq)
+    if (p->state == PAYMENT_NONE)
         a->command_seq = 1;
     if (e->kind == PAYMENT_EVENT_ANSWER)
         note_answer(a, e);

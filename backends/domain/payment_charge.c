@@ -1,6 +1,7 @@
 #include "payment_charge.h"
 
 #include "due.h"
+#include "payment_plan.h"
 #include "payment_reroute.h"
 
 /* Reversals without a result are repeated at most this many intervals apart, until a person was
@@ -19,7 +20,7 @@ static pay_time_t reverse_at(const struct payment *p, const struct payment_polic
 {
     pay_time_t at = p->prepare_before - policy->send_window + policy->paying_limit;
 
-    if (p->time_expire && p->time_expire < at)
+    if (p->time_expire < at)
         at = p->time_expire;
     return at > earliest(p, policy) ? at : earliest(p, policy);
 }
@@ -129,7 +130,7 @@ enum payment_input charge_classify_query(const struct payment *p, const struct p
  * says counts when it was asked late enough, or about what was known there then. */
 static bool seen_there(const struct payment *p)
 {
-    return p->state == PAYMENT_PENDING || p->channel_trade_no.n || p->succeeded_at;
+    return p->state == PAYMENT_PENDING || p->succeeded_at;
 }
 
 enum payment_input charge_classify_reverse(const struct payment *p, const struct payment_event *e,
@@ -197,7 +198,6 @@ void charge_plan(struct payment *a, unsigned actions, pay_time_t now,
     if (actions & ACTION_SEND_PREPARE) {
         at = now + policy->send_window + policy->paying_interval;
         kind = CALL_QUERY;
-        a->due_tries = 0;
     } else if (actions & ACTION_LATER_CLOSE) {
         at = sends || now >= earliest(a, policy) ? now + policy->paying_interval
                                                  : earliest(a, policy);
@@ -225,7 +225,7 @@ static struct slice reason(const struct payment *p, const struct payment_event *
         return SLICE("failed");
     if (wanted(p))
         return SLICE("closed");
-    if (p->time_expire && now >= p->time_expire)
+    if (payment_expired(p, now))
         return SLICE("expired");
     return p->state == PAYMENT_PENDING ? SLICE("paying") : SLICE("unknown");
 }

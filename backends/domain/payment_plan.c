@@ -10,9 +10,9 @@ static void set_due(struct payment *a, enum call_kind kind, pay_time_t at, pay_t
 
     if (payment_expired(a, now)) {
         kind = CALL_CLOSE;
-    } else if (a->time_expire && kind == CALL_CLOSE) {
+    } else if (kind == CALL_CLOSE) {
         at = at < last ? at : last;
-    } else if (a->time_expire && at >= a->time_expire) {
+    } else if (at >= a->time_expire) {
         kind = CALL_CLOSE;
         at = last;
         a->due_tries = 0;
@@ -26,7 +26,7 @@ static void query_soon(struct payment *a, pay_time_t now, const struct payment_p
 {
     pay_time_t at = now + due_grown(policy->soon, a->due_tries, policy->query_max);
 
-    if (a->time_expire && !payment_expired(a, now) && at > a->time_expire + PAYMENT_EXPIRE_MARGIN)
+    if (!payment_expired(a, now) && at > a->time_expire + PAYMENT_EXPIRE_MARGIN)
         at = a->time_expire + PAYMENT_EXPIRE_MARGIN;
     if (a->due_kind == CALL_QUERY && a->due_at > now && a->due_at <= at)
         return;

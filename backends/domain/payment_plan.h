@@ -8,7 +8,7 @@
 
 static inline bool payment_expired(const struct payment *p, pay_time_t now)
 {
-    return p->time_expire && now >= p->time_expire;
+    return now >= p->time_expire;
 }
 
 /* The close that waits for the expiry is planned with no tries, a wanted one has at least one. */

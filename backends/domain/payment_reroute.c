@@ -15,9 +15,7 @@ void payment_reroute(struct payment *a, const struct payment_event *e)
     a->command_seq++;
     a->channel = e->next_channel;
     a->account = e->next_account;
-    a->code_url = SLICE_NULL;
     /* nothing of this command was sent */
-    a->prepare_n = 0;
     a->prepare_last = a->prepare_past = MARK_UNSENT;
     a->not_sent = 0;
     a->due_tries = 0;

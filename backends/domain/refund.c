@@ -192,7 +192,7 @@ static void add_attempt(struct payment *p, struct refund *a, unsigned actions, p
                                  .send_before = now + policy->send_window};
     if (!send)
         return;
-    if (a->send_n && a->send_last > a->send_past)
+    if (a->send_last > a->send_past)
         a->send_past = a->send_last;
     a->send_n = attempt->n;
     a->send_last = MARK_OPEN;
@@ -240,8 +240,7 @@ static void move(const struct refund *r, const struct payment_event *e, pay_time
         plan(a, rule->actions, now, policy);
         add_attempt(p, a, rule->actions, now, policy, &out->attempt);
     }
-    out->timer_changed =
-        a->due_at != r->due_at || a->due_kind != r->due_kind || a->due_tries != r->due_tries;
+    out->timer_changed = true; /* each step plans it anew, or ends it */
     out->verdict = STEP_COMMIT;
 }
 

@@ -169,7 +169,7 @@ static void test_properties_on_random_lives(void **state)
     unsigned reached = 0;
 
     (void)state;
-    for (int life = 0; life < 60000; life++) {
+    for (int life = 0; life < 12000; life++) {
         struct payment p = order();
         const struct payment_policy *pol = random_below(4) || life % 2 ? &policy : &no_resend;
         pay_time_t now = T0;
@@ -213,7 +213,7 @@ static void test_final_states_never_move(void **state)
 {
     (void)state;
     for (unsigned s = PAYMENT_SUCCEEDED; s <= PAYMENT_CLOSED; s++) {
-        for (int i = 0; i < 200000; i++) {
+        for (int i = 0; i < 30000; i++) {
             struct payment p = order();
             struct payment_event e;
 

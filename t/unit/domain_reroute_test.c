@@ -10,7 +10,7 @@ static struct payment_event refused(const struct payment *p, struct slice channe
         answer(payment_is_charge(p) ? CALL_CHARGE : CALL_PREPARE, p->attempts, CLASS_REFUSED);
 
     e.next_channel = channel;
-    e.next_account = SLICE("main");
+    e.next_account = SLICE("second");
     e.seq = p->command_seq;
     return e;
 }
@@ -46,7 +46,11 @@ static void test_refused_goes_to_the_next_channel(void **state)
         late.asked = p.version;
         q = after(&q, late, T0 + SEC, &twice);
         assert_int_equal(q.state, PAYMENT_FAILED);
+        p.not_sent = p.due_tries = 3; /* of the first one's sends */
         p = after(&p, refused(&p, SLICE("two")), T0 + SEC, &twice);
+        assert_int_equal(p.not_sent, 0);
+        assert_int_equal(p.due_tries, 0);
+        assert_true(slice_is(p.account, "second") && slice_is(p.past[0].account, "main"));
         assert_int_equal(p.command_seq, 2);
         assert_true(slice_is(p.channel, "two") && slice_is(p.past[0].channel, "one"));
         assert_int_equal(step.attempt.kind, charge ? CALL_CHARGE : CALL_PREPARE);
