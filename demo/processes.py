@@ -6,6 +6,7 @@ time, never by name. Should the parent die, the kernel ends the children.
 """
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -26,23 +27,43 @@ class InUse(Exception):
     """Another process runs a stack in this folder."""
 
 
+# A byte of this file for each port that a running stack has taken, or is about to listen on: what is chosen here
+# is bound seconds later by somebody else. The kernel forgets the locks of a process that ends.
+_taken_file: int = -1
+_taken: set[int] = set()
+
+
+def _take(port: int) -> bool:
+    global _taken_file
+    if _taken_file < 0:
+        _taken_file = os.open(f"/tmp/ngx_pay.{os.getuid()}.ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if port in _taken:
+        return False
+    try:
+        fcntl.lockf(_taken_file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _taken.add(port)
+    return True
+
+
 def free_ports(count: int) -> list[int]:
-    """Below the range the kernel takes for outgoing connections, so they stay free over a restart."""
-    held: list[socket.socket] = []
-    while len(held) < count:
-        s = socket.socket()
-        try:
-            s.bind(("127.0.0.1", random.randint(10000, 32000)))
-            held.append(s)
-        except OSError:
-            s.close()
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
+    """Nobody else's for as long as this process lives. Below the range the kernel takes for outgoing connections, so
+    they stay free over a restart."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randint(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if _take(port):
+            ports.append(port)
     return ports
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> object:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 120) -> object:
     """Polls until the condition holds and returns what it returned."""
     deadline = time.monotonic() + seconds
     pause = 0.002

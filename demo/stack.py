@@ -178,7 +178,7 @@ class Stack:
             process.check()
             return ready()
         try:
-            wait_until(condition, f"{name} to serve", 60 if "san" in self.build.name else 20)
+            wait_until(condition, f"{name} to serve")
         except NotReady as e:
             raise NotReady(f"{e}\n{process.last_words()}") from None
 
@@ -191,7 +191,7 @@ class Stack:
             metrics = call("GET", f"http://127.0.0.1:{self.status_port}/metrics")[1]
         except OSError:
             return False
-        alive = re.findall(r"^pay_edge_feed_alive.* (\d)$", metrics, re.M)
+        alive = re.findall(r"^pay_edge_feed_alive.* (\d)$", str(metrics), re.M)
         return alive != [] and set(alive) == {"1"} and answers(self.ingress_port)
 
     def _payd_ready(self, name: str) -> bool:

@@ -1,9 +1,12 @@
-"""TAP for test scripts: ok, is_, like, skip and, as the last line, done."""
+"""TAP for test scripts: ok, is_, like, skip and, as the last line, done. A test that an exception ends says so: with
+its trace as a failure, and a plan."""
 from __future__ import annotations
 
 import re
 import sys
 import threading
+import traceback
+from types import TracebackType
 from typing import Any
 
 _lock = threading.Lock()
@@ -49,3 +52,15 @@ def done() -> None:
     """Prints the plan; the exit code says whether all passed."""
     print(f"1..{_count}", flush=True)
     sys.exit(1 if _failed or not _count else 0)
+
+
+def _died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    ok(False, f"the test was ended by {kind.__name__}", *traceback.format_exception_only(kind, error),
+       *traceback.format_tb(trace))
+    print(f"1..{_count}", flush=True)
+
+
+sys.excepthook = _died
