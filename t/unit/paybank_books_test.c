@@ -1,47 +1,13 @@
 /* The virtual bank's books: every move, repetition, expiry, codes, and the same books from the
  * record. */
-#include "core_test.h"
+#include "paybank_desk.h"
 
-#include "backends/paybank/books/refunds.h"
-
-#define NOW  1788235200000000LL
 #define LIFE (3600 * USEC_PER_SEC)
-
-struct desk {
-    struct bank_conf conf;
-    struct merchant wechat, bank;
-    struct books *books;
-    struct buf lines; /* the record */
-    bool broken;      /* records nothing, says so */
-};
-
-static int record(void *arg, struct slice line)
-{
-    struct desk *d = arg;
-
-    if (d->broken)
-        return -1;
-    buf_add_slice(&d->lines, line);
-    buf_add_char(&d->lines, '\n');
-    return 0;
-}
 
 static void open_desk(struct desk *d)
 {
-    memset(d, 0, sizeof(*d));
-    d->wechat = (struct merchant){.channel = CHANNEL_WECHAT_V3, .id = SLICE("1900000109")};
-    d->bank = (struct merchant){.channel = CHANNEL_BANK_JSON, .id = SLICE("M10001")};
-    d->wechat.next = &d->bank;
-    d->conf.merchants = &d->wechat;
-    buf_init(&d->lines, 1 << 24);
-    d->books = books_new(&d->conf, record, d);
-    assert_non_null(d->books);
-}
-
-static void close_desk(struct desk *d)
-{
-    books_free(d->books);
-    buf_release(&d->lines);
+    open_desk_of(d, (struct merchant){.channel = CHANNEL_WECHAT_V3, .id = SLICE("1900000109")},
+                 (struct merchant){.channel = CHANNEL_BANK_JSON, .id = SLICE("M10001")});
 }
 
 static struct order_terms terms(const struct merchant *m, const char *no)
@@ -102,7 +68,7 @@ static void test_repetition(void **state)
     t = terms(&d.wechat, "T00001");
     t.digest[0]++;
     assert_int_equal(books_prepare(d.books, &t, NOW, &again), BOOKS_OTHER_CONTENT);
-    assert_ptr_not_equal(prepare(&d, &d.bank, "T00001"), o); /* another merchant's number */
+    assert_ptr_not_equal(prepare(&d, &d.other, "T00001"), o); /* another merchant's number */
     assert_ptr_equal(books_find(d.books, &d.wechat, SLICE("T00001")), o);
     assert_int_equal(books_count(d.books), 2);
     close_desk(&d);
@@ -137,8 +103,8 @@ static void test_dead_numbers(void **state)
     (void)state;
     open_desk(&d);
     closed = prepare(&d, &d.wechat, "T00001");
-    failed = prepare(&d, &d.bank, "T00002");
-    expired = prepare(&d, &d.bank, "T00003");
+    failed = prepare(&d, &d.other, "T00002");
+    expired = prepare(&d, &d.other, "T00003");
     assert_int_equal(books_close(d.books, closed, NOW), BOOKS_DONE);
     assert_int_equal(books_refuse(d.books, failed, NOW), BOOKS_DONE);
     assert_int_equal(order_settle(expired, NOW + LIFE - 1), ORDER_NOTPAY);
@@ -164,14 +130,14 @@ static void test_nothing_changes_unrecorded(void **state)
 
     (void)state;
     open_desk(&d);
-    o = prepare(&d, &d.bank, "T00001");
+    o = prepare(&d, &d.other, "T00001");
     d.broken = true;
     assert_int_equal(books_pay(d.books, o, NOW), BOOKS_BROKEN);
     assert_int_equal(books_close(d.books, o, NOW), BOOKS_BROKEN);
     assert_int_equal(books_tried(d.books, o, 200, true, NOW), -1);
-    t = terms(&d.bank, "T00001");
+    t = terms(&d.other, "T00001");
     assert_int_equal(books_prepare(d.books, &t, NOW, &none), BOOKS_BROKEN);
-    t = terms(&d.bank, "T00002");
+    t = terms(&d.other, "T00002");
     assert_int_equal(books_prepare(d.books, &t, NOW, &none), BOOKS_BROKEN);
     assert_int_equal(books_count(d.books), 1);
     assert_int_equal(o->state, ORDER_NOTPAY);
@@ -209,7 +175,7 @@ static void test_codes_and_numbers(void **state)
     assert_string_equal(id, "4200000001202609010000000007");
     assert_ptr_equal(books_by_transaction_id(d.books, &d.wechat, slice_of(id)),
                      books_at(d.books, 7));
-    assert_null(books_by_transaction_id(d.books, &d.bank, slice_of(id)));
+    assert_null(books_by_transaction_id(d.books, &d.other, slice_of(id)));
     assert_null(books_by_transaction_id(d.books, &d.wechat, SLICE("4200000001202609020000000007")));
     assert_null(books_by_transaction_id(d.books, &d.wechat, SLICE("7")));
     close_desk(&d);
@@ -239,9 +205,9 @@ static void test_replay_gives_the_same_books(void **state)
     books_pay(d.books, o, NOW + 5);
     books_tried(d.books, o, 500, false, NOW + 6);
     books_tried(d.books, o, 200, true, NOW + 7);
-    books_close(d.books, prepare(&d, &d.bank, "T00002"), NOW + 8);
-    books_refuse(d.books, prepare(&d, &d.bank, "T00003"), NOW + 9);
-    prepare(&d, &d.bank, "T00004");
+    books_close(d.books, prepare(&d, &d.other, "T00002"), NOW + 8);
+    books_refuse(d.books, prepare(&d, &d.other, "T00003"), NOW + 9);
+    prepare(&d, &d.other, "T00004");
     copy = books_new(&d.conf, NULL, NULL);
     replay_all(copy, buf_slice(&d.lines));
     assert_int_equal(books_count(copy), books_count(d.books));
@@ -288,8 +254,8 @@ static void test_replay_refuses(void **state)
 
     (void)state;
     open_desk(&d);
-    books_pay(d.books, prepare(&d, &d.bank, "T00001"), NOW);
-    prepare(&d, &d.bank, "T00002");
+    books_pay(d.books, prepare(&d, &d.other, "T00001"), NOW);
+    prepare(&d, &d.other, "T00002");
     for (size_t i = 0; i < COUNT(bad); i++) {
         reason = NULL;
         assert_case(books_replay(d.books, slice_of(bad[i]), &reason) == -1, bad[i]);
