@@ -23,5 +23,5 @@ sim: $(SIM) ## SEED=1 MINUTES=1 lives of orders under faults, by backends/domain
 mutants: install-deps ## planted bugs: does the simulator find each?
 	@nice t/sim/mutate planted
 
-mutate: install-deps ## every row and condition of backends/domain changed: is it found? (an hour)
-	@nice t/sim/mutate all
+mutate: install-deps ## every row and condition of backends/domain changed: is it found? (goes on where it was ended)
+	@nice -n 19 t/sim/mutate all

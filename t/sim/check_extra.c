@@ -47,8 +47,9 @@ void check_reroute(struct world *w, const struct flow *f, const struct payment *
           "only what is wanted goes on to another channel", "%s", payment_state_name(b->state));
     CHECK(f->step.attempt.kind == check_making(w) && f->step.attempt.command_seq == p->command_seq,
           "each channel has a number of its own", "%u", f->step.attempt.command_seq);
-    CHECK(!slice_eq(p->channel, b->channel) && slice_eq(past->channel, b->channel) &&
-              slice_eq(past->account, b->account) && !past->paid,
+    CHECK(slice_eq(p->channel, f->e.next_channel) && slice_eq(p->account, f->e.next_account) &&
+              slice_eq(past->channel, b->channel) && slice_eq(past->account, b->account) &&
+              !past->paid,
           "who refused is remembered", "%.*s", SLICE_FMT(past->channel));
     CHECK(!p->code_url.n && !p->due_tries && !p->not_sent,
           "a new channel knows nothing of the old one", "%u tries", p->due_tries);

@@ -296,6 +296,7 @@ void flow_send(struct world *w, struct flow *f)
 static void offer_next(const struct world *w, struct flow *f)
 {
     static const struct slice channels[] = {SLICE("bank3"), SLICE("bank2")};
+    static const struct slice accounts[] = {SLICE("A3"), SLICE("A2")};
     pay_time_t now = process_now(w, f->process);
 
     if (f->e.sent != SENT_ANSWERED || f->e.cls != CLASS_REFUSED || f->of_refund ||
@@ -303,7 +304,7 @@ static void offer_next(const struct world *w, struct flow *f)
         now >= f->p.time_expire || now >= f->p.created_at + ANSWER_WITHIN)
         return;
     f->e.next_channel = channels[--f->candidates];
-    f->e.next_account = SLICE("A1");
+    f->e.next_account = accounts[f->candidates];
 }
 
 void flow_answer(struct world *w, struct flow *f)
