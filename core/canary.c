@@ -41,7 +41,7 @@ enum canary_verdict canary_judge(const struct canary_sums *own, const struct can
         return CANARY_FAILS;
     mean = canary_mean(own);
     usual = canary_mean(other);
-    if (other->requests >= limits->requests && mean >= usual + CANARY_MS &&
+    if (limits->slower && other->requests >= limits->requests && mean >= usual + CANARY_MS &&
         mean * 100 > usual * limits->slower)
         return CANARY_SLOW;
     return CANARY_WELL;

@@ -18,7 +18,7 @@ struct canary_limits {
     uint32_t requests; /* of the canary, before there is a verdict */
     uint32_t
         failures;    /* per cent of the canary's requests that may fail beyond the other's share */
-    uint32_t slower; /* per cent of the other's mean time that its own may be */
+    uint32_t slower; /* per cent of the other's mean time that its own may be; 0: any */
 };
 
 enum canary_verdict {

@@ -1,6 +1,7 @@
 /*
  * Which key a request gets, and look-ups: one question to payd for any number
- * of requests that wait for its answer.
+ * of requests that wait for its answer.  When it owes the answer for too long,
+ * or cannot tell, another payd is asked as well, and the first answer counts.
  */
 
 #include "ngx_pay_keys.h"
@@ -22,7 +23,14 @@ struct ngx_pay_lookup_s {
     ngx_pay_lookup_t    *next;
     ngx_uint_t           hash;
     ngx_str_t            serial;
-    unsigned             changed:1;     /* while we waited: ask again */
+
+    /* answers that are owed, and those of questions older than a change */
+    ngx_uint_t           owed[NGX_PAY_FEEDS];
+    ngx_uint_t           old[NGX_PAY_FEEDS];
+
+    unsigned             waited:1;      /* for the first one, long enough */
+    unsigned             hedged:1;      /* the other one was asked, too */
+    unsigned             lost:1;        /* nobody owes it an answer */
     unsigned             charged:1;     /* to the budget of misses */
     u_char               text[NGX_PAY_SERIAL_MAX];
 };
@@ -90,10 +98,53 @@ ngx_pay_lookup_failed(ngx_pay_lookup_t *lookup)
 }
 
 
+static ngx_int_t
+ngx_pay_lookup_ask(ngx_pay_lookup_t *lookup, ngx_uint_t which)
+{
+    if (ngx_pay_feed_ask(which, &lookup->serial) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    lookup->owed[which]++;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_pay_lookup_hedges(void)
+{
+    return keys_conf->hedge && ngx_pay_feed_has_aside();
+}
+
+
+/* at most once for each look-up */
+
+static void
+ngx_pay_lookup_hedge(ngx_pay_lookup_t *lookup)
+{
+    if (lookup->hedged || !ngx_pay_lookup_hedges()) {
+        return;
+    }
+
+    lookup->hedged = 1;
+    ngx_http_pay_count(key_hedges);
+
+    (void) ngx_pay_lookup_ask(lookup, NGX_PAY_FEED_ASIDE);
+}
+
+
 static void
 ngx_pay_lookup_timeout(ngx_event_t *ev)
 {
     ngx_pay_lookup_t  *lookup = ev->data;
+
+    if (ngx_pay_lookup_hedges() && !lookup->waited) {
+        lookup->waited = 1;
+        ngx_pay_lookup_hedge(lookup);
+        ngx_add_timer(ev, keys_conf->timeout - keys_conf->hedge);
+        return;
+    }
 
     ngx_log_error(NGX_LOG_WARN, keys_log, 0,
                   "pay: look-up of key \"%V\" timed out", &lookup->serial);
@@ -107,7 +158,7 @@ ngx_pay_lookup_start(ngx_str_t *serial, ngx_uint_t hash)
 {
     ngx_pay_lookup_t  *lookup, **bucket;
 
-    if (ngx_pay_feed_ask(serial) != NGX_OK) {
+    if (ngx_pay_feed_ask(NGX_PAY_FEED_MAIN, serial) != NGX_OK) {
         return NULL;
     }
 
@@ -117,6 +168,7 @@ ngx_pay_lookup_start(ngx_str_t *serial, ngx_uint_t hash)
     }
 
     lookup->fd = (ngx_socket_t) -1;
+    lookup->owed[NGX_PAY_FEED_MAIN] = 1;
     lookup->hash = hash;
     lookup->serial.data = lookup->text;
     lookup->serial.len = serial->len;
@@ -126,7 +178,9 @@ ngx_pay_lookup_start(ngx_str_t *serial, ngx_uint_t hash)
     lookup->timer.handler = ngx_pay_lookup_timeout;
     lookup->timer.data = lookup;
     lookup->timer.log = keys_log;
-    ngx_add_timer(&lookup->timer, keys_conf->timeout);
+    ngx_add_timer(&lookup->timer,
+                  ngx_pay_lookup_hedges() ? keys_conf->hedge
+                                          : keys_conf->timeout);
 
     bucket = &lookups[hash & (NGX_PAY_LOOKUP_BUCKETS - 1)];
     lookup->next = *bucket;
@@ -341,10 +395,54 @@ ngx_pay_keys_forget(ngx_str_t *serial, ngx_uint_t hash)
 }
 
 
-void
-ngx_pay_keys_event(ngx_pay_feed_e event, ngx_str_t *serial, struct slice record)
+static ngx_uint_t
+ngx_pay_lookup_owed(ngx_pay_lookup_t *lookup)
 {
-    ngx_uint_t         hash;
+    return lookup->owed[NGX_PAY_FEED_MAIN] + lookup->owed[NGX_PAY_FEED_ASIDE];
+}
+
+
+/*
+ * Takes an answer off what is owed.  1: it is none to go by, because it may
+ * have been read from the database before a change, or because nobody could
+ * tell and the other payd may.
+ */
+
+static ngx_uint_t
+ngx_pay_lookup_wait_on(ngx_pay_lookup_t *lookup, ngx_uint_t from,
+    ngx_pay_feed_e event)
+{
+    lookup->owed[from] -= lookup->owed[from] > 0;
+
+    if (lookup->old[from]) {
+        lookup->old[from]--;
+
+        if (lookup->old[from] == 0 && lookup->owed[from] == 0
+            && ngx_pay_lookup_ask(lookup, from) == NGX_OK)
+        {
+            return 1;
+        }
+
+        return ngx_pay_lookup_owed(lookup) > 0;
+    }
+
+    if (event != ngx_pay_feed_later) {
+        return 0;
+    }
+
+    if (from == NGX_PAY_FEED_MAIN) {
+        ngx_pay_lookup_hedge(lookup);
+    }
+
+    return ngx_pay_lookup_owed(lookup) > 0;
+}
+
+
+void
+ngx_pay_keys_event(ngx_uint_t from, ngx_pay_feed_e event, ngx_str_t *serial,
+    struct slice record)
+{
+    ngx_uint_t         hash, old;
     ngx_pay_lookup_t  *lookup;
 
     hash = ngx_pay_key_hash(serial);
@@ -354,22 +452,30 @@ ngx_pay_keys_event(ngx_pay_feed_e event, ngx_str_t *serial, struct slice record)
         ngx_pay_keys_forget(serial, hash);
 
         if (lookup) {
-            lookup->changed = 1;
+            ngx_memcpy(lookup->old, lookup->owed, sizeof(lookup->old));
         }
 
         return;
     }
 
-    /* this answer may have been read from the database before the change */
+    /* nobody waits for it, and the other may have told something newer */
 
-    if (lookup && lookup->changed) {
-        lookup->changed = 0;
+    if (from == NGX_PAY_FEED_ASIDE
+        && (lookup == NULL || lookup->owed[from] == 0))
+    {
+        return;
+    }
 
-        if (ngx_pay_feed_ask(serial) == NGX_OK) {
+    if (lookup) {
+        old = lookup->old[from];
+
+        if (ngx_pay_lookup_wait_on(lookup, from, event)) {
             return;
         }
 
-        event = ngx_pay_feed_later;
+        if (old) {
+            event = ngx_pay_feed_later;
+        }
     }
 
     switch (event) {
@@ -396,18 +502,51 @@ ngx_pay_keys_event(ngx_pay_feed_e event, ngx_str_t *serial, struct slice record)
 }
 
 
+/*
+ * Nothing more comes from there.  Those who are told may start and end others:
+ * the bucket is looked through anew after each.
+ */
+
+static void
+ngx_pay_lookups_lost(ngx_uint_t which)
+{
+    ngx_uint_t         i;
+    ngx_pay_lookup_t  *l;
+
+    for (i = 0; i < NGX_PAY_LOOKUP_BUCKETS; i++) {
+
+        for (l = lookups[i]; l; l = l->next) {
+            l->old[which] = 0;
+
+            if (l->owed[which]) {
+                l->owed[which] = 0;
+                l->lost = ngx_pay_lookup_owed(l) == 0;
+            }
+        }
+
+        for (l = lookups[i]; l; l = l ? l->next : lookups[i]) {
+            if (l->lost) {
+                ngx_pay_lookup_failed(l);
+                l = NULL;
+            }
+        }
+    }
+}
+
+
 void
 ngx_pay_keys_lost(ngx_uint_t generation, ngx_msec_t until)
 {
-    ngx_uint_t  i;
-
     ngx_pay_cache_stale(generation, until);
 
-    for (i = 0; i < NGX_PAY_LOOKUP_BUCKETS; i++) {
-        while (lookups[i]) {
-            ngx_pay_lookup_failed(lookups[i]);
-        }
-    }
+    ngx_pay_lookups_lost(NGX_PAY_FEED_MAIN);
+}
+
+
+void
+ngx_pay_keys_aside_lost(void)
+{
+    ngx_pay_lookups_lost(NGX_PAY_FEED_ASIDE);
 }
 
 

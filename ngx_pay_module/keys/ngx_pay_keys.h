@@ -59,6 +59,7 @@ struct ngx_pay_key_s {
 typedef struct {
     ngx_array_t             addrs;      /* ngx_addr_t */
     ngx_msec_t              timeout;    /* of one look-up */
+    ngx_msec_t              hedge;      /* then another payd is asked; 0: no */
     ngx_msec_t              stale;
     ngx_uint_t              parsed;     /* keys per process */
     ngx_uint_t              misses;     /* unknown serials per s and node */
@@ -120,8 +121,16 @@ void ngx_pay_cache_stale(ngx_uint_t generation, ngx_msec_t until);
 
 ngx_int_t ngx_pay_feed_start(ngx_cycle_t *cycle, ngx_pay_keys_conf_t *conf);
 void ngx_pay_feed_stop(void);
+
+/* the payd whose changes we follow, and another that is only asked */
+#define NGX_PAY_FEED_MAIN   0
+#define NGX_PAY_FEED_ASIDE  1
+#define NGX_PAY_FEEDS       2
+
 /* NGX_OK: sent or queued; NGX_ERROR: not connected */
-ngx_int_t ngx_pay_feed_ask(ngx_str_t *serial);
+ngx_int_t ngx_pay_feed_ask(ngx_uint_t which, ngx_str_t *serial);
+/* whether there is another payd to ask */
+ngx_uint_t ngx_pay_feed_has_aside(void);
 /*
  * The number of the unbroken stretch of the change feed we are in: an entry
  * that was right in it still is, or we would have been told.  0: not alive.
@@ -138,10 +147,16 @@ typedef enum {
     ngx_pay_feed_changed
 } ngx_pay_feed_e;
 
-void ngx_pay_keys_event(ngx_pay_feed_e event, ngx_str_t *serial,
-    struct slice record);
-/* the connection is gone: all look-ups end, entries were right until then */
+void ngx_pay_keys_event(ngx_uint_t from, ngx_pay_feed_e event,
+    ngx_str_t *serial, struct slice record);
+/* "WORD serial[ record]" but TICK, without its newline; NGX_ERROR: nonsense */
+ngx_int_t ngx_pay_keys_line(ngx_uint_t from, struct slice line);
+/*
+ * The connection is gone: look-ups that nobody else was asked for end, entries
+ * were right until then.
+ */
 void ngx_pay_keys_lost(ngx_uint_t generation, ngx_msec_t until);
+void ngx_pay_keys_aside_lost(void);
 
 
 /* the records in the zone (ngx_pay_keys_zone.c) */

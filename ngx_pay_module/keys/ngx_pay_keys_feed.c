@@ -3,6 +3,10 @@
  * lines in, and whether the change feed is alive.  Addresses are tried in
  * turn.  docs/interfaces.md describes the protocol.
  *
+ * A second connection, to another payd, is made when the first one owes an
+ * answer for too long.  It is asked, and its changes are heard, but what is
+ * fresh is said by the first one alone.
+ *
  * The maintenance timer is cancelable, so that it never keeps a process that
  * shuts down; requests that wait for a look-up have timers of their own.
  */
@@ -29,6 +33,7 @@ typedef struct {
     ngx_peer_connection_t   pc;
     ngx_connection_t       *c;          /* NULL: not connected */
     ngx_uint_t              addr;       /* next to try */
+    ngx_uint_t              skip;       /* aside: so many were no use */
     ngx_event_t             timer;
     ngx_msec_t              backoff;
 
@@ -45,13 +50,16 @@ typedef struct {
 } ngx_pay_feed_t;
 
 
-static void ngx_pay_feed_connect(void);
-static void ngx_pay_feed_close(const char *reason);
+static void ngx_pay_feed_connect(ngx_pay_feed_t *f);
+static void ngx_pay_feed_close(ngx_pay_feed_t *f, const char *reason);
 static void ngx_pay_feed_write(ngx_event_t *wev);
 static void ngx_pay_feed_read(ngx_event_t *rev);
 
 
-static ngx_pay_feed_t  feed;
+static ngx_pay_feed_t  feeds[NGX_PAY_FEEDS];
+
+#define feed   feeds[NGX_PAY_FEED_MAIN]
+#define aside  feeds[NGX_PAY_FEED_ASIDE]
 
 
 static void
@@ -62,10 +70,10 @@ ngx_pay_feed_timer(ngx_event_t *ev)
     }
 
     if (feed.c == NULL) {
-        ngx_pay_feed_connect();
+        ngx_pay_feed_connect(&feed);
 
     } else if (ngx_current_msec - feed.ticked > NGX_PAY_FEED_SILENCE) {
-        ngx_pay_feed_close("silent for 3 s");
+        ngx_pay_feed_close(&feed, "silent for 3 s");
     }
 
     if (!feed.timer.timer_set) {
@@ -84,6 +92,12 @@ ngx_pay_feed_start(ngx_cycle_t *cycle, ngx_pay_keys_conf_t *conf)
 
     buf_init(&feed.out, NGX_PAY_FEED_OUT);
 
+    aside.fd = (ngx_socket_t) -1;
+    aside.conf = conf;
+    aside.log = cycle->log;
+
+    buf_init(&aside.out, NGX_PAY_FEED_OUT);
+
     feed.timer.handler = ngx_pay_feed_timer;
     feed.timer.data = &feed;
     feed.timer.log = cycle->log;
@@ -93,7 +107,7 @@ ngx_pay_feed_start(ngx_cycle_t *cycle, ngx_pay_keys_conf_t *conf)
 
     feed.addr = ngx_worker;
 
-    ngx_pay_feed_connect();
+    ngx_pay_feed_connect(&feed);
 
     if (!feed.timer.timer_set) {
         ngx_add_timer(&feed.timer, NGX_PAY_FEED_CHECK);
@@ -130,7 +144,13 @@ ngx_pay_feed_stop(void)
         feed.c = NULL;
     }
 
+    if (aside.c) {
+        ngx_close_connection(aside.c);
+        aside.c = NULL;
+    }
+
     buf_release(&feed.out);
+    buf_release(&aside.out);
 }
 
 
@@ -158,102 +178,117 @@ ngx_pay_feed_covering(void)
 
 
 static void
-ngx_pay_feed_connect(void)
+ngx_pay_feed_connect(ngx_pay_feed_t *f)
 {
     ngx_int_t    rc;
     ngx_addr_t  *addrs;
 
-    addrs = feed.conf->addrs.elts;
+    addrs = f->conf->addrs.elts;
 
-    ngx_memzero(&feed.pc, sizeof(ngx_peer_connection_t));
-    feed.pc.sockaddr = addrs[feed.addr % feed.conf->addrs.nelts].sockaddr;
-    feed.pc.socklen = addrs[feed.addr % feed.conf->addrs.nelts].socklen;
-    feed.pc.name = &addrs[feed.addr % feed.conf->addrs.nelts].name;
-    feed.pc.get = ngx_event_get_peer;
-    feed.pc.log = feed.log;
-    feed.pc.log_error = NGX_ERROR_ERR;
+    ngx_memzero(&f->pc, sizeof(ngx_peer_connection_t));
+    f->pc.sockaddr = addrs[f->addr % f->conf->addrs.nelts].sockaddr;
+    f->pc.socklen = addrs[f->addr % f->conf->addrs.nelts].socklen;
+    f->pc.name = &addrs[f->addr % f->conf->addrs.nelts].name;
+    f->pc.get = ngx_event_get_peer;
+    f->pc.log = f->log;
+    f->pc.log_error = NGX_ERROR_ERR;
 
-    feed.addr++;
+    f->addr++;
 
-    rc = ngx_event_connect_peer(&feed.pc);
+    rc = ngx_event_connect_peer(&f->pc);
 
     if (rc == NGX_ERROR || rc == NGX_BUSY || rc == NGX_DECLINED) {
-        if (feed.pc.connection) {
-            ngx_close_connection(feed.pc.connection);
+        if (f->pc.connection) {
+            ngx_close_connection(f->pc.connection);
         }
 
-        ngx_add_timer(&feed.timer, feed.backoff);
-        feed.backoff = ngx_min(feed.backoff * 2, NGX_PAY_FEED_RETRIES);
+        if (f == &aside) {
+            aside.skip++;
+            return;
+        }
+
+        ngx_add_timer(&f->timer, f->backoff);
+        f->backoff = ngx_min(f->backoff * 2, NGX_PAY_FEED_RETRIES);
         return;
     }
 
-    feed.c = feed.pc.connection;
-    feed.c->log = feed.log;
-    feed.c->read->log = feed.log;
-    feed.c->write->log = feed.log;
-    feed.c->read->handler = ngx_pay_feed_read;
-    feed.c->write->handler = ngx_pay_feed_write;
+    f->c = f->pc.connection;
+    f->c->data = f;
+    f->c->log = f->log;
+    f->c->read->log = f->log;
+    f->c->write->log = f->log;
+    f->c->read->handler = ngx_pay_feed_read;
+    f->c->write->handler = ngx_pay_feed_write;
 
-    feed.up = 0;
-    feed.covering = 0;
-    feed.in_len = 0;
-    feed.ticked = ngx_current_msec;
-    buf_clear(&feed.out);
+    f->up = 0;
+    f->covering = 0;
+    f->in_len = 0;
+    f->ticked = ngx_current_msec;
+    buf_clear(&f->out);
 
     if (rc == NGX_OK) {
-        ngx_pay_feed_write(feed.c->write);
+        ngx_pay_feed_write(f->c->write);
     }
 }
 
 
 static void
-ngx_pay_feed_close(const char *reason)
+ngx_pay_feed_close(ngx_pay_feed_t *f, const char *reason)
 {
     ngx_uint_t  generation;
 
-    ngx_log_error(NGX_LOG_WARN, feed.log, 0,
+    ngx_log_error(NGX_LOG_WARN, f->log, 0,
                   "pay: connection to \"%V\" for keys closed: %s",
-                  feed.pc.name, reason);
+                  f->pc.name, reason);
 
-    ngx_close_connection(feed.c);
-    feed.c = NULL;
+    ngx_close_connection(f->c);
+    f->c = NULL;
 
-    generation = feed.up ? feed.generation : 0;
-    feed.up = 0;
+    generation = f->up ? f->generation : 0;
+    f->up = 0;
 
-    wipe(feed.in, feed.in_len);
-    feed.in_len = 0;
+    wipe(f->in, f->in_len);
+    f->in_len = 0;
+
+    if (f == &aside) {
+        ngx_pay_keys_aside_lost();
+        return;
+    }
+
     ngx_http_pay_row()->feed_alive = 0;
 
-    ngx_add_timer(&feed.timer, feed.backoff);
-    feed.backoff = ngx_min(feed.backoff * 2, NGX_PAY_FEED_RETRIES);
+    ngx_add_timer(&f->timer, f->backoff);
+    f->backoff = ngx_min(f->backoff * 2, NGX_PAY_FEED_RETRIES);
 
-    ngx_pay_keys_lost(generation, feed.ticked);
+    ngx_pay_keys_lost(generation, f->ticked);
 }
 
 
 static ngx_int_t
-ngx_pay_feed_established(void)
+ngx_pay_feed_established(ngx_pay_feed_t *f)
 {
     int        err;
     socklen_t  len;
 
-    if (feed.up) {
+    if (f->up) {
         return NGX_OK;
     }
 
     err = 0;
     len = sizeof(int);
 
-    if (getsockopt(feed.c->fd, SOL_SOCKET, SO_ERROR, &err, &len) == -1 || err) {
+    if (getsockopt(f->c->fd, SOL_SOCKET, SO_ERROR, &err, &len) == -1 || err) {
         return NGX_ERROR;
     }
 
-    feed.up = 1;
-    feed.generation++;
-    feed.since = ngx_current_msec;
-    feed.ticked = ngx_current_msec;
-    ngx_http_pay_row()->feed_alive = 1;
+    f->up = 1;
+    f->generation++;
+    f->since = ngx_current_msec;
+    f->ticked = ngx_current_msec;
+
+    if (f == &feed) {
+        ngx_http_pay_row()->feed_alive = 1;
+    }
 
     return NGX_OK;
 }
@@ -262,24 +297,26 @@ ngx_pay_feed_established(void)
 static void
 ngx_pay_feed_write(ngx_event_t *wev)
 {
-    ssize_t  n;
+    ssize_t            n;
+    ngx_connection_t  *c = wev->data;
+    ngx_pay_feed_t    *f = c->data;
 
-    if (!feed.up && !wev->ready) {
+    if (!f->up && !wev->ready) {
         /* posted while the connection is being made */
         return;
     }
 
-    if (ngx_pay_feed_established() != NGX_OK) {
-        ngx_pay_feed_close("cannot connect");
+    if (ngx_pay_feed_established(f) != NGX_OK) {
+        ngx_pay_feed_close(f, "cannot connect");
         return;
     }
 
-    while (feed.out.n && wev->ready) {
+    while (f->out.n && wev->ready) {
 
-        n = feed.c->send(feed.c, (u_char *) feed.out.p, feed.out.n);
+        n = f->c->send(f->c, (u_char *) f->out.p, f->out.n);
 
         if (n == NGX_ERROR) {
-            ngx_pay_feed_close("send failed");
+            ngx_pay_feed_close(f, "send failed");
             return;
         }
 
@@ -287,33 +324,63 @@ ngx_pay_feed_write(ngx_event_t *wev)
             break;
         }
 
-        buf_consume(&feed.out, n);
+        buf_consume(&f->out, n);
     }
 
     if (ngx_handle_write_event(wev, 0) != NGX_OK) {
-        ngx_pay_feed_close("event failed");
+        ngx_pay_feed_close(f, "event failed");
     }
 }
 
 
-ngx_int_t
-ngx_pay_feed_ask(ngx_str_t *serial)
-{
-    size_t  n;
+/* another payd than the one whose changes we follow, and not one that hangs */
 
-    if (feed.c == NULL || feed.exiting) {
+static ngx_int_t
+ngx_pay_feed_aside(void)
+{
+    if (aside.c && ngx_current_msec - aside.ticked > NGX_PAY_FEED_SILENCE) {
+        ngx_pay_feed_close(&aside, "silent for 3 s");
+        aside.skip++;
+    }
+
+    if (aside.c == NULL) {
+        aside.addr = feed.addr + aside.skip % (feed.conf->addrs.nelts - 1);
+        ngx_pay_feed_connect(&aside);
+    }
+
+    return aside.c ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_uint_t
+ngx_pay_feed_has_aside(void)
+{
+    return feed.conf->addrs.nelts > 1;
+}
+
+
+ngx_int_t
+ngx_pay_feed_ask(ngx_uint_t which, ngx_str_t *serial)
+{
+    size_t           n;
+    ngx_pay_feed_t  *f = &feeds[which];
+
+    if (feed.exiting
+        || (which == NGX_PAY_FEED_ASIDE && ngx_pay_feed_aside() != NGX_OK)
+        || f->c == NULL)
+    {
         return NGX_ERROR;
     }
 
-    n = feed.out.n;
+    n = f->out.n;
 
-    buf_add(&feed.out, "KEY ", 4);
-    buf_add(&feed.out, serial->data, serial->len);
-    buf_add_char(&feed.out, '\n');
+    buf_add(&f->out, "KEY ", 4);
+    buf_add(&f->out, serial->data, serial->len);
+    buf_add_char(&f->out, '\n');
 
-    if (!buf_ok(&feed.out)) {
-        feed.out.n = n;
-        feed.out.failed = false;
+    if (!buf_ok(&f->out)) {
+        f->out.n = n;
+        f->out.failed = false;
         return NGX_ERROR;
     }
 
@@ -322,77 +389,60 @@ ngx_pay_feed_ask(ngx_str_t *serial)
      * never from here: a failure would end look-ups while one is being made.
      */
 
-    ngx_post_event(feed.c->write, &ngx_posted_events);
+    ngx_post_event(f->c->write, &ngx_posted_events);
 
     return NGX_OK;
 }
 
 
 static void
-ngx_pay_feed_tick(void)
+ngx_pay_feed_tick(ngx_pay_feed_t *f)
 {
-    feed.ticked = ngx_current_msec;
-    feed.backoff = NGX_PAY_FEED_RETRY;
-    feed.covering = 1;
+    f->ticked = ngx_current_msec;
 
-    ngx_pay_keys_zone_tick(feed.since);
+    if (f == &aside) {
+        return;
+    }
+
+    f->backoff = NGX_PAY_FEED_RETRY;
+    f->covering = 1;
+
+    ngx_pay_keys_zone_tick(f->since);
 }
 
 
-/* "WORD serial[ record]", without its newline */
-
 static ngx_int_t
-ngx_pay_feed_line(struct slice line)
+ngx_pay_feed_line(ngx_pay_feed_t *f, struct slice line)
 {
-    ngx_str_t     serial;
-    struct slice  word;
-
-    word = slice_cut(&line, ' ');
-    serial = ngx_pay_str(slice_cut(&line, ' '));
-
-    if (slice_is(word, "TICK") && serial.len == 0) {
-        ngx_pay_feed_tick();
+    if (slice_is(line, "TICK")) {
+        ngx_pay_feed_tick(f);
         return NGX_OK;
     }
 
-    if (serial.len == 0 || serial.len > NGX_PAY_SERIAL_MAX) {
-        return NGX_ERROR;
+    /* one that is only asked shows by any answer that it does not hang */
+
+    if (f == &aside) {
+        f->ticked = ngx_current_msec;
     }
 
-    if (slice_is(word, "KEY") && line.n) {
-        ngx_pay_keys_event(ngx_pay_feed_key, &serial, line);
-
-    } else if (slice_is(word, "NONE")) {
-        ngx_pay_keys_event(ngx_pay_feed_none, &serial, SLICE_NULL);
-
-    } else if (slice_is(word, "LATER")) {
-        ngx_pay_keys_event(ngx_pay_feed_later, &serial, SLICE_NULL);
-
-    } else if (slice_is(word, "CHANGED")) {
-        ngx_pay_keys_event(ngx_pay_feed_changed, &serial, SLICE_NULL);
-
-    } else {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_pay_keys_line(f - feeds, line);
 }
 
 
 /* handles the whole lines in the buffer and moves the rest to its start */
 
 static ngx_int_t
-ngx_pay_feed_lines(void)
+ngx_pay_feed_lines(ngx_pay_feed_t *f)
 {
     u_char  *p, *last, *nl;
 
-    p = feed.in;
-    last = feed.in + feed.in_len;
+    p = f->in;
+    last = f->in + f->in_len;
 
     while ((nl = ngx_strlchr(p, last, '\n')) != NULL) {
 
         if (nl - p >= NGX_PAY_LINE_MAX
-            || ngx_pay_feed_line(slice_n(p, nl - p)) != NGX_OK)
+            || ngx_pay_feed_line(f, slice_n(p, nl - p)) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -406,9 +456,9 @@ ngx_pay_feed_lines(void)
 
     /* secrets have passed through here */
 
-    ngx_memmove(feed.in, p, last - p);
-    feed.in_len = last - p;
-    wipe(feed.in + feed.in_len, p - feed.in);
+    ngx_memmove(f->in, p, last - p);
+    f->in_len = last - p;
+    wipe(f->in + f->in_len, p - f->in);
 
     return NGX_OK;
 }
@@ -417,36 +467,37 @@ ngx_pay_feed_lines(void)
 static void
 ngx_pay_feed_read(ngx_event_t *rev)
 {
-    ssize_t  n;
+    ssize_t            n;
+    ngx_connection_t  *c = rev->data;
+    ngx_pay_feed_t    *f = c->data;
 
-    if (ngx_pay_feed_established() != NGX_OK) {
-        ngx_pay_feed_close("cannot connect");
+    if (ngx_pay_feed_established(f) != NGX_OK) {
+        ngx_pay_feed_close(f, "cannot connect");
         return;
     }
 
     do {
-        n = feed.c->recv(feed.c, feed.in + feed.in_len,
-                         sizeof(feed.in) - feed.in_len);
+        n = f->c->recv(f->c, f->in + f->in_len, sizeof(f->in) - f->in_len);
 
         if (n == NGX_AGAIN) {
             break;
         }
 
         if (n == 0 || n == NGX_ERROR) {
-            ngx_pay_feed_close("closed by payd");
+            ngx_pay_feed_close(f, "closed by payd");
             return;
         }
 
-        feed.in_len += n;
+        f->in_len += n;
 
-        if (ngx_pay_feed_lines() != NGX_OK) {
-            ngx_pay_feed_close("payd sent a line that is not understood");
+        if (ngx_pay_feed_lines(f) != NGX_OK) {
+            ngx_pay_feed_close(f, "payd sent a line that is not understood");
             return;
         }
 
     } while (rev->ready);
 
     if (ngx_handle_read_event(rev, 0) != NGX_OK) {
-        ngx_pay_feed_close("event failed");
+        ngx_pay_feed_close(f, "event failed");
     }
 }

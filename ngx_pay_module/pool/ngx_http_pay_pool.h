@@ -143,7 +143,7 @@ ngx_http_pay_pool_count_t ngx_http_pay_pool_sum(ngx_http_pay_pool_sh_t *sh,
 void ngx_http_pay_pool_waiting(ngx_http_pay_pool_sh_t *sh, ngx_uint_t row,
     struct canary_sums *sums);
 
-/* in a process that starts: where the pools' switches are */
+/* in the master, for each cycle: where the pools' switches are */
 void ngx_http_pay_pool_switches(ngx_http_pay_pool_main_conf_t *omcf,
     ngx_log_t *log);
 ngx_uint_t ngx_http_pay_pool_is_off(ngx_http_pay_pool_main_conf_t *omcf,

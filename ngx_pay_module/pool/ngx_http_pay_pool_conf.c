@@ -181,18 +181,19 @@ ngx_http_pay_pool_bound(ngx_conf_t *cf, void *block)
 /* the parameters of step_back behind the name of the other pool */
 
 static struct {
-    ngx_str_t            name;
+    const char          *name;
     size_t               offset;
     ngx_int_t            min, max, value;
     ngx_uint_t           percent;
+    ngx_uint_t           off;           /* "off", 0, is possible */
 } ngx_http_pay_pool_limits[] = {
-    { ngx_string("requests="), offsetof(struct canary_limits, requests),
-      20, 100000, 100, 0 },
-    { ngx_string("failures="), offsetof(struct canary_limits, failures),
-      1, 100, 5, 1 },
-    { ngx_string("slower="), offsetof(struct canary_limits, slower),
-      110, 10000, 200, 1 },
-    { ngx_null_string, 0, 0, 0, 0, 0 }
+    { "requests", offsetof(struct canary_limits, requests),
+      20, 100000, 100, 0, 0 },
+    { "failures", offsetof(struct canary_limits, failures),
+      1, 100, 5, 1, 0 },
+    { "slower", offsetof(struct canary_limits, slower),
+      110, 10000, 200, 1, 1 },
+    { NULL, 0, 0, 0, 0, 0, 0 }
 };
 
 
@@ -200,46 +201,54 @@ static char *
 ngx_http_pay_pool_limit(ngx_conf_t *cf, struct canary_limits *limits,
     ngx_str_t *arg)
 {
-    size_t      len;
     ngx_int_t   n;
-    ngx_str_t  *name;
+    ngx_str_t   value;
+    uint32_t   *limit;
     ngx_uint_t  i;
 
-    for (i = 0; ngx_http_pay_pool_limits[i].name.len; i++) {
-        name = &ngx_http_pay_pool_limits[i].name;
+    for (i = 0; ngx_http_pay_pool_limits[i].name; i++) {
 
-        if (arg->len <= name->len
-            || ngx_strncmp(arg->data, name->data, name->len) != 0)
+        if (!ngx_http_pay_conf_param(arg, ngx_http_pay_pool_limits[i].name,
+                                     &value))
         {
             continue;
         }
 
-        len = arg->len - name->len;
+        limit = (uint32_t *) ((u_char *) limits
+                              + ngx_http_pay_pool_limits[i].offset);
+
+        if (ngx_http_pay_pool_limits[i].off && value.len == 3
+            && ngx_strncmp(value.data, "off", 3) == 0)
+        {
+            *limit = 0;
+            return NGX_CONF_OK;
+        }
 
         if (ngx_http_pay_pool_limits[i].percent) {
-            if (arg->data[arg->len - 1] != '%') {
+            if (value.len == 0 || value.data[value.len - 1] != '%') {
                 break;
             }
 
-            len--;
+            value.len--;
         }
 
-        n = ngx_atoi(arg->data + name->len, len);
+        n = ngx_atoi(value.data, value.len);
 
         if (n < ngx_http_pay_pool_limits[i].min
             || n > ngx_http_pay_pool_limits[i].max)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid value \"%V\" in \"step_back\": "
-                               "%i to %i%s are possible", arg,
+                               "%i to %i%s are possible%s", arg,
                                ngx_http_pay_pool_limits[i].min,
                                ngx_http_pay_pool_limits[i].max,
-                               ngx_http_pay_pool_limits[i].percent ? " %" : "");
+                               ngx_http_pay_pool_limits[i].percent ? " %" : "",
+                               ngx_http_pay_pool_limits[i].off ? ", or off"
+                                                               : "");
             return NGX_CONF_ERROR;
         }
 
-        *(uint32_t *) ((u_char *) limits + ngx_http_pay_pool_limits[i].offset)
-            = (uint32_t) n;
+        *limit = (uint32_t) n;
 
         return NGX_CONF_OK;
     }
@@ -259,7 +268,7 @@ ngx_http_pay_pool_back(ngx_conf_t *cf, void *block)
     value = cf->args->elts;
     pool->against = value[1];
 
-    for (i = 0; ngx_http_pay_pool_limits[i].name.len; i++) {
+    for (i = 0; ngx_http_pay_pool_limits[i].name; i++) {
         *(uint32_t *) ((u_char *) &pool->limits
                        + ngx_http_pay_pool_limits[i].offset)
             = (uint32_t) ngx_http_pay_pool_limits[i].value;

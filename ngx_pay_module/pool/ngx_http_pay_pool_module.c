@@ -26,6 +26,7 @@ static ngx_int_t ngx_http_pay_pool_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_pay_pool_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
+static ngx_int_t ngx_http_pay_pool_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_pay_pool_init_process(ngx_cycle_t *cycle);
 static void ngx_http_pay_pool_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_pay_pool_add_variables(ngx_conf_t *cf);
@@ -80,7 +81,7 @@ ngx_module_t  ngx_http_pay_pool_module = {
     ngx_http_pay_pool_commands,            /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_pay_pool_init_module,         /* init module */
     ngx_http_pay_pool_init_process,        /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -325,6 +326,23 @@ ngx_http_pay_pool_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 }
 
 
+/* in the master, when all zones are there */
+
+static ngx_int_t
+ngx_http_pay_pool_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_pay_pool_main_conf_t  *omcf;
+
+    omcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_pay_pool_module);
+
+    if (omcf != NULL && omcf->sh != NULL) {
+        ngx_http_pay_pool_switches(omcf, cycle->log);
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_pay_pool_init_process(ngx_cycle_t *cycle)
 {
@@ -335,7 +353,6 @@ ngx_http_pay_pool_init_process(ngx_cycle_t *cycle)
     if (omcf != NULL && omcf->sh != NULL) {
         ngx_http_pay_pools = omcf;
         ngx_http_pay_pool_process_start(omcf);
-        ngx_http_pay_pool_switches(omcf, cycle->log);
     }
 
     return NGX_OK;

@@ -23,7 +23,7 @@ static ngx_int_t ngx_http_pay_pool_switch_row(ngx_http_pay_ledger_t *l,
     ngx_http_pay_pool_t *pool);
 
 
-/* in each process; the rows are found again by name */
+/* workers inherit what the master finds */
 
 void
 ngx_http_pay_pool_switches(ngx_http_pay_pool_main_conf_t *omcf, ngx_log_t *log)

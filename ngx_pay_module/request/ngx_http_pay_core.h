@@ -144,6 +144,7 @@ typedef struct {
     ngx_atomic_t                key_hits;   /* of the worker's parsed keys */
     ngx_atomic_t                key_zone_hits;
     ngx_atomic_t                key_misses; /* asked payd */
+    ngx_atomic_t                key_hedges; /* and another one as well */
     ngx_atomic_t                key_stale;  /* used without being fresh */
     ngx_atomic_t                key_evicted;
 

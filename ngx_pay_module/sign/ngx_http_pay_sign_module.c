@@ -105,6 +105,13 @@ ngx_http_pay_sign_keys_arg(ngx_pay_keys_conf_t *keys, ngx_str_t *arg)
         return (n > 0 && n <= 10000) ? NGX_OK : NGX_ERROR;
     }
 
+    if (ngx_strncmp(arg->data, "hedge=", 6) == 0) {
+        n = value.len == 3 && ngx_strncmp(value.data, "off", 3) == 0
+            ? 0 : ngx_parse_time(&value, 0);
+        keys->hedge = n;
+        return n >= 0 ? NGX_OK : NGX_ERROR;
+    }
+
     if (ngx_strncmp(arg->data, "stale=", 6) == 0) {
         n = ngx_parse_time(&value, 0);
         keys->stale = n;
@@ -183,6 +190,7 @@ ngx_http_pay_sign_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     smcf->keys = keys;
 
     keys->timeout = 500;
+    keys->hedge = 100;
     keys->stale = 600 * 1000;
     keys->parsed = 1024;
     keys->misses = 200;
@@ -208,6 +216,13 @@ ngx_http_pay_sign_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (keys->addrs.nelts == 0) {
         return "needs an address";
+    }
+
+    if (keys->hedge >= keys->timeout) {
+
+        /* nobody would be asked in time */
+
+        keys->hedge = 0;
     }
 
     return NGX_CONF_OK;

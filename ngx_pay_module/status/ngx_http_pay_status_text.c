@@ -31,6 +31,7 @@ ngx_http_pay_status_metric_t  ngx_http_pay_status_metrics[] = {
     ngx_http_pay_metric(key_hits, "Keys found parsed in the worker.", 0),
     ngx_http_pay_metric(key_zone_hits, "Keys found in the zone.", 0),
     ngx_http_pay_metric(key_misses, "Keys asked of payd.", 0),
+    ngx_http_pay_metric(key_hedges, "And of another payd as well.", 0),
     ngx_http_pay_metric(key_stale, "Keys used without being fresh.", 0),
     ngx_http_pay_metric(key_evicted, "Keys pushed out.", 0),
     ngx_http_pay_metric(redis_ok, "Redis replies in time.", 0),

@@ -20,6 +20,7 @@ HEADS = ("directive", "syntax", "default", "meaning")
 # where the code has a parameter's default: directive, parameter -> file, expression, how it is written
 PARAMETERS = {
     ("pay_keys", "timeout"): ("sign_module.c", r"keys->timeout = (\d+);", "{}ms"),
+    ("pay_keys", "hedge"): ("sign_module.c", r"keys->hedge = (\d+);", "{}ms"),
     ("pay_keys", "stale"): ("sign_module.c", r"keys->stale = (\d+) \* 1000;", "{}s"),
     ("pay_keys", "parsed"): ("sign_module.c", r"keys->parsed = (\d+);", "{}"),
     ("pay_keys", "misses"): ("sign_module.c", r"keys->misses = (\d+);", "{}"),
@@ -135,7 +136,7 @@ def blocks():
         rows = table(PARTS[f"pay_{directive}"], what, "syntax", "meaning")
         is_(sorted(r[what] for r in rows), sorted(re.findall(r"ngx_string\(\"(\w+)\"\)", commands)),
             f"pay_{directive}: what may stand in it")
-    when = edge_source("when.c").partition("when_keys[] = {")[2].partition("ngx_null_string")[0]
+    when = edge_source("when_values.c").partition("when_keys[] = {")[2].partition("ngx_null_string")[0]
     bits = {name: kind for name, kind in re.findall(r"ngx_string\(\"(\w+)\"\), (?:MATCH_\w+_BIT\()?(MATCH_\w+)", when)}
     rows = {r["key"]: r["for"] for r in table(PARTS["when"], "key", "for", "values")}
     is_(sorted(rows), sorted(bits), "when: the keys")

@@ -33,7 +33,8 @@ REST = "pay_pool rest { upstream pay_orders; in_flight 100; when all; }\n"
 OPTIONS = dict(location="pay_pools on; pay_route on;", upstream="$pay_pool")
 
 
-def canary(back="step_back rest requests=20;", when="share=1/2"):
+# a busy machine must not look like a slow canary: only the test of that compares times
+def canary(back="step_back rest requests=20 slower=off;", when="share=1/2"):
     return f"pay_pool canary {{ upstream canary; in_flight 100; {back} when {when}; }}\n"
 
 
@@ -115,9 +116,10 @@ def back(two):
     two.canary.do = ""
     two.pools(canary(), REST)
     is_((two.pay(20)[1], two.status()["state"]), (0, "off"), "a reload does not bring it back")
+    workers = two.e.workers()
     two.e.process.kill()
     two.e.process.wait()
-    for pid in two.e.workers():
+    for pid in workers:
         os.kill(pid, 9)
     for name in ("edge.sock", "edge2.sock", "control.sock"):
         (two.e.folder / name).unlink(missing_ok=True)
@@ -137,6 +139,7 @@ def back(two):
 
 
 def slow(two):
+    two.pools(canary("step_back rest requests=20;"), REST)
     two.canary.do = "slow 0.3"
 
     def client():
@@ -160,12 +163,13 @@ def slow(two):
         return two.status()["state"] == "off"
 
     ok(wait_until(look, 60), "one that never answers does: who waits counts")
-    is_(two.pay(10)[1], 0, "and the others go on")
+    is_(two.pay(10)[0], [200] * 10, "and the others go on")
     for s in held:
         s.close()
     two.canary.do = ""
     two.canary.gate.set()
     ok(wait_until(lambda: two.status()["in_flight"] == 0), "nobody waits any more")
+    two.pools(canary(), REST)
     two.switch("on")
 
 
@@ -212,7 +216,7 @@ def damaged(two):
 def errors():
     e = Edge(A, **OPTIONS)
     good = CHANNEL + "upstream canary { server unix:/x; }\n"
-    for back in ("step_back rest;", "step_back rest requests=20 failures=1% slower=110%;",
+    for back in ("step_back rest;", "step_back rest requests=20 failures=1% slower=110%;", "step_back rest slower=off;",
                  "step_back rest requests=100000 failures=100% slower=10000%;"):
         is_(e.test(e.conf(http=good + canary(back) + REST)), "", back)
     is_(e.test(e.conf(http=good + REST + canary())), "", "in any order")
@@ -224,7 +228,8 @@ def errors():
             (canary("step_back rest failures=0%;") + REST, 'invalid value "failures=0%" in "step_back": 1 to 100 % are possible'),
             (canary("step_back rest failures=101%;") + REST, 'invalid value "failures=101%"'),
             (canary("step_back rest failures=5;") + REST, 'invalid value "failures=5" in "step_back"'),
-            (canary("step_back rest slower=109%;") + REST, 'invalid value "slower=109%" in "step_back": 110 to 10000 % are possible'),
+            (canary("step_back rest slower=109%;") + REST, 'invalid value "slower=109%" in "step_back": 110 to 10000 % are possible, or off'),
+            (canary("step_back rest failures=off;") + REST, 'invalid value "failures=off"'),
             (canary("step_back rest slower=x%;") + REST, 'invalid value "slower=x%"'),
             (canary("step_back rest window=5s;") + REST, 'invalid value "window=5s" in "step_back"'),
             (canary("step_back rest; step_back rest;") + REST, '"step_back" is duplicate'),

@@ -44,6 +44,19 @@ static void test_verdicts(void **state)
                     cases[i].name);
 }
 
+/* Without a limit on times only failures count. */
+static void test_any_time(void **state)
+{
+    const struct canary_limits any = {.requests = 100, .failures = 5, .slower = 0};
+    const struct canary_sums slow = {100, 0, 100000}, bad = {100, 6, 100000};
+    const struct canary_sums other = {5000, 0, 5000};
+    (void)state;
+
+    assert_int_equal(canary_judge(&slow, &other, &limits), CANARY_SLOW);
+    assert_int_equal(canary_judge(&slow, &other, &any), CANARY_WELL);
+    assert_int_equal(canary_judge(&bad, &other, &any), CANARY_FAILS);
+}
+
 static void test_numbers(void **state)
 {
     const struct canary_sums none = {0, 0, 0}, some = {3, 1, 100};
@@ -59,6 +72,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_any_time),
         cmocka_unit_test(test_numbers),
     };
 
