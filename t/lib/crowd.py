@@ -16,6 +16,7 @@ from signing import BadSignature
 
 PATIENCE = 180 * SLOW
 ANSWER_WITHIN = 8 * SLOW    # s, then the connection is given up
+PAYER_WAITS = 5 * SLOW
 PAUSE = 0.1
 # what a life consists of, and how often of a hundred
 LIVES = {"pay": 58, "refund": 10, "barcode": 12, "close": 8, "race": 4, "leave": 8}
@@ -208,7 +209,8 @@ class Crowd:
         payment = self.create(client, no, amount)
         if life == "leave":
             return
-        payment = self.decided(client, no, payment)
+        if "code_url" not in payment and not self.waits(lambda: "code_url" in self.look(client, no, payment)):
+            return
         if life in ("close", "race"):
             closing = lambda: until_known(lambda: client.close(payment["id"]))  # noqa: E731
             paying = lambda: self.pay(payment)  # noqa: E731
@@ -216,31 +218,27 @@ class Crowd:
                 step()
             return
         self.pay(payment)
-        if life == "refund":
-            self.refund(client, dice, no, amount)
+        if life == "refund" and self.waits(lambda: self.look(client, no, payment)["state"] == "succeeded"):
+            part = dice.randint(1, amount)
+            until_known(lambda: client.refund(no, f"R{no}"[:32], part, notify_url=self.stack.callback_url))
 
     @staticmethod
-    def decided(client, no, payment):
-        """The order when it can be paid, or cannot any more."""
-        deadline = time.monotonic() + PATIENCE
-        while payment["state"] == "processing" or payment["state"] == "pending" and "code_url" not in payment:
-            if time.monotonic() > deadline:
-                raise Unknown(f"still {payment['state']}")
-            time.sleep(PAUSE)
-            payment = until_known(lambda: client.find(no)).json
+    def look(client, no, payment):
+        """As it now is."""
+        payment.update(until_known(lambda: client.find(no)).json)
         return payment
+
+    @staticmethod
+    def waits(condition):
+        """A payer waits so long, and walks away."""
+        deadline = time.monotonic() + PAYER_WAITS
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(PAUSE)
+        return True
 
     def pay(self, payment):
         """The payer; the bank refuses orders that are closed."""
         if "code_url" in payment:
             until_known(lambda: self.stack.bank("POST", "/pay", {"code_url": payment["code_url"]}))
-
-    def refund(self, client, dice, no, amount):
-        deadline = time.monotonic() + PATIENCE
-        while (found := until_known(lambda: client.find(no)).json)["state"] in ("processing", "pending"):
-            if time.monotonic() > deadline:
-                raise Unknown("paid, and not told")
-            time.sleep(PAUSE)
-        if found["state"] == "succeeded":
-            part = dice.randint(1, amount)
-            until_known(lambda: client.refund(no, f"R{no}"[:32], part, notify_url=self.stack.callback_url))

@@ -24,8 +24,8 @@ from stack import Stack
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 DISK = 4 << 30              # bytes; of memory, as they are used
 KEYS_AGE = 3600             # s: certificates are valid for clocks that go wrong, too
-CLOCKS = {"edge": ("nginx",), "payd": ("order", "timer", "callback", "relay"), "database": ("postgres",), "Redis": ("redis",),
-          "bank": ("paybank",)}
+CLOCKS = {"edge": ("nginx",), "payd": ("order", "timer", "callback", "relay"), "database": ("postgres",),
+          "Redis": ("redis",), "bank": ("paybank",)}
 LINKS = ("edge-payd", "edge-payd keys", "edge-payd notify", "payd-postgres", "payd-redis", "edge-redis", "payd-egress",
          "egress-bank", "egress-bank TLS", "payd-merchant", "bank-edge")
 
@@ -134,8 +134,9 @@ class ProxiedStack(Stack):
                 del os.environ[name]
 
     def _configure(self) -> None:
-        ports = dict(zip(("egress-bank", "egress-bank TLS", "payd-merchant", "bank-edge"), free_ports(4)))
-        self.ports = ports
+        taken = (self.ingress_port, self.status_port, self.bank_port, self.bank_tls_port, self.merchant_port)
+        free = [port for port in free_ports(4 + len(taken)) if port not in taken]
+        self.ports = ports = dict(zip(("egress-bank", "egress-bank TLS", "payd-merchant", "bank-edge"), free))
         s = self.sockets
         (s / "pgproxy").mkdir(mode=0o755)
         receiver = self.receiver_port or self.merchant_port
@@ -196,12 +197,16 @@ class ProxiedStack(Stack):
             f.write(struct.pack("=q", seconds * 1_000_000))
 
     def fill_disk(self) -> None:
-        """No byte more."""
-        used = os.statvfs(self.disk)
-        self._resize((used.f_blocks - used.f_bfree) * used.f_frsize)
+        """Hardly a byte more: it may grow between the look and the word."""
+        for room in range(0, 64 << 20, 1 << 20):
+            used = os.statvfs(self.disk)
+            if self._resize((used.f_blocks - used.f_bfree) * used.f_frsize + room):
+                return
+        raise RuntimeError(f"{self.disk} cannot be made smaller")
 
     def empty_disk(self) -> None:
-        self._resize(DISK)
+        if not self._resize(DISK):
+            raise RuntimeError(f"{self.disk} cannot be made larger")
 
-    def _resize(self, size: int) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.disk)], check=True)
+    def _resize(self, size: int) -> bool:
+        return subprocess.run(["mount", "-o", f"remount,size={size}", str(self.disk)], capture_output=True).returncode == 0
