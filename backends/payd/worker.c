@@ -44,6 +44,31 @@ static void check_ready(struct worker *w)
 
 /* ---- clock ---- */
 
+/* Each life anew: a container has the same pid after each start, and two may share their host's
+ * name; a number taken over at once would give ids that its last holder gave already. */
+static void name_holder(struct worker *w)
+{
+    char host[64] = "?", life[8];
+
+    gethostname(host, sizeof(host) - 1);
+    random_token(life, sizeof(life));
+    snprintf(w->holder, sizeof(w->holder), "%s:%s:%d:%.*s", host, w->process->name, (int)getpid(),
+             (int)sizeof(life), life);
+}
+
+/* Ids never go back, and none is later than its number's lease: when the clock has jumped, the
+ * number is left to its lease, and another one is taken by the new time before an id is made with
+ * it. */
+static void leave_number(struct worker *w)
+{
+    if (w->leased) {
+        w->left = true;
+        w->left_process = w->ids.process;
+    }
+    name_holder(w);
+    w->leased = false;
+}
+
 static void on_clock(void *arg, enum store_result r, pay_time_t pg_now, int64_t mono_us)
 {
     struct worker *w = arg;
@@ -54,6 +79,7 @@ static void on_clock(void *arg, enum store_result r, pay_time_t pg_now, int64_t 
     if (w->clock_known && (moved > CLOCK_JUMP_US || moved < -CLOCK_JUMP_US)) {
         w->clock_jumped_us = loop_now_us(w->loop);
         log_event(LOG_ALERT, "clock_jump", LOG_I("moved_ms", moved / USEC_PER_MSEC));
+        leave_number(w);
     }
     w->clock_offset_us = offset;
     w->clock_known = true;
@@ -70,6 +96,8 @@ static void on_lease(void *arg, enum store_result r, uint32_t process)
         log_event(LOG_WARN, "lease_failed", LOG_I("result", r));
         return;
     }
+    if (w->left && process == w->left_process)
+        return; /* renewed on the way */
     if (!w->leased || w->ids.process != process) {
         if (id_gen_init(&w->ids, process) != 0) {
             log_event(LOG_ERROR, "lease_invalid", LOG_I("process_number", process));
@@ -148,18 +176,12 @@ int worker_init(struct worker *w, const struct options *o, const struct process_
 {
     struct http_egress_conf ec = {.unix_path = o->egress,
                                   .max_connections = (size_t)o->max_requests + 64};
-    char host[64] = "?", life[8];
 
     memset(w, 0, sizeof(*w));
     w->options = o;
     w->process = p;
     w->loop = loop;
-    gethostname(host, sizeof(host) - 1);
-    random_token(life, sizeof(life));
-    /* each life anew: a container has the same pid after each start, and two may share their host's
-     * name; a number taken over at once would give ids that its last holder gave already */
-    snprintf(w->holder, sizeof(w->holder), "%s:%s:%d:%.*s", host, p->name, (int)getpid(),
-             (int)sizeof(life), life);
+    name_holder(w);
     if (options_vault(o, &w->vault, err) != 0 || load_platform(w, err) != 0 ||
         channel_set_load(o->channels, o->adapters, &w->channels, err) != 0 ||
         open_store(w, err) != 0)

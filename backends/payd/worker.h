@@ -40,7 +40,8 @@ struct worker {
 
     /* identity and clock, kept by worker.c */
     struct id_gen ids;
-    bool leased;
+    bool leased, left;
+    uint32_t left_process;  /* whose ids were made before the clock's last jump */
     int64_t lease_until_us; /* loop time */
     bool clock_known;
     int64_t clock_offset_us; /* PostgreSQL's clock - loop time */

@@ -9,13 +9,14 @@
 
 /* Who held a number may have made ids up to 60 s ahead (core/ids.h): it rests as long before
  * another holder gets it, and the one that rested longest goes first. */
+/* A clock that went back shortens no lease: ids as late as its end may have been given. */
 const char sql_lease[] =
     "WITH pick AS (SELECT process FROM pay.process_lease"
     " WHERE process BETWEEN $3::int2 AND $4::int2"
     "  AND (holder = $1::text OR until < now() - interval '61 seconds')"
     " ORDER BY holder = $1::text DESC, until, process LIMIT 1 FOR UPDATE SKIP LOCKED)"
     " UPDATE pay.process_lease l SET holder = $1::text,"
-    "  until = now() + $2::int8 * interval '1 microsecond'"
+    "  until = greatest(l.until, now() + $2::int8 * interval '1 microsecond')"
     " FROM pick WHERE l.process = pick.process RETURNING l.process";
 
 const char sql_clock[] = "SELECT now()";
