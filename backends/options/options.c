@@ -56,6 +56,8 @@ static const struct conf_directive top_table[] = {
     {"expire", 1, 1, 0, "TIME", "2h", "Life of orders that name no time_expire."},
     {"outcomes", 1, 1, 0, "TIME | off", "200ms",
      "How often the egress is told what was read in the channels' answers."},
+    {"notify_misses", 1, 1, 0, "NUMBER", "20",
+     "Genuine notifications of a channel account looked up in vain, a second."},
     {"max_requests", 1, 1, 0, "NUMBER", "8192",
      "Requests in progress per process; more are answered 503 OVERLOADED."},
     {"timers", 0, 0, CONF_BLOCK, "{ ... }", "", "The timer role."},
@@ -449,6 +451,8 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
         return options_get_number(n, n->args[0], 0, 2, &o->reroute, err);
     if (slice_is(n->name, "late_success"))
         return read_late_success(o, n, err);
+    if (slice_is(n->name, "notify_misses"))
+        return options_get_number(n, n->args[0], 1, 100000, &o->notify_misses, err);
     if (slice_is(n->name, "max_requests"))
         return options_get_number(n, n->args[0], 1, 1000000, &o->max_requests, err);
     if (slice_is(n->name, "timers"))
@@ -485,6 +489,7 @@ static void set_defaults(struct options *o)
     o->expire_us = 7200 * USEC_PER_SEC;
     o->outcomes_us = 200 * USEC_PER_MSEC;
     o->max_requests = 8192;
+    o->notify_misses = 20;
     o->timers = (struct timer_options){.poll_us = 200 * USEC_PER_MSEC,
                                        .batch = 256,
                                        .active = 512,

@@ -95,6 +95,7 @@ struct options {
     int64_t expire_us;
     int64_t outcomes_us; /* 0: off */
     int64_t max_requests;
+    int64_t notify_misses; /* a second, of each channel account */
     struct timer_options timers;
     struct callback_options callbacks;
     struct relay_options relay;

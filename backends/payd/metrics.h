@@ -18,6 +18,7 @@ struct metrics;
     X(REFUSED, "refused")             /* signature, identity or form */                            \
     X(MISMATCH, "mismatch")           /* genuine, but not what the order says */                   \
     X(UNKNOWN_ORDER, "unknown_order") /* genuine, of no order of ours */                           \
+    X(LIMITED, "limited")             /* genuine, but too many of the account were in vain */      \
     X(BUSY, "busy")                   /* could not be committed; it comes again */
 enum notice_end {
 #define X(name, text) NOTICE_##name,

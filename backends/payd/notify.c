@@ -5,6 +5,7 @@
 #include "backends/io/log.h"
 #include "flow.h"
 #include "metrics.h"
+#include "notice_guard.h"
 
 #define HEADERS_MAX  64
 #define NOTICES_TOLD 20 /* in a second, in the log */
@@ -14,6 +15,8 @@ struct notice {
     struct worker *w;
     struct http_req *req;
     const struct channel *channel;
+    struct slice of_channel, of_account; /* of the request's target */
+    uint8_t digest[NOTICE_DIGEST_LEN];
     uint32_t command_seq;
 };
 
@@ -52,6 +55,11 @@ static void on_flow(void *arg, struct flow *f)
                                                  : NOTICE_BUSY;
 
     failpoint(FAILPOINT_NOTIFY_COMMITTED);
+    if (end == NOTICE_TAKEN)
+        notice_guard_taken(n->w->notice_guard, n->digest, loop_now_us(n->w->loop));
+    else if (end != NOTICE_BUSY)
+        notice_guard_miss(n->w->notice_guard, n->of_channel, n->of_account,
+                          loop_now_us(n->w->loop));
     if (end != NOTICE_TAKEN && may_log(n->w))
         log_event(f->end == FLOW_BUSY ? LOG_WARN : LOG_ALERT, "notification_not_taken",
                   LOG_I("order", f->payment.id), LOG_I("end", f->end),
@@ -65,6 +73,28 @@ static void refuse(struct notice *n, struct slice channel, struct slice account,
         log_event(LOG_ALERT, "notification_refused", LOG_S("channel", channel),
                   LOG_S("account", account), LOG_S("reason", slice_of(reason)));
     acknowledge(n, NOTICE_REFUSED);
+}
+
+/* Known without the database: taken a moment ago, or one too many. */
+static bool is_known(struct notice *n, const struct channel_result *r)
+{
+    int64_t now = loop_now_us(n->w->loop);
+
+    if (notice_digest(n->of_channel, n->of_account, r, n->digest) != 0) {
+        acknowledge(n, NOTICE_BUSY);
+        return true;
+    }
+    if (notice_guard_known(n->w->notice_guard, n->digest, now)) {
+        acknowledge(n, NOTICE_TAKEN);
+        return true;
+    }
+    if (notice_guard_may(n->w->notice_guard, n->of_channel, n->of_account, now))
+        return false;
+    if (may_log(n->w))
+        log_event(LOG_ALERT, "notifications_limited", LOG_S("channel", n->of_channel),
+                  LOG_S("account", n->of_account));
+    acknowledge(n, NOTICE_LIMITED);
+    return true;
 }
 
 static struct payment_event event_of(struct arena *a, const struct channel_result *r)
@@ -103,6 +133,10 @@ static void take(struct worker *w, struct notice *n, struct slice channel, struc
         refuse(n, channel, account, "not an order number of ours");
         return;
     }
+    n->of_channel = channel;
+    n->of_account = account;
+    if (is_known(n, r))
+        return;
     f = flow_new(w, on_flow, n);
     if (!f) {
         acknowledge(n, NOTICE_BUSY);

@@ -4,6 +4,7 @@
 #include "backends/io/log.h"
 #include "flow.h"
 #include "metrics.h"
+#include "notice_guard.h"
 #include "outcomes.h"
 
 #include <stdio.h>
@@ -191,8 +192,10 @@ int worker_init(struct worker *w, const struct options *o, const struct process_
     w->outcomes = outcomes_new(w);
     w->flows = flows_new(w);
     w->metrics = metrics_new(w);
+    w->notice_guard = notice_guard_new(o->notify_misses);
     w->second = loop_timer_new(loop, on_second, w);
-    if (!w->egress || !w->accounts || !w->outcomes || !w->flows || !w->metrics || !w->second)
+    if (!w->notice_guard || !w->egress || !w->accounts || !w->outcomes || !w->flows ||
+        !w->metrics || !w->second)
         return conf_fail(err, NULL, "out of memory");
     return 0;
 }
@@ -214,6 +217,7 @@ void worker_release(struct worker *w)
     accounts_free(w->accounts);
     outcomes_free(w->outcomes);
     metrics_free(w->metrics);
+    notice_guard_free(w->notice_guard);
     channel_set_free(w->channels);
     verify_key_release(&w->platform_key);
     vault_wipe(&w->vault);

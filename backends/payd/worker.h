@@ -21,6 +21,7 @@ struct accounts;
 struct outcomes;
 struct flows;
 struct metrics;
+struct notice_guard;
 
 struct worker {
     const struct options *options;
@@ -33,6 +34,7 @@ struct worker {
     struct outcomes *outcomes;
     struct flows *flows;
     struct metrics *metrics;
+    struct notice_guard *notice_guard;
     struct verify_key platform_key;
     struct slice platform_cert; /* PEM */
     struct slice certificates[CERTIFICATES_MAX];
