@@ -44,7 +44,8 @@ struct channel_facts {
     int64_t settle_us;        /* after send_before: how long "not found" proves nothing */
     bool prepare_resend;      /* adapter: resend=same_number */
     struct slice account;     /* first account the block names, empty when it names none */
-    uint32_t wallets;         /* bits by payer_app: whose codes it takes, 0 = not said */
+    struct slice tls_certificate; /* file of the one that nginx shows it; empty: none */
+    uint32_t wallets;             /* bits by payer_app: whose codes it takes, 0 = not said */
 };
 const struct channel_facts *channel_facts(const struct channel *c);
 bool channel_has(const struct channel *c, enum call_kind kind, enum payment_method method);

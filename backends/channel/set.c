@@ -33,7 +33,7 @@ const struct conf_directive channel_block_table[] = {
     {"state", 1, 1, 0, "on | off | drain | block", "on", "Read by nginx."},
     {"endpoint", 1, 1, 0, "URL", "", "Read by nginx."},
     {"tls_name", 1, 1, 0, "NAME", "", "Read by nginx."},
-    {"tls_certificate", 2, 2, 0, "FILE KEY", "", "Read by nginx."},
+    {"tls_certificate", 2, 2, 0, "FILE KEY", "", "Read by nginx; payd watches its end."},
     {"amount", 2, 2, 0, "MIN MAX", "", "Read by nginx."},
     {"weight", 1, 1, 0, "NUMBER", "", "Read by nginx."},
     {"priority", 1, 1, 0, "NUMBER", "", "Read by nginx."},
@@ -164,7 +164,7 @@ static int read_time(const struct conf_node *block, const char *name, int64_t df
 static int read_channel(struct channel_set *set, const char *dir, const struct conf_node *block,
                         struct channel *c, struct conf_error *err)
 {
-    const struct conf_node *account, *endpoint;
+    const struct conf_node *account, *endpoint, *certificate;
 
     if (conf_check(block, NULL, channel_block_table, err) < 0)
         return -1;
@@ -182,6 +182,9 @@ static int read_channel(struct channel_set *set, const char *dir, const struct c
         read_notify_base(c, block, err) < 0 ||
         read_time(block, "query_first", FIRST_QUERY_MS, &c->facts.first_query_us, err) < 0)
         return -1;
+    certificate = conf_find(block->child, "tls_certificate");
+    if (certificate)
+        c->facts.tls_certificate = certificate->args[0];
     endpoint = conf_find(block->child, "endpoint");
     if (endpoint)
         c->endpoint = endpoint->args[0];

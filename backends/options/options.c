@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define NAME_BYTES "abcdefghijklmnopqrstuvwxyz0123456789_-"
+
 #define FILE_MAX (256 * 1024)
 
 static const struct conf_directive top_table[] = {
@@ -27,6 +29,8 @@ static const struct conf_directive top_table[] = {
      "64 hex digits; secrets in the database are sealed under the first, and open with each."},
     {"platform", 3, 3, CONF_NEED, "SERIAL CERT KEY", "",
      "Our certificate that merchants verify callbacks with, and its private key (PEM files)."},
+    {"watch_certificate", 2, 2, CONF_REPEAT, "NAME FILE", "",
+     "A certificate in a file whose end is told by metrics and log."},
     {"platform_certificate", 2, 2, CONF_REPEAT, "SERIAL FILE", "",
      "Another certificate or public key (PEM) of ours that merchants are shown: Ed25519, ECDSA, or "
      "the next RSA one; at most 8."},
@@ -224,6 +228,23 @@ static int read_certificate(struct options *o, const struct conf_node *n, struct
         return conf_fail(err, n, "platform_certificate: bad serial");
     o->certificate_count++;
     return options_get_path(o, n, n->args[1], &o->certificates[i].file, err);
+}
+
+static int read_watched(struct options *o, const struct conf_node *n, struct conf_error *err)
+{
+    struct slice name = n->args[0];
+    size_t i = o->watched_count;
+
+    if (i == WATCHED_FILES_MAX)
+        return conf_fail(err, n, "watch_certificate: more than %d", WATCHED_FILES_MAX);
+    for (size_t k = 0; k < name.n; k++)
+        if (!memchr(NAME_BYTES, name.p[k], sizeof(NAME_BYTES) - 1))
+            name.n = 0;
+    if (name.n == 0 || name.n > 64)
+        return conf_fail(err, n, "watch_certificate: a name is 1 to 64 of a-z, 0-9, _ and -");
+    o->watched[i].name = arena_cstr(&o->arena, name);
+    o->watched_count++;
+    return options_get_path(o, n, n->args[1], &o->watched[i].file, err);
 }
 
 static int read_log(struct options *o, const struct conf_node *n, struct conf_error *err)
@@ -439,6 +460,8 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
                    ? -1
                    : 0;
     }
+    if (slice_is(n->name, "watch_certificate"))
+        return read_watched(o, n, err);
     if (slice_is(n->name, "platform_certificate"))
         return read_certificate(o, n, err);
     if (slice_is(n->name, "log"))

@@ -64,7 +64,8 @@ struct process_options {
     struct process_options *next;
 };
 
-#define CERTIFICATES_MAX 8
+#define CERTIFICATES_MAX  8
+#define WATCHED_FILES_MAX 16
 
 struct options {
     struct arena arena; /* owns everything below */
@@ -82,6 +83,10 @@ struct options {
         const char *serial, *file;
     } certificates[CERTIFICATES_MAX]; /* shown beside platform_cert */
     size_t certificate_count;
+    struct {
+        const char *name, *file;
+    } watched[WATCHED_FILES_MAX]; /* whose end is told */
+    size_t watched_count;
     const char *log_dir; /* NULL = stderr */
     const char *log_level;
     int64_t answer_within_us;

@@ -1,15 +1,13 @@
 #include "accounts.h"
 
 #include "backends/io/log.h"
+#include "watched.h"
 #include "worker.h"
 
 #include <stdlib.h>
 
 #define READ_EVERY_S 5
 #define ACCOUNTS_MAX 4096
-#define WARN_EVERY_S (12 * 3600)
-#define WARN_DAYS    30
-#define DAY_US       (86400 * USEC_PER_SEC)
 #define ARENA_CAP    (32u << 20)
 
 struct entry {
@@ -132,15 +130,6 @@ static uint64_t fingerprint(const struct store_account *rows, size_t n)
 
 /* ---- certificates that end ---- */
 
-static void warn_end(const struct entry *e, struct slice name, pay_time_t until, pay_time_t now)
-{
-    if (until - now > WARN_DAYS * DAY_US)
-        return;
-    log_event(until <= now ? LOG_ERROR : LOG_WARN, "certificate_ends", LOG_S("channel", e->channel),
-              LOG_S("account", e->account), LOG_S("certificate", name),
-              LOG_I("days", until > now ? (until - now) / DAY_US : 0));
-}
-
 /* Those of the account's secrets; those that the channel publishes are fetched by themselves, which
  * is told when it fails (certificates.c). */
 static void warn_ends(const struct accounts *a)
@@ -154,7 +143,8 @@ static void warn_ends(const struct accounts *a)
                            channel_account_secret(s->entries[i].opened, k, &secret);
              k++)
             if (secret.present && secret.until)
-                warn_end(&s->entries[i], secret.name, secret.until, now);
+                certificate_warn(s->entries[i].channel, s->entries[i].account, secret.name,
+                                 secret.until, now);
 }
 
 static void take(struct accounts *a, const struct store_account *rows, size_t n, uint64_t print)
@@ -197,7 +187,7 @@ static void on_accounts(void *arg, enum store_result r, const struct store_accou
 
 void accounts_tick(struct accounts *a)
 {
-    if (a->current && ++a->warned_s >= WARN_EVERY_S) {
+    if (a->current && ++a->warned_s >= CERTIFICATE_WARN_EVERY_S) {
         a->warned_s = 0;
         warn_ends(a);
     }

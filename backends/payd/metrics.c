@@ -1,6 +1,7 @@
 #include "metrics.h"
 
 #include "accounts.h"
+#include "watched.h"
 
 #include <stdlib.h>
 
@@ -71,43 +72,47 @@ static void put_notices(const struct metrics *m, struct buf *b)
     buf_addf(b, "pay_worker_notifications_stray_total %llu\n", (unsigned long long)m->stray);
 }
 
-static void put_end(struct buf *b, const struct channel_account *a, struct slice name,
+static void put_end(struct buf *b, struct slice channel, struct slice account, struct slice name,
                     pay_time_t until)
 {
     buf_addf(b,
              "pay_worker_certificate_end_seconds{channel=\"%.*s\",account=\"%.*s\","
              "certificate=\"%.*s\"} %lld\n",
-             SLICE_FMT(channel_account_channel(a)), SLICE_FMT(channel_account_name(a)),
-             SLICE_FMT(name), (long long)(until / USEC_PER_SEC));
+             SLICE_FMT(channel), SLICE_FMT(account), SLICE_FMT(name),
+             (long long)(until / USEC_PER_SEC));
 }
 
 /* Of the secrets that are certificates; of those that the channel published the one that lasts. */
 static void put_ends(const struct channel_account *a, pay_time_t now, struct buf *b)
 {
     pay_time_t until = channel_account_trusts_until(a, now);
+    struct slice channel = channel_account_channel(a), account = channel_account_name(a);
     struct channel_secret s;
 
     for (size_t i = 0; channel_account_secret(a, i, &s); i++)
         if (s.present && s.until)
-            put_end(b, a, s.name, s.until);
+            put_end(b, channel, account, s.name, s.until);
     if (channel_account_refreshes(a))
-        put_end(b, a, SLICE("published"), until);
+        put_end(b, channel, account, SLICE("published"), until);
 }
 
 static void put_accounts(const struct worker *w, struct buf *b)
 {
     const struct channel_account *a;
-    struct slice account;
+    struct slice account, name;
+    pay_time_t until;
     size_t usable = 0, all;
 
     head(b, "pay_worker_certificate_end_seconds", "gauge",
-         "When a certificate of a channel account ends, Unix time; 0: none is there.");
+         "When a certificate ends, Unix time; 0: none is there.");
     for (all = 0; accounts_at(w->accounts, all, &account, &a); all++) {
         if (!a)
             continue;
         usable++;
         put_ends(a, worker_now(w), b);
     }
+    for (size_t i = 0; watched_at(w->watched, i, &account, &name, &until); i++)
+        put_end(b, account, SLICE_NULL, name, until);
     head(b, "pay_worker_accounts", "gauge", "Channel accounts, by whether they can be used.");
     buf_addf(b, "pay_worker_accounts{usable=\"yes\"} %zu\npay_worker_accounts{usable=\"no\"} %zu\n",
              usable, all - usable);

@@ -6,6 +6,7 @@
 #include "metrics.h"
 #include "notice_guard.h"
 #include "outcomes.h"
+#include "watched.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -124,6 +125,7 @@ static void on_second(void *arg)
         store_lease(w->store, slice_of(w->holder), LEASE_US, false, on_lease, w);
     }
     accounts_tick(w->accounts);
+    watched_tick(w->watched);
     check_ready(w);
 }
 
@@ -193,9 +195,10 @@ int worker_init(struct worker *w, const struct options *o, const struct process_
     w->flows = flows_new(w);
     w->metrics = metrics_new(w);
     w->notice_guard = notice_guard_new(o->notify_misses);
+    w->watched = watched_new(w);
     w->second = loop_timer_new(loop, on_second, w);
-    if (!w->notice_guard || !w->egress || !w->accounts || !w->outcomes || !w->flows ||
-        !w->metrics || !w->second)
+    if (!w->notice_guard || !w->watched || !w->egress || !w->accounts || !w->outcomes ||
+        !w->flows || !w->metrics || !w->second)
         return conf_fail(err, NULL, "out of memory");
     return 0;
 }
@@ -218,6 +221,7 @@ void worker_release(struct worker *w)
     outcomes_free(w->outcomes);
     metrics_free(w->metrics);
     notice_guard_free(w->notice_guard);
+    watched_free(w->watched);
     channel_set_free(w->channels);
     verify_key_release(&w->platform_key);
     vault_wipe(&w->vault);

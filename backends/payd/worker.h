@@ -22,6 +22,7 @@ struct outcomes;
 struct flows;
 struct metrics;
 struct notice_guard;
+struct watched;
 
 struct worker {
     const struct options *options;
@@ -35,6 +36,7 @@ struct worker {
     struct flows *flows;
     struct metrics *metrics;
     struct notice_guard *notice_guard;
+    struct watched *watched;
     struct verify_key platform_key;
     struct slice platform_cert; /* PEM */
     struct slice certificates[CERTIFICATES_MAX];

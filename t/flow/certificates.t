@@ -3,10 +3,13 @@
 and replaced while everything runs; forged lists are not believed. With WeChat's public key nothing is fetched."""
 import os
 import re
+import ssl
 import subprocess
 import sys
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import prometheus  # noqa: E402
 from flow import becomes, clear_faults, done, eventually, fault, flow_stack, is_, number, ok, pay  # noqa: E402
 from keys import openssl  # noqa: E402
 
@@ -37,8 +40,41 @@ def logged(stack, event):
     return [line for line in (stack.log / "timer0.log").read_text().splitlines() if f'"{event}"' in line]
 
 
+def ends(stack):
+    with urllib.request.urlopen(f"http://127.0.0.1:{stack.status_port}/metrics/timer0") as answer:
+        flat = prometheus.flat(prometheus.parse(answer.read().decode()))
+    return {m.groups(): int(v) for k, v in flat.items()
+            if (m := re.fullmatch(r'pay_worker_certificate_end_seconds{channel="(.*)",account="(.*)",certificate="(.*)"}', k))}
+
+
+def end_of(path):
+    text = openssl("x509", "-in", str(path), "-noout", "-enddate").strip().removeprefix("notAfter=")
+    return int(ssl.cert_time_to_seconds(text))
+
+
+def certificate(path, days):
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", str(days), "-subj", "/CN=watched",
+            "-keyout", str(path) + ".key", "-out", str(path))
+    return path
+
+
+def watched(stack):
+    """What is in no account: the certificate shown to a channel, ours for merchants, what payd.conf names."""
+    short, none = certificate(stack.folder / "short.crt", 5), stack.folder / "none.crt"
+    conf = stack.conf / "payd.conf"
+    conf.write_text(conf.read_text() + f"\nwatch_certificate ca {short};\nwatch_certificate gone {none};\n")
+    stack.restart("timer0")
+    want = {("wechat_v2", "", "tls_certificate"): end_of(stack.keys.path("wechat_mch.crt")),
+            ("", "", f"platform {stack.keys.platform_serial}"): end_of(stack.keys.path("platform.crt")),
+            ("", "", "ca"): end_of(short), ("", "", "gone"): 0}
+    eventually(lambda: want.items() <= ends(stack).items(), "each has its end among the metrics, 0 what cannot be read")
+    told = eventually(lambda: [line for line in logged(stack, "certificate_ends") if '"certificate":"ca"' in line], "what ends soon is logged")
+    ok('"lvl":"warn"' in told[0] and '"days":4' in told[0], "as a warning, with the days that are left", told)
+    ok(any('"certificate":"gone"' in line for line in logged(stack, "certificate_unreadable")), "what cannot be read, too")
+
+
 def main():
-    with flow_stack(payd={"timers > certificates": "1s"}) as stack:
+    with flow_stack(payd={"timers > certificates": "1s"}, also=["wechat_v2"]) as stack:
         plat, crt = stack.keys.path("wechat_plat.key"), str(stack.keys.path("wechat_plat.crt"))
         serial = stack.keys.wechat_plat_serial
         paid(stack, "with the public key")
@@ -65,6 +101,7 @@ def main():
         paid(stack, "signed with the new one, no process was restarted")
         started = [len([line for line in (stack.log / f"{n}.log").read_text().splitlines() if '"ready"' in line]) for n in stack.payd_names]
         is_(set(started), {1}, "none was")
+        watched(stack)
     done()
 
 
