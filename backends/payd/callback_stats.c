@@ -14,10 +14,12 @@ struct callback_stats {
     int64_t tries[ENDS];
     int64_t given_up_here;
     int64_t waiting, given_up; /* -1: not known yet */
+    pay_time_t oldest;         /* 0: nothing waits */
     bool asking;
 };
 
-static void on_backlog(void *arg, enum store_result r, int64_t waiting, int64_t given_up)
+static void on_backlog(void *arg, enum store_result r, int64_t waiting, int64_t given_up,
+                       pay_time_t oldest)
 {
     struct callback_stats *s = arg;
 
@@ -26,6 +28,7 @@ static void on_backlog(void *arg, enum store_result r, int64_t waiting, int64_t 
         return;
     s->waiting = waiting;
     s->given_up = given_up;
+    s->oldest = oldest;
 }
 
 static void on_timer(void *arg)
@@ -36,7 +39,8 @@ static void on_timer(void *arg)
     if (s->asking)
         return;
     s->asking = true;
-    store_callbacks_backlog(s->w->store, on_backlog, s);
+    store_callbacks_backlog(s->w->store, s->w->process->slot_from, s->w->process->slot_to,
+                            on_backlog, s);
 }
 
 struct callback_stats *callback_stats_new(struct worker *w)
@@ -80,7 +84,15 @@ static void gauge(struct buf *b, const char *name, const char *help, int64_t v)
                  (long long)v);
 }
 
-void callback_stats_metrics(const struct callback_stats *s, long active, struct buf *b)
+static int64_t overdue_s(const struct callback_stats *s)
+{
+    pay_time_t now = worker_now(s->w);
+
+    return s->oldest && s->oldest < now ? (now - s->oldest) / USEC_PER_SEC : 0;
+}
+
+void callback_stats_metrics(const struct callback_stats *s, long active, long suspects,
+                            struct buf *b)
 {
     static const char *const ends[ENDS] = {"done", "refused", "silent"};
 
@@ -94,6 +106,8 @@ void callback_stats_metrics(const struct callback_stats *s, long active, struct 
              "pay_callback_given_up_total %lld\n",
              (long long)s->given_up_here);
     gauge(b, "pay_callback_active", "calls to merchants open now", active);
+    gauge(b, "pay_callback_suspects", "of them to merchants that did not answer lately", suspects);
+    gauge(b, "pay_callback_overdue_seconds", "how late the oldest due callback is", overdue_s(s));
     gauge(b, "pay_callback_waiting", "callbacks in the database that wait for a try, 10000 at most",
           s->waiting);
     gauge(b, "pay_callback_given_up", "callbacks in the database that were given up, 10000 at most",

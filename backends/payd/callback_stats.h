@@ -16,7 +16,8 @@ void callback_stats_start(struct callback_stats *s);
 void callback_stats_stop(struct callback_stats *s);
 /* One try that ended; answered: with whatever status. */
 void callback_stats_try(struct callback_stats *s, enum callback_state state, bool answered);
-void callback_stats_metrics(const struct callback_stats *s, long active, struct buf *b);
+void callback_stats_metrics(const struct callback_stats *s, long active, long suspects,
+                            struct buf *b);
 /* After worker_end. */
 void callback_stats_free(struct callback_stats *s);
 

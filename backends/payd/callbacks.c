@@ -3,6 +3,7 @@
 #include "backends/io/failpoint.h"
 #include "backends/io/http_out.h"
 #include "backends/io/log.h"
+#include "callback_health.h"
 #include "callback_stats.h"
 #include "core/ids.h"
 #include "core/json.h"
@@ -25,8 +26,9 @@ struct callbacks {
     struct arena claim; /* of the claim being read */
     bool claiming;
     struct call *calls; /* under way */
-    long active;
+    long active, suspects;
     struct callback_stats *stats;
+    struct callback_health *health;
 };
 
 /* One try. Owns copies of its row. */
@@ -59,6 +61,7 @@ static void call_end(struct call *x)
     if (x->next)
         x->next->prev = x->prev;
     x->c->active--;
+    x->c->suspects -= x->row.suspect;
     loop_defer(x->c->w->loop, call_free, x);
 }
 
@@ -144,6 +147,9 @@ static void tried(struct call *x, const struct http_out_result *r, const char *e
               LOG_I("callback", x->row.id), LOG_S("mchid", x->row.mchid),
               LOG_I("try", x->row.tries), LOG_I("status", r->status), LOG_S("error", t->error),
               LOG_I("ms", r->took_us / USEC_PER_MSEC));
+    if (r->status != 0 || r->took_us > w->options->callbacks.timeout_us / 2)
+        callback_health_note(x->c->health, x->row.mchid,
+                             r->took_us > w->options->callbacks.timeout_us / 2);
     callback_stats_try(x->c->stats, t->state, r->status != 0);
     store_callback_tried(w->store, t);
 }
@@ -329,6 +335,7 @@ static void call_start(struct callbacks *c, const struct store_callback *row)
         x->next->prev = x;
     c->calls = x;
     c->active++;
+    c->suspects += x->row.suspect;
     store_app_signing_key(c->w->store, x->row.app_id, &x->arena, on_key, x);
 }
 
@@ -346,27 +353,34 @@ static void on_claimed(void *arg, enum store_result r, const struct store_callba
     arena_clear(&c->claim);
 }
 
-/* A merchant that does not answer keeps its share of the calls and no more (R4.1). */
+/* A merchant that does not answer keeps its share of the calls and no more, and all such merchants
+ * together half of them (R4.1). */
 static void claim(struct callbacks *c)
 {
     const struct callback_options *o = &c->w->options->callbacks;
     const struct process_options *p = c->w->process;
     pay_time_t now = worker_now(c->w);
-    long free_calls = o->active - c->active;
+    long free_calls = o->active - c->active, free_suspects = (o->active + 1) / 2 - c->suspects;
     struct slice *busy = arena_array(&c->claim, struct slice, (size_t)c->active);
-    size_t n = 0;
+    struct store_callback_wish wish = {
+        .slot_from = p->slot_from,
+        .slot_to = p->slot_to,
+        .now = now,
+        .lease_until = now + o->timeout_us + LEASE_SLACK,
+        .max = (unsigned)(free_calls < CLAIM_MAX ? free_calls : CLAIM_MAX),
+        .per_merchant = (unsigned)o->per_merchant,
+        .suspects_max = (unsigned)(free_suspects > 0 ? free_suspects : 0),
+        .busy = busy};
 
-    if (!busy) {
+    wish.suspects = callback_health_suspects(c->health, &c->claim, &wish.nsuspects);
+    if (c->claim.failed) {
         arena_clear(&c->claim);
         return;
     }
     for (const struct call *x = c->calls; x; x = x->next)
-        busy[n++] = x->row.mchid;
+        busy[wish.nbusy++] = x->row.mchid;
     c->claiming = true;
-    store_callbacks_claim(c->w->store, p->slot_from, p->slot_to, now,
-                          now + o->timeout_us + LEASE_SLACK,
-                          (unsigned)(free_calls < CLAIM_MAX ? free_calls : CLAIM_MAX),
-                          (unsigned)o->per_merchant, busy, n, &c->claim, on_claimed, c);
+    store_callbacks_claim(c->w->store, &wish, &c->claim, on_claimed, c);
 }
 
 static void on_poll(void *arg)
@@ -398,7 +412,8 @@ struct callbacks *callbacks_new(struct worker *w)
     c->out = http_out_new(w->loop, &oc);
     c->poll = loop_timer_new(w->loop, on_poll, c);
     c->stats = callback_stats_new(w);
-    if (!c->out || !c->poll || !c->stats) {
+    c->health = callback_health_new();
+    if (!c->out || !c->poll || !c->stats || !c->health) {
         callbacks_free(c);
         return NULL;
     }
@@ -411,9 +426,11 @@ void callbacks_start(struct callbacks *c)
     callback_stats_start(c->stats);
 }
 
-void callbacks_metrics(const void *c, struct buf *b)
+void callbacks_metrics(const void *arg, struct buf *b)
 {
-    callback_stats_metrics(((const struct callbacks *)c)->stats, callbacks_active(c), b);
+    const struct callbacks *c = arg;
+
+    callback_stats_metrics(c->stats, callbacks_active(c), c->suspects, b);
 }
 
 void callbacks_stop(struct callbacks *c)
@@ -443,6 +460,7 @@ void callbacks_free(struct callbacks *c)
     loop_timer_free(c->poll);
     http_out_free(c->out);
     callback_stats_free(c->stats);
+    callback_health_free(c->health);
     arena_release(&c->claim);
     free(c);
 }

@@ -132,16 +132,23 @@ struct store_callback {
     struct slice url;
     struct slice body;
     uint32_t tries; /* this one counted */
+    bool suspect;   /* its merchant did not answer lately */
     bool webhook;   /* the app wants Standard Webhooks instead of our header scheme */
 };
 /* Claims due callbacks: counts the try and moves next_at to lease_until in the same statement, so
  * that no other process takes them meanwhile; at most per_merchant of one merchant, counting the
- * calls that the caller still has under way: busy names the merchant of each. */
+ * calls that the caller still has under way: busy names the merchant of each. Of suspects, which
+ * are the named ones and callbacks without an answer so far, suspects_max. */
+struct store_callback_wish {
+    uint32_t slot_from, slot_to;
+    pay_time_t now, lease_until;
+    unsigned max, per_merchant, suspects_max;
+    const struct slice *busy, *suspects;
+    size_t nbusy, nsuspects;
+};
 typedef void store_callbacks_cb(void *arg, enum store_result r, const struct store_callback *c,
                                 size_t n);
-void store_callbacks_claim(struct store *s, uint32_t slot_from, uint32_t slot_to, pay_time_t now,
-                           pay_time_t lease_until, unsigned max, unsigned per_merchant,
-                           const struct slice *busy, size_t nbusy, struct arena *a,
+void store_callbacks_claim(struct store *s, const struct store_callback_wish *wish, struct arena *a,
                            store_callbacks_cb *cb, void *arg);
 
 enum callback_state {
@@ -163,9 +170,12 @@ struct store_callback_try {
 };
 void store_callback_tried(struct store *s, struct store_callback_try *t);
 
-/* How many wait for a try, and how many were given up; 10000 at most. */
-typedef void store_backlog_cb(void *arg, enum store_result r, int64_t waiting, int64_t given_up);
-void store_callbacks_backlog(struct store *s, store_backlog_cb *cb, void *arg);
+/* How many wait for a try, and how many were given up, 10000 at most; and since when the oldest of
+ * these slots is or will be due, 0: none. */
+typedef void store_backlog_cb(void *arg, enum store_result r, int64_t waiting, int64_t given_up,
+                              pay_time_t oldest);
+void store_callbacks_backlog(struct store *s, uint32_t slot_from, uint32_t slot_to,
+                             store_backlog_cb *cb, void *arg);
 
 /* ---- reference data ---- */
 struct store_limit {

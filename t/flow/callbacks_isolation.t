@@ -1,12 +1,16 @@
 #!/usr/bin/python3
 """R4.1: a merchant that takes connections and never answers delays none of 999 others, however many of its own are
 due before theirs. No call to it ends while this runs, so whatever it holds it holds to the end: the others get
-through because its share is bounded, and for no other reason."""
+through because its share is bounded, and for no other reason. And dead merchants that are many have half of the calls
+together and no more: those of callbacks that had no answer before, and those of merchants that kept calls waiting lately."""
 import collections
 import json
+import re
+import selectors
 import socket
 import sys
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, TCPServer
@@ -54,6 +58,90 @@ def bury(stack, dead_port, port):
               f" from generate_series({DEAD + 1}, {DEAD + MERCHANTS - 1}) i; commit")
 
 
+class Holes:
+    """A server of dead merchants: takes every connection and says nothing. How many were open at once?"""
+
+    def __init__(self, port):
+        self.server, self.open, self.most = socket.create_server(("127.0.0.1", port), backlog=512), set(), 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        waiting = selectors.DefaultSelector()
+        waiting.register(self.server, selectors.EVENT_READ)
+        while True:
+            # ended ones first: they were ended before the next ones were begun
+            for key, _ in sorted(waiting.select(), key=lambda e: e[0].fileobj is self.server):
+                if key.fileobj is self.server:
+                    connection = self.server.accept()[0]
+                    waiting.register(connection, selectors.EVENT_READ)
+                    self.open.add(connection)
+                    self.most = max(self.most, len(self.open))
+                elif not received(key.fileobj):
+                    waiting.unregister(key.fileobj)
+                    self.open.discard(key.fileobj)
+                    key.fileobj.close()
+
+
+def received(connection):
+    try:
+        return connection.recv(65536)
+    except ConnectionError:
+        return b""
+
+
+def insert(stack, name, first, count, port, more):
+    """One callback for each of `count` merchants; more: columns of what happened before."""
+    columns, values = "".join(f", {c}" for c in more), "".join(f", {v}" for v in more.values())
+    stack.sql(f"insert into pay.callback (slot, id, payment_id, subject_id, mchid, app_id, url, body, state, created_at, next_at{columns})"
+              f" select i % 1024, i, i, i, '{name}' || i, '', 'http://127.0.0.1:{port}/{name}' || i, '{{}}', 1, now(),"
+              f" now() - interval '1 day'{values} from generate_series({first}, {first + count - 1}) i")
+
+
+def open_to(stack, port):
+    """-> (calls open, of them to suspects) by the metrics"""
+    page = urllib.request.urlopen(stack.env["PAY_STATUS_URL"] + "/metrics/callback0", timeout=30).read().decode()
+    return tuple(int(re.search(rf"^{name} (\d+)$", page, re.M)[1]) for name in ("pay_callback_active", "pay_callback_suspects"))
+
+
+def many_dead():
+    dead_port, port = free_ports(2)
+    holes = Holes(dead_port)
+    with Others(("127.0.0.1", port), Call) as others, flow_stack('"ev":"callback"', payd=LIMITS, intact=False) as stack:
+        threading.Thread(target=others.serve_forever, daemon=True).start()
+        insert(stack, "d", 1, 200, dead_port, {"tries": 1, "last_status": 0})
+        eventually(lambda: len(holes.open) == ACTIVE // 2, "200 dead merchants hold half of the calls")
+        others.called.clear()
+        insert(stack, "m", 1000, 100, port, {})
+        eventually(lambda: len(others.called) == 100, "everybody else is called")
+        is_((len(holes.open), holes.most), (ACTIVE // 2, ACTIVE // 2), "and they never had more, though all were due before")
+        eventually(lambda: open_to(stack, port) == (ACTIVE // 2, ACTIVE // 2), "as the metrics tell", 60)
+        others.shutdown()
+
+
+def learned():
+    """Merchants of whom nothing is known may fill the calls once, until they have kept one waiting."""
+    dead_port, port = free_ports(2)
+    holes = Holes(dead_port)
+    with Others(("127.0.0.1", port), Call) as others, \
+            flow_stack('"ev":"callback"', payd={**LIMITS, "callbacks > timeout": "2s"}, intact=False) as stack:
+        threading.Thread(target=others.serve_forever, daemon=True).start()
+        insert(stack, "d", 1, 20, dead_port, {})
+        eventually(lambda: stack.sql("select count(*) from pay.callback_attempt where error = 'timeout'") == [["20"]],
+                   "twenty dead merchants have had a try each")
+        eventually(lambda: not holes.open, "which is over")
+        holes.most = 0
+        # new ones of the same merchants, and more than there are calls
+        stack.sql("insert into pay.callback (slot, id, payment_id, subject_id, mchid, app_id, url, body, state, created_at, next_at)"
+                  " select slot, id + 5000, payment_id + 5000, subject_id + 5000, mchid, '', url, body, 1, now(), now() from pay.callback")
+        others.called.clear()
+        eventually(lambda: holes.open, "they are called again")
+        insert(stack, "m", 1000, 50, port, {})
+        eventually(lambda: len(others.called) == 50, "everybody else is called in between")
+        eventually(lambda: stack.sql("select count(*) from pay.callback_attempt where error = 'timeout'") == [["40"]], "and so are they")
+        is_(holes.most, ACTIVE // 2, "with half of the calls at most")
+        others.shutdown()
+
+
 def main():
     dead_port, port = free_ports(2)
     with socket.create_server(("127.0.0.1", dead_port), backlog=DEAD) as dead, \
@@ -72,6 +160,8 @@ def main():
         ok(PER_MERCHANT < ACTIVE < DEAD, "it had more due than there are calls")
         dead.close()
         others.shutdown()
+    many_dead()
+    learned()
     done()
 
 

@@ -153,13 +153,24 @@ static void paid_order_of(struct slice mchid, uint32_t slot)
     assert_int_equal(commit(new_work(&w->step.after, paid(SLICE("B")), T0 + 1)), STORE_DONE);
 }
 
+static void claim_wish(struct store_callback_wish wish)
+{
+    store_callbacks_claim(store, &wish, &memory, on_claimed, NULL);
+    run_loop(20);
+    assert_int_equal(got.result, STORE_DONE);
+}
+
 static void claim_beside(const struct slice *busy, size_t nbusy, pay_time_t now, unsigned max,
                          unsigned per_merchant)
 {
-    store_callbacks_claim(store, 0, 1023, now, now + 30 * USEC_PER_SEC, max, per_merchant, busy,
-                          nbusy, &memory, on_claimed, NULL);
-    run_loop(20);
-    assert_int_equal(got.result, STORE_DONE);
+    claim_wish((struct store_callback_wish){.slot_to = 1023,
+                                            .now = now,
+                                            .lease_until = now + 30 * USEC_PER_SEC,
+                                            .max = max,
+                                            .per_merchant = per_merchant,
+                                            .suspects_max = max,
+                                            .busy = busy,
+                                            .nbusy = nbusy});
 }
 
 static void claim(pay_time_t now, unsigned max, unsigned per_merchant)
