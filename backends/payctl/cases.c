@@ -122,7 +122,7 @@ const struct command case_commands[] = {
     {"cases", "list", "[--all] [--kind KIND] [--limit N]",
      "what a person has to look at; --all: closed ones too", list},
     {"cases", "show", "ID", "one case with its order's state, and what was decided", show},
-    {"cases", "resolve", "ID refunded|accepted|dismissed REASON",
-     "propose a decision, or confirm the same one of another person", resolve},
+    {"cases", "resolve", "ID refund|refunded|accepted|dismissed REASON",
+     "propose a decision, or confirm another person's; refund: late money goes back", resolve},
     {"cases", "reject", "ID REASON", "take back what was proposed; the case stays open", reject},
     {0}};

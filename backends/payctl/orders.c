@@ -110,13 +110,16 @@ static int orders_list(struct ctl *c, int argc, char **argv)
 static const struct {
     const char *key, *title;
     enum admin_statement statement;
-} trace_parts[] = {{"history", "History (each committed step)", ADMIN_PAYMENT_HISTORY},
+} trace_parts[] = {{"edge", "Edge (who signed, what was offered and chosen)", ADMIN_PAYMENT_EDGE},
+                   {"history", "History (each committed step)", ADMIN_PAYMENT_HISTORY},
                    {"attempts", "Attempts (each call to the channel)", ADMIN_PAYMENT_ATTEMPTS},
                    {"refunds", "Refunds", ADMIN_PAYMENT_REFUNDS},
                    {"timer", "Timer (what happens next)", ADMIN_PAYMENT_TIMER},
                    {"callbacks", "Callbacks", ADMIN_PAYMENT_CALLBACKS},
+                   {"tries", "Tries of callbacks", ADMIN_PAYMENT_TRIES},
                    {"cases", "Cases", ADMIN_PAYMENT_CASES},
-                   {"decisions", "Decisions on cases", ADMIN_PAYMENT_DECISIONS}};
+                   {"decisions", "Decisions on cases", ADMIN_PAYMENT_DECISIONS},
+                   {"case_refunds", "Refunds that were decided", ADMIN_PAYMENT_CASE_REFUNDS}};
 #define TRACE_PARTS (sizeof(trace_parts) / sizeof(trace_parts[0]))
 
 static void trace_text(const struct admin_rows *order, struct admin_rows **parts)

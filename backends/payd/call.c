@@ -149,6 +149,32 @@ static void report(const struct flow *f, const struct http_answer *answer,
                      loop_now_us(f->w->loop) - f->sent_us);
 }
 
+/* For the trace: "METHOD TARGET", a newline and the body, as they left us. */
+static void note_request(struct flow *f, struct arena *a, const struct channel_request *req)
+{
+    size_t n = req->method.n + 1 + req->target.n + 1 + req->body.n;
+    char *text = arena_alloc(a, n), *at = text;
+    const struct slice parts[] = {req->method, SLICE(" "), req->target, SLICE("\n"), req->body};
+
+    f->job.request_digest = f->job.answer_digest = SLICE_NULL;
+    if (!text)
+        return;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i].n)
+            memcpy(at, parts[i].p, parts[i].n);
+        at += parts[i].n;
+    }
+    if (sha256(slice_n(text, n), f->request_digest) == 0)
+        f->job.request_digest = slice_n(f->request_digest, sizeof(f->request_digest));
+}
+
+/* The answer's body as it came. */
+static void note_answer(struct flow *f, const struct http_answer *answer)
+{
+    if (answer->outcome == HTTP_ANSWERED && sha256(answer->body, f->answer_digest) == 0)
+        f->job.answer_digest = slice_n(f->answer_digest, sizeof(f->answer_digest));
+}
+
 static void on_answer(void *arg, const struct http_answer *answer)
 {
     struct flow *f = arg;
@@ -171,6 +197,7 @@ static void on_answer(void *arg, const struct http_answer *answer)
                              arena_printf(&f->arena, "HTTP %d", answer->status));
         e.http_status = answer->status;
     }
+    note_answer(f, answer);
     report(f, answer, &e);
     if (e.cls != CLASS_REFUSED) /* then another channel may take it */
         auth_code_forget(&f->auth_code);
@@ -214,6 +241,7 @@ static const char *encode_and_send(struct flow *f, const struct channel *c,
                              .nheaders = PAY_HEADERS + req.nheaders,
                              .body = req.body,
                              .timeout_us = CALL_TIMEOUT_US};
+    note_request(f, a, &req);
     f->sent_us = loop_now_us(f->w->loop);
     failpoint(FAILPOINT_CHANNEL_SEND);
     http_egress_send(f->w->egress, &call, on_answer, f);

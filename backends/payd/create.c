@@ -67,6 +67,15 @@ static struct slice text_of(struct arena *a, const struct json *doc, const char 
     return arena_copy(a, json_str(doc, path));
 }
 
+/* What the edge decided, for the trace: whose key signed, which channels were offered, and why. */
+static struct slice route_of(const struct http_req *req, struct arena *a)
+{
+    return arena_printf(a, "key=%.*s channels=%.*s %.*s",
+                        SLICE_FMT(http_req_header(req, "Pay-Serial")),
+                        SLICE_FMT(http_req_header(req, "Pay-Channels")),
+                        SLICE_FMT(http_req_header(req, "Pay-Route")));
+}
+
 /* The new order, all slices in the flow's arena (the request may be answered before it ends). */
 static void fill(struct flow *f, const struct http_req *req, const struct json *doc, uint32_t slot)
 {
@@ -77,7 +86,7 @@ static void fill(struct flow *f, const struct http_req *req, const struct json *
     p->mchid = arena_copy(a, http_req_header(req, "Pay-Mchid"));
     p->app_id = arena_copy(a, http_req_header(req, "Pay-App"));
     p->trace_id = arena_copy(a, http_req_header(req, "Pay-Trace"));
-    p->route = arena_copy(a, http_req_header(req, "Pay-Route"));
+    p->route = route_of(req, a);
     p->out_trade_no = text_of(a, doc, "out_trade_no");
     p->method = (enum payment_method)payment_method_parse(json_str(doc, "method"));
     p->scene = text_of(a, doc, "scene");

@@ -170,7 +170,7 @@ static void set_policy(struct flow *f)
                                 .paying_interval = o->paying_interval_us,
                                 .paying_limit = o->paying_limit_us,
                                 .reroute = (uint32_t)o->reroute,
-                                .late_refund = o->late_refund,
+                                .late_refund = o->late_refund || f->give_back,
                                 .reverse_limit = (uint32_t)o->reverse_limit};
     if (c && channel_api(c, CALL_PREPARE, p->method, &api))
         f->policy.prepare_local = api.local;

@@ -19,6 +19,7 @@
 
 #include "backends/domain/refund.h"
 #include "backends/store/store.h"
+#include "core/crypto.h"
 #include "payer.h"
 #include "worker.h"
 
@@ -50,6 +51,7 @@ struct flow {
      * any */
     struct slice only_channel, only_account;
     uint32_t only_seq;
+    bool give_back; /* two persons decided that late money goes back, whatever the policy */
     /* private */
     struct worker *w;
     flow_cb *done;
@@ -60,6 +62,7 @@ struct flow {
     struct store_job job;
     int64_t send_before_boot_us;
     int64_t attempt_id;
+    uint8_t request_digest[SHA256_LEN], answer_digest[SHA256_LEN]; /* of the latest call */
     int64_t sent_us; /* loop time of the call under way */
     struct payment_attempt attempt;
     unsigned conflicts, retries;

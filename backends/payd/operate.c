@@ -81,6 +81,11 @@ static void on_said(void *arg, enum store_result r, struct slice outcome, struct
         refuse(x->req, 409, "DECISION_DIFFERS",
                arena_printf(a, "%.*s proposed %.*s: confirm that or reject it", SLICE_FMT(by),
                             SLICE_FMT(decision)));
+    else if (slice_is(outcome, "impossible"))
+        refuse(
+            x->req, 409, "DECISION_IMPOSSIBLE",
+            SLICE("only late money of the order's amount is given back from here; give it back at "
+                  "the channel, then say refunded"));
     else if (slice_is(outcome, "nothing"))
         refuse(x->req, 409, "NOTHING_PROPOSED", SLICE("nothing waits to be rejected"));
     else
@@ -98,8 +103,9 @@ static struct slice name_of(struct arena *a, uint32_t uid)
 
 static bool known(struct slice decision)
 {
-    return slice_is(decision, "refunded") || slice_is(decision, "accepted") ||
-           slice_is(decision, "dismissed") || slice_is(decision, "reject");
+    return slice_is(decision, "refund") || slice_is(decision, "refunded") ||
+           slice_is(decision, "accepted") || slice_is(decision, "dismissed") ||
+           slice_is(decision, "reject");
 }
 
 /* 0, or -1 with the request refused. */
@@ -127,7 +133,7 @@ static int read_word(struct http_req *req, struct slice id, struct store_case_wo
     word->name = name_of(&req->arena, uid);
     if (!known(word->decision)) {
         refuse(req, 400, "FIELD_INVALID",
-               SLICE("decision: not refunded, accepted, dismissed or reject"));
+               SLICE("decision: not refund, refunded, accepted, dismissed or reject"));
         return -1;
     }
     if (word->reason.n == 0 || word->reason.n > REASON_MAX) {

@@ -8,6 +8,7 @@
 
 #include "backends/io/failpoint.h"
 #include "backends/io/log.h"
+#include "case_refunds.h"
 #include "core/ids.h"
 #include "flow.h"
 
@@ -35,6 +36,7 @@ struct timers {
     struct worker *w;
     struct loop_timer *poll;
     struct loop_timer *look;
+    struct case_refunds *cases;
     struct due_channel *channels;
     struct arena ask; /* of the question under way */
     int64_t active;
@@ -264,7 +266,8 @@ struct timers *timers_new(struct worker *w)
     arena_init(&t->ask, 1u << 20);
     t->poll = loop_timer_new(w->loop, on_poll, t);
     t->look = loop_timer_new(w->loop, on_look, t);
-    if (!t->poll || !t->look) {
+    t->cases = case_refunds_new(w);
+    if (!t->poll || !t->look || !t->cases) {
         timers_free(t);
         return NULL;
     }
@@ -274,6 +277,7 @@ struct timers *timers_new(struct worker *w)
 void timers_start(struct timers *t)
 {
     loop_timer_set(t->poll, 0);
+    case_refunds_start(t->cases);
     if (t->w->process->status)
         loop_timer_set(t->look, 0);
 }
@@ -281,6 +285,7 @@ void timers_start(struct timers *t)
 void timers_stop(struct timers *t)
 {
     t->stopped = true;
+    case_refunds_stop(t->cases);
     loop_timer_clear(t->poll);
     loop_timer_clear(t->look);
     if (t->active == 0)
@@ -302,6 +307,7 @@ void timers_free(struct timers *t)
         t->channels = c->next;
         free(c);
     }
+    case_refunds_free(t->cases);
     loop_timer_free(t->poll);
     loop_timer_free(t->look);
     arena_release(&t->ask);

@@ -39,6 +39,10 @@ struct admin_rows {
     "id, (ARRAY['proposed','confirmed','rejected'])[state] AS state, decision, proposed_by,"       \
     " reason, " TIME("proposed_at") "proposed_at, second_by, second_reason, " TIME(                \
         "second_at") "second_at"
+/* The process that made an id (core/ids.h), with its name while it still has the number. */
+#define PROCESS(id)                                                                                \
+    "((" id " >> 14) & 255 || coalesce((SELECT ' ' || split_part(l.holder, ':', 2) FROM"           \
+    " pay.process_lease l WHERE l.process = (" id " >> 14) & 255 AND l.until > now()), ''))"
 #define CALLBACK(column) "(ARRAY['waiting','done','given_up','skipped'])[" column "]"
 
 static const struct {
@@ -209,7 +213,8 @@ static const struct {
         {2, "SELECT " TIME("at") "at, version, input,"
             " CASE WHEN refund_id = 0 THEN " STATE("from_state") " ELSE " REFUND("from_state") " END AS from_state,"
             " CASE WHEN refund_id = 0 THEN " STATE("to_state") " ELSE " REFUND("to_state") " END AS to_state,"
-            " NULLIF(attempt_n, 0) AS attempt, code, event_id, (event_id >> 14) & 255 AS process,"
+            " NULLIF(attempt_n, 0) AS attempt, code, event_id, " PROCESS("event_id") " AS process,"
+            " (ARRAY['create','answer','notify','timer','close','query','refund'])[event + 1] AS event,"
             " NULLIF(refund_id, 0) AS refund_id"
             " FROM pay.payment_history WHERE slot = $1::smallint AND payment_id = $2::bigint"
             " ORDER BY version"},
@@ -220,25 +225,31 @@ static const struct {
             " FROM pay.refund r LEFT JOIN pay.refund_timer t ON t.slot = r.slot AND t.refund_id = r.id"
             " WHERE r.slot = $1::smallint AND r.payment_id = $2::bigint ORDER BY r.id"},
     /* clang-format on */
+    /* clang-format off */
     [ADMIN_PAYMENT_ATTEMPTS] =
-        {2,
-         "SELECT n, " KIND(
-             "kind") " AS kind, command_seq, attempt_id, channel,"
-                     " " TIME(
-                         "committed_at") "committed_at,"
-                                         " " TIME("send_before") "send_before, " TIME(
-                                             "answered_at") "answered_at,"
-                                                            " (extract(epoch FROM answered_at - "
-                                                            "committed_at) * 1000)::int AS ms,"
-                                                            " " SENT("sent") " AS sent, " CLASS(
-                                                                "class") " AS class,"
-                                                                         " NULLIF(http_status, 0) "
-                                                                         "AS http, code, message"
-                                                                         " FROM pay.payment_attempt"
-                                                                         " WHERE slot = "
-                                                                         "$1::smallint AND "
-                                                                         "payment_id = $2::bigint "
-                                                                         "ORDER BY n"},
+        {2, "SELECT n, " KIND("kind") " AS kind, command_seq, attempt_id, " PROCESS("attempt_id") " AS process, channel,"
+            " account, " TIME("committed_at") "committed_at, " TIME("send_before") "send_before,"
+            " " TIME("answered_at") "answered_at,"
+            " (extract(epoch FROM answered_at - committed_at) * 1000)::int AS ms, " SENT("sent") " AS sent,"
+            " " CLASS("class") " AS class, NULLIF(http_status, 0) AS http, code, message,"
+            " NULLIF(refund_id, 0) AS refund_id, encode(request_digest, 'hex') AS request,"
+            " encode(answer_digest, 'hex') AS answer"
+            " FROM pay.payment_attempt WHERE slot = $1::smallint AND payment_id = $2::bigint ORDER BY n"},
+    [ADMIN_PAYMENT_TRIES] =
+        {2, "SELECT callback_id, n AS try, " TIME("at") "at, NULLIF(http_status, 0) AS http, error,"
+            " took_us / 1000 AS ms, " CALLBACK("state") " AS state"
+            " FROM pay.callback_attempt WHERE slot = $1::smallint AND payment_id = $2::bigint"
+            " ORDER BY at, callback_id, n"},
+    [ADMIN_PAYMENT_EDGE] =
+        {2, "SELECT substring(route from 'key=([^ ]*)') AS key, k.scheme, k.alg, p.app_id AS app,"
+            " substring(route from 'channels=([^ ]*)') AS candidates,"
+            " regexp_replace(route, '^key=[^ ]* channels=[^ ]* ', '') AS decided, trace_id AS trace"
+            " FROM pay.payment p LEFT JOIN pay.app_key k ON k.serial = substring(route from 'key=([^ ]*)')"
+            " WHERE p.slot = $1::smallint AND p.id = $2::bigint"},
+    [ADMIN_PAYMENT_CASE_REFUNDS] =
+        {2, "SELECT case_id, reason, " TIME("asked_at") "asked_at, " TIME("done_at") "done_at, outcome"
+            " FROM pay.case_refund WHERE slot = $1::smallint AND payment_id = $2::bigint ORDER BY asked_at"},
+    /* clang-format on */
     [ADMIN_PAYMENT_TIMER] = {2,
                              "SELECT " TIME("due_at") "due_at, " KIND(
                                  "kind") " AS kind, tries"

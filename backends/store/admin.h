@@ -51,10 +51,13 @@ enum admin_statement {
     ADMIN_PAYMENT_LIST,     /* mchid or NULL, state or NULL, limit */
     ADMIN_PAYMENT_HISTORY,  /* slot, id */
     ADMIN_PAYMENT_ATTEMPTS, /* slot, id */
-    ADMIN_PAYMENT_REFUNDS,  /* slot, id */
-    ADMIN_PAYMENT_TIMER,    /* slot, id */
-    ADMIN_PAYMENT_QUERY,    /* slot, id: the timer is due now */
-    ADMIN_PAYMENT_CASES,    /* slot, id */
+    ADMIN_PAYMENT_EDGE,     /* slot, id: what the edge decided */
+    ADMIN_PAYMENT_TRIES,    /* slot, id: of its callbacks */
+    ADMIN_PAYMENT_CASE_REFUNDS, /* slot, id: that persons decided */
+    ADMIN_PAYMENT_REFUNDS,      /* slot, id */
+    ADMIN_PAYMENT_TIMER,        /* slot, id */
+    ADMIN_PAYMENT_QUERY,        /* slot, id: the timer is due now */
+    ADMIN_PAYMENT_CASES,        /* slot, id */
     ADMIN_PAYMENT_CALLBACKS,    /* slot, id */
     ADMIN_CALLBACK_LIST,        /* state or NULL, mchid or NULL, limit */
     ADMIN_CALLBACK_SHOW,        /* slot, id */

@@ -123,6 +123,12 @@ static void add_outcome(struct pg_params *p, struct store_job *const *jobs, size
     TEXT(e->message);
 }
 
+static void add_digests(struct pg_params *p, struct store_job *const *jobs, size_t n)
+{
+    BYTEA(j->request_digest);
+    BYTEA(j->answer_digest);
+}
+
 static void add_case(struct pg_params *p, struct store_job *const *jobs, size_t n)
 {
     INT8(s->open_case ? j->case_id : 0);
@@ -164,6 +170,15 @@ static struct slice extra_refund_no(const struct payment_step *s)
     static char text[16];
 
     return slice_n(text, (size_t)snprintf(text, sizeof(text), "extra:%u", s->extra.seq % 100));
+}
+
+static struct slice extra_reason(const struct store_job *j)
+{
+    if (j->refund_reason.n)
+        return j->refund_reason;
+    return j->step->extra.seq && j->step->extra.seq == j->step->after.command_seq
+               ? SLICE("late payment")
+               : SLICE("duplicate payment");
 }
 
 struct pg_params *params_step(struct store_job *const *jobs, size_t n)
@@ -219,6 +234,8 @@ struct pg_params *params_step(struct store_job *const *jobs, size_t n)
     INT8(s->extra.amount);
     TEXT(s->extra.channel);
     TEXT(s->extra.account);
+    add_digests(p, jobs, n);
+    TEXT(extra_reason(j));
     return p;
 }
 
@@ -244,6 +261,7 @@ struct pg_params *params_answer(struct store_job *const *jobs, size_t n)
     TEXT(slice_of(s->input_name));
     TEXT(e->code);
     add_outcome(p, jobs, n);
+    add_digests(p, jobs, n);
     return p;
 }
 
@@ -299,6 +317,7 @@ struct pg_params *params_refund(struct store_job *const *jobs, size_t n)
     INT2(f->command_seq ? f->command_seq : b->command_seq);
     TEXT(f->command_seq ? f->channel : b->channel);
     TEXT(f->command_seq ? f->account : b->account);
+    add_digests(p, jobs, n);
     return p;
 }
 
@@ -313,6 +332,7 @@ struct pg_params *params_record(struct store_job *const *jobs, size_t n)
     TEXT(e->code);
     add_outcome(p, jobs, n);
     add_case(p, jobs, n);
+    add_digests(p, jobs, n);
     return p;
 }
 

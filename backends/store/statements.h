@@ -33,6 +33,8 @@ extern const char sql_backlog[];
 
 /* cases (cases.c) */
 extern const char sql_case_say[];
+extern const char sql_case_refunds[];
+extern const char sql_case_refunded[];
 
 /* events (relay.c) */
 extern const char sql_relay_claim[];

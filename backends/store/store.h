@@ -51,9 +51,12 @@ struct store_job {
     uint32_t adapter_version; /* of the channel, kept with the attempt */
     int64_t callback_id;      /* when step->callback */
     struct slice callback_body;
-    pay_time_t callback_at; /* first try */
-    int64_t case_id;        /* when step->open_case */
-    int64_t refund_id;      /* when step->extra.seq */
+    pay_time_t callback_at;     /* first try */
+    int64_t case_id;            /* when step->open_case */
+    int64_t refund_id;          /* when step->extra.seq */
+    struct slice refund_reason; /* of it; empty: by what kind of money it is */
+    /* SHA-256 of the call and of the answer that the step is about; empty: none */
+    struct slice request_digest, answer_digest;
     void (*done)(void *arg, enum store_result r);
     void *arg;
     /* private to store */

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flow import done, eventually, fault, clear_faults, flow_stack, is_, json, number, ok, pay, rows  # noqa: E402
+from flow import bank_orders, done, eventually, fault, clear_faults, flow_stack, is_, json, number, ok, pay, rows  # noqa: E402
 
 OTHER = "nobody"
 
@@ -83,6 +83,8 @@ def rejected(stack):
     refused(stack, "CASE_UNKNOWN", "no such case", "cases", "resolve", "1", "refunded", "x")
     refused(stack, "reason", "no reason", "cases", "resolve", case, "refunded", " ")
     refused(stack, "decision", "no such decision", "cases", "resolve", case, "forgotten", "x")
+    _, other = open_case(stack)
+    refused(stack, "DECISION_IMPOSSIBLE", "nothing but late money is given back by itself", "cases", "resolve", other, "refund", "x")
     return case
 
 
@@ -112,11 +114,59 @@ def database(stack, case):
             ok(got.returncode != 0 and "ERROR" in got.stderr, f"{name}: refused to the {who}", got.stderr)
 
 
+def late_money(stack):
+    """R2.9: late money goes back when two persons say so, by the gateway itself and once."""
+    no = number("L")
+    made = stack.client("hmac").create_payment(no, 888, notify_url=stack.callback_url, channel="bank")
+    is_(made.json.get("channel"), "bank", "an order")
+    fault(stack, "code", "close", channel="bank_json", code="ORDER_CLOSED", status=409, times=1)
+    is_(stack.client("hmac").close(made.json["id"]).json["state"], "closed", "closed, as the channel says")
+    is_(pay(stack, made.json["code_url"])[0], 200, "is paid all the same")
+    eventually(lambda: rows(stack, no, "payment_case", "t.kind") == [["late_success"]], "which is a case")
+    case, before = rows(stack, no, "payment_case", "t.id")[0][0], order(stack, no)[0]
+    is_(payctl(stack, "cases", "resolve", case, "refund", "closed by the cashier")[0], 0, "one person wants it to go back")
+    is_(rows(stack, no, "refund", "t.id"), [], "nothing happens yet")
+    if os.geteuid() != 0:
+        return
+    status, said = payctl(stack, "cases", "resolve", case, "refund", "seen in the bank's books", user=OTHER)
+    ok(status == 0 and "confirmed" in said, "another person does so too", said)
+    eventually(lambda: rows(stack, no, "refund", "t.state, t.amount, t.reason") == [["2", "888", "closed by the cashier"]],
+               "it is given back, with the reason")
+    eventually(lambda: stack.sql(f"select outcome from pay.case_refund where case_id = {case}") == [["LATE_PAID"]],
+               "and noted as begun")
+    is_(order(stack, no)[0], before, "the order stays closed")
+    # a process that died before it noted so takes it up again
+    stack.sql(f"update pay.case_refund set done_at = null, outcome = null where case_id = {case}")
+    eventually(lambda: stack.sql(f"select outcome from pay.case_refund where case_id = {case}") == [["OTHER_NEWS"]], "taken up again")
+    is_(len(rows(stack, no, "refund", "t.id")), 1, "nothing goes back a second time")
+    is_([r["amount"] for o in bank_orders(stack, made.json["id"]) for r in o["refunds"]], [888], "as the bank's books say")
+    traced(stack, made.json["id"])
+
+
+def traced(stack, order_id):
+    """R2.11: payctl trace has all of it on one page."""
+    eventually(lambda: stack.payctl("trace", order_id).count("200 ") >= 2, "both callbacks are made")
+    trace = json.loads(stack.payctl("--json", "trace", order_id))
+    (edge,) = trace["edge"]
+    is_((edge["key"], edge["scheme"], edge["alg"], edge["app"]), ("SHOPHMAC1", "header", "hmac-sha256", "shop_hmac"), "who signed and how")
+    ok("bank" in edge["candidates"].split(",") and "by=" in edge["decided"], "what was offered, and why", edge)
+    is_({h["event"] for h in trace["history"]}, {"create", "answer", "notify", "close", "timer"}, "every kind of event")
+    ok(all("order0" in h["process"] or "timer0" in h["process"] for h in trace["history"]), "with the process that it was in")
+    answered = [a for a in trace["attempts"] if a["sent"] == "answered"]
+    ok(len(answered) >= 3 and all(len(a["request"]) == 64 and len(a["answer"]) == 64 and a["ms"] >= 0 for a in answered),
+       "each call with the digests of request and answer, and its time", answered)
+    is_(len({a["request"] for a in answered}), len(answered), "no two are alike")
+    is_([t["state"] for t in trace["tries"]], ["done", "done"], "each try of a callback")
+    is_([r["reason"] for r in trace["refunds"]], ["closed by the cashier"], "the refund")
+    is_([(r["reason"], r["outcome"]) for r in trace["case_refunds"]], [("closed by the cashier", "OTHER_NEWS")], "and who wanted it")
+
+
 def main():
     with flow_stack('"ev":"case"', '"ev":"notification_not_taken"') as stack:
         os.chmod(stack.sockets / "operate.sock", 0o666)  # as if both were of the operators' group
         two_persons(stack)
         database(stack, rejected(stack))
+        late_money(stack)
     done()
 
 
