@@ -92,6 +92,10 @@ static void check_final(struct world *w, const struct flow *f)
     }
     if (p->state == PAYMENT_SUCCEEDED)
         return;
+    CHECK(p->state != PAYMENT_FAILED || f->e.kind != PAYMENT_EVENT_ANSWER ||
+              f->e.call != CALL_PREPARE ||
+              check_unsent(w, CALL_PREPARE, -1, p->command_seq, f->e.attempt_n),
+          "a refusal is definite when no earlier send is open", "by %s", f->step.input_name);
     if (slice_is(p->fail_code, "NOT_SENT"))
         for (unsigned n = 1; n <= w->rows.nattempts; n++)
             CHECK(w->rows.attempts[n].kind != check_making(w) ||
@@ -125,6 +129,13 @@ static void check_refund_final(struct world *w, const struct flow *f)
         CHECK(r->succeeded_at, "refunded says when", "refund %d", f->refund_index);
         return;
     }
+    CHECK(
+        f->e.kind != PAYMENT_EVENT_ANSWER || f->e.call != CALL_REFUND ||
+            (f->e.attempt_n == r->send_n &&
+             check_unsent(w, CALL_REFUND, f->refund_index,
+                          r->command_seq ? r->command_seq : w->rows.p.command_seq, f->e.attempt_n)),
+        "a refusal is definite when no earlier send is open", "refund %d by %s", f->refund_index,
+        f->step.input_name);
     if (!honest(w))
         return;
     CHECK(b->state == BANK_REFUND_FAILED ||

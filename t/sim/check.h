@@ -27,6 +27,9 @@ void check_extra(struct world *w, const struct flow *f, const struct payment *be
 bool check_given_back(const struct world *w, uint32_t seq);
 
 /* check_send.c: the step's send and its case */
+/* Each send of that command before the given one was never passed on, or not executed. */
+bool check_unsent(const struct world *w, enum call_kind kind, int refund, uint32_t seq,
+                  unsigned before);
 void check_send(struct world *w, const struct flow *f);
 void check_case(struct world *w, const struct flow *f);
 

@@ -5,8 +5,8 @@
 
 /* ---- sends ---- */
 
-static bool proven_unsent(const struct world *w, enum call_kind kind, int refund, uint32_t seq,
-                          unsigned before)
+bool check_unsent(const struct world *w, enum call_kind kind, int refund, uint32_t seq,
+                  unsigned before)
 {
     for (unsigned n = 1; n < before; n++) {
         const struct attempt_row *a = &w->rows.attempts[n];
@@ -77,13 +77,12 @@ void check_send(struct world *w, const struct flow *f)
         CHECK(p->state == PAYMENT_PROCESSING && f->now < p->time_expire,
               "prepared only while it can be paid", "%s by %s", payment_state_name(p->state),
               f->step.input_name);
-        CHECK(w->policy.prepare_resend || proven_unsent(w, CALL_PREPARE, -1, a->command_seq, n),
+        CHECK(w->policy.prepare_resend || check_unsent(w, CALL_PREPARE, -1, a->command_seq, n),
               "no charge is sent twice", "attempt %u by %s", n, f->step.input_name);
     }
     check_charge_send(w, f, a);
     if (a->kind == CALL_REFUND)
-        CHECK(w->policy.refund_resend ||
-                  proven_unsent(w, CALL_REFUND, a->refund, a->command_seq, n),
+        CHECK(w->policy.refund_resend || check_unsent(w, CALL_REFUND, a->refund, a->command_seq, n),
               "no refund is sent twice", "attempt %u by %s", n, f->step.input_name);
     CHECK(p->state != PAYMENT_SUCCEEDED || f->of_refund, "final orders are left alone",
           "attempt %u by %s", n, f->step.input_name);
@@ -122,8 +121,8 @@ void check_case(struct world *w, const struct flow *f)
         CHECK(never_arrived(w, f), "cases have a cause", "%.*s by %s", SLICE_FMT(kind),
               f->step.input_name);
     else if (slice_is(kind, "refund_not_sent"))
-        CHECK(proven_unsent(w, CALL_REFUND, f->refund_index, w->rows.p.command_seq,
-                            f->step.after.attempts) ||
+        CHECK(check_unsent(w, CALL_REFUND, f->refund_index, w->rows.p.command_seq,
+                           f->step.after.attempts) ||
                   f->r_after.not_sent >= REFUND_NOT_SENT_LONG,
               "cases have a cause", "%.*s", SLICE_FMT(kind));
     else if (slice_is(kind, "not_reversed"))

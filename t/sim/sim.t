@@ -65,6 +65,9 @@ def test_replay() -> None:
     again = run(*mutant, *replay[1].split())
     trace = first.stdout.split("\n\n", 2)[1].strip()
     ok(again.returncode == 1 and trace == again.stdout.strip(), "its trace replays", again.stdout[-2000:])
+    broken = [re.findall(r'^BROKEN "([^"]*)"', first.stdout, flags=re.M),
+              re.findall(r"BROKEN  ([^:]*):", again.stdout)]
+    ok(broken[0] and broken[0] == broken[1], "to the same broken invariant", str(broken))
     ok(int(needed[1]) <= int(needed[2]) and int(needed[1]) == len(replay[1].split()[-1].split(",")),
        "only what it needs is left of its choices", needed[0])
     ok(run(SIM, *replay[1].split()).returncode == 0, "the real domain passes the same life")
