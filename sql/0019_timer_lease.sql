@@ -35,11 +35,14 @@ GRANT SELECT, INSERT, UPDATE ON pay.timer_part TO ngx_pay_app;
 
 -- Renews what the holder has, gives back what is more than its share (but nothing of in_busy, where it has
 -- calls under way), and takes what is free up to its share. Returns the parts that it holds for in_us from
--- now, a bit each. in_us = 0: it goes, and gives back everything.
+-- now, a bit each. in_us = 0: it goes, and gives back everything. A lease that ends much later than one begun
+-- now was given before the clock went back: it is shortened to a time that is still later than its holder
+-- counts on.
 CREATE FUNCTION pay.claim_timer_parts(in_from smallint, in_to smallint, in_holder text, in_us bigint, in_busy bigint)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     ends  timestamptz := clock_timestamp() + in_us * interval '1 microsecond';
+    far   timestamptz;
     share integer;
     held  integer;
 BEGIN
@@ -75,6 +78,18 @@ BEGIN
                  ORDER BY f.part LIMIT share - held FOR UPDATE SKIP LOCKED) g
          WHERE p.slot_from = in_from AND p.slot_to = in_to AND p.part = g.part;
     END IF;
+    -- last, and without waiting: whoever waits for these rows is waited for by nobody
+    far := clock_timestamp() + 2 * in_us * interval '1 microsecond';
+    UPDATE pay.timer_member m SET until = far
+      FROM (SELECT f.holder FROM pay.timer_member f
+             WHERE f.slot_from = in_from AND f.slot_to = in_to AND f.until > far
+             ORDER BY f.holder FOR UPDATE SKIP LOCKED) g
+     WHERE m.slot_from = in_from AND m.slot_to = in_to AND m.holder = g.holder;
+    UPDATE pay.timer_part p SET until = far
+      FROM (SELECT f.part FROM pay.timer_part f
+             WHERE f.slot_from = in_from AND f.slot_to = in_to AND f.until > far
+             ORDER BY f.part FOR UPDATE SKIP LOCKED) g
+     WHERE p.slot_from = in_from AND p.slot_to = in_to AND p.part = g.part;
     RETURN coalesce((SELECT bit_or(1::bigint << p.part::integer) FROM pay.timer_part p
                       WHERE p.slot_from = in_from AND p.slot_to = in_to AND p.holder = in_holder), 0);
 END $$;

@@ -11,6 +11,7 @@ from proxied import ProxiedStack  # noqa: E402
 AHEAD = 600
 LEASES = "select process, until > now() + interval '300 s' from pay.process_lease where holder like '%:order0:%'" \
          " and until > now() order by until"
+LONG = "select count(*) from pay.timer_part where until > now() + interval '60 s'"
 
 
 def created(stack, name):
@@ -49,6 +50,7 @@ def main():
         is_(held.pop(second[0][0], ""), "t", "the number whose ids are ahead is taken until they are not")
         ok(set(held.values()) == {"f"} and set(held) - {first[0][0]}, "another one goes on", held)
         created(stack, "and so on")
+        eventually(lambda: stack.sql(LONG) == [["0"]], "leases of timers' work end as soon as ever")
         is_(stack.sql("select count(*) - count(distinct id) from pay.payment"), [["0"]], "no id was given twice")
     done()
 
