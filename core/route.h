@@ -22,7 +22,8 @@
 #define ROUTE_CHANNELS  MATCH_LINES
 #define ROUTE_RULES     MATCH_LINES
 #define ROUTE_CHOSEN    3
-#define ROUTE_WEIGHT    10000 /* largest */
+#define ROUTE_LISTED    (ROUTE_CHOSEN + 2) /* with those that a caller adds */
+#define ROUTE_WEIGHT    10000              /* largest */
 #define ROUTE_SHARE_ALL 100
 
 /* What a channel takes for a payment: rate millionths of the amount, rounded half up, plus fixed,
@@ -81,7 +82,8 @@ struct route_ask {
 };
 
 struct route_choice {
-    uint8_t chosen[ROUTE_CHOSEN]; /* channels, best first */
+    uint8_t
+        chosen[ROUTE_LISTED]; /* channels, best first; route_choose gives ROUTE_CHOSEN at most */
     unsigned n;
     /* why: how many channels were left after each step */
     unsigned open;    /* serve the method and are open */

@@ -191,6 +191,52 @@ ngx_http_pay_route_full(const void *arg, unsigned i)
 }
 
 
+/*
+ * What the first channel refuses only one of the same wallets may take over:
+ * where others have filled the list, the best two of those stand behind them.
+ */
+
+static void
+ngx_http_pay_route_add_same(ngx_http_pay_route_main_conf_t *rmcf,
+    const struct route_ask *ask, const struct route_live *live,
+    struct route_choice *choice)
+{
+    uint32_t             wallets;
+    ngx_uint_t           i;
+    struct route_live    same;
+    struct route_choice  more;
+
+    wallets = rmcf->sorted[choice->chosen[0]]->wallets;
+
+    if (wallets == 0) {
+        return;
+    }
+
+    same = *live;
+
+    match_set_each(k, &live->open)
+    {
+        if (rmcf->sorted[k]->wallets != wallets) {
+            match_set_drop(&same.open, k);
+        }
+    }
+
+    for (i = 0; i < choice->n; i++) {
+        match_set_drop(&same.open, choice->chosen[i]);
+    }
+
+    if (match_set_empty(&same.open)) {
+        return;
+    }
+
+    route_choose(rmcf->table, ask, &same, &more);
+
+    for (i = 0; i < more.n && choice->n < ROUTE_LISTED; i++) {
+        choice->chosen[choice->n++] = more.chosen[i];
+    }
+}
+
+
 void
 ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
     const struct route_ask *ask, uint32_t wallet, struct route_choice *choice)
@@ -241,5 +287,9 @@ ngx_http_pay_route_choose(ngx_http_pay_route_main_conf_t *rmcf,
     if (choice->n) {
         ngx_http_pay_health_chosen(rmcf->channels,
                                    rmcf->sorted[choice->chosen[0]]);
+    }
+
+    if (choice->n == ROUTE_CHOSEN) {
+        ngx_http_pay_route_add_same(rmcf, ask, &live, choice);
     }
 }

@@ -293,7 +293,7 @@ ngx_http_pay_route_result(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
 
     rmcf = ngx_http_get_module_main_conf(r, ngx_http_pay_route_module);
 
-    p = ngx_pnalloc(r->pool, ROUTE_CHOSEN * (NGX_HTTP_PAY_NAME_MAX + 1));
+    p = ngx_pnalloc(r->pool, ROUTE_LISTED * (NGX_HTTP_PAY_NAME_MAX + 1));
     if (p == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
