@@ -311,6 +311,7 @@ ngx_http_pay_control_parse(ngx_http_pay_control_call_t *call)
 
     limits.depth = 8;
     limits.values = 16384;
+    limits.in_place = 0;
 
     if (json_parse(&call->arena, doc, &limits, &call->body, &err) != 0) {
         (void) ngx_http_pay_control_refuse(call,
