@@ -93,6 +93,7 @@ static void test_table_is_the_matrix(void **state)
         for (unsigned s = REFUND_NONE; s < REFUND_STATE_COUNT; s++)
             check_cell((enum refund_state)s, (enum refund_input)i, slice_cut(&rest, '|'));
     }
+    assert_string_equal(refund_input_name(REFUND_INPUT_COUNT), "?");
 }
 
 /* ---- stories ---- */
