@@ -37,43 +37,23 @@ static int list(struct ctl *c, int argc, char **argv)
 {
     const char *state = ctl_option(&argc, argv, "--state");
     const char *mchid = ctl_option(&argc, argv, "--merchant");
-    const char *limit = ctl_option(&argc, argv, "--limit");
+    const char *limit = ctl_limit(&argc, argv, "100");
     char number[TARGET_TEXT];
-    int64_t v;
 
     if (argc != 0)
         return CTL_USAGE;
-    if (limit && (slice_int64(slice_of(limit), &v) != 0 || v < 1 || v > 100000))
-        return ctl_refuse("--limit: \"%s\" is not 1..100000", limit);
-    if (parse_state(state, number) != 0)
+    if (!limit || parse_state(state, number) != 0)
         return CTL_REFUSED;
-    const char *params[] = {state ? number : NULL, mchid, limit ? limit : "100"};
+    const char *params[] = {state ? number : NULL, mchid, limit};
     return ctl_list(c, ADMIN_CALLBACK_LIST, params);
 }
 
-static int find(const char *text, struct target *t)
-{
-    int64_t id;
-
-    if (target_parse(text, 'E', &id) != 0) {
-        ctl_refuse("\"%s\" is not the id of a callback (E...)", text);
-        return -1;
-    }
-    target_set(t, id);
-    return 0;
-}
+static const struct target_kind callback = {'E', "callback", ADMIN_CALLBACK_SHOW,
+                                            ADMIN_CALLBACK_TRIES};
 
 static int show(struct ctl *c, int argc, char **argv)
 {
-    struct target t;
-    int status;
-
-    if (argc != 1)
-        return CTL_USAGE;
-    if (find(argv[0], &t) != 0)
-        return CTL_REFUSED;
-    status = ctl_change(c, ADMIN_CALLBACK_SHOW, t.params, "no such callback");
-    return status == CTL_DONE ? ctl_list(c, ADMIN_CALLBACK_TRIES, t.params) : status;
+    return target_show(&callback, c, argc, argv);
 }
 
 /* ---- sending again ---- */
@@ -97,10 +77,10 @@ static int resend_these(struct ctl *c, int argc, char **argv)
     int status = CTL_DONE;
 
     for (int i = 0; i < argc; i++)
-        if (find(argv[i], &t) != 0)
+        if (target_find(&callback, argv[i], &t) != 0)
             return CTL_REFUSED;
     for (int i = 0; i < argc; i++) {
-        find(argv[i], &t);
+        target_find(&callback, argv[i], &t);
         if (ctl_change(c, ADMIN_CALLBACK_RESEND, t.params,
                        "no such callback, or it has no address") != CTL_DONE)
             status = CTL_REFUSED;

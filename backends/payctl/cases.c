@@ -14,40 +14,21 @@ static int list(struct ctl *c, int argc, char **argv)
 {
     bool all = ctl_flag(&argc, argv, "--all");
     const char *kind = ctl_option(&argc, argv, "--kind");
-    const char *limit = ctl_option(&argc, argv, "--limit");
-    int64_t v;
+    const char *limit = ctl_limit(&argc, argv, "200");
 
     if (argc != 0)
         return CTL_USAGE;
-    if (limit && (slice_int64(slice_of(limit), &v) != 0 || v < 1 || v > 100000))
-        return ctl_refuse("--limit: \"%s\" is not 1..100000", limit);
-    const char *params[] = {limit ? limit : "200", all ? "t" : "f", kind};
+    if (!limit)
+        return CTL_REFUSED;
+    const char *params[] = {limit, all ? "t" : "f", kind};
     return ctl_list(c, ADMIN_CASE_LIST, params);
 }
 
-static int find(const char *text, struct target *t)
-{
-    int64_t id;
-
-    if (target_parse(text, 'C', &id) != 0 || id <= 0) {
-        ctl_refuse("\"%s\" is not the id of a case", text);
-        return -1;
-    }
-    target_set(t, id);
-    return 0;
-}
+static const struct target_kind one_case = {'C', "case", ADMIN_CASE_SHOW, ADMIN_CASE_DECISIONS};
 
 static int show(struct ctl *c, int argc, char **argv)
 {
-    struct target t;
-    int status;
-
-    if (argc != 1)
-        return CTL_USAGE;
-    if (find(argv[0], &t) != 0)
-        return CTL_REFUSED;
-    status = ctl_change(c, ADMIN_CASE_SHOW, t.params, "no such case");
-    return status == CTL_DONE ? ctl_list(c, ADMIN_CASE_DECISIONS, t.params) : status;
+    return target_show(&one_case, c, argc, argv);
 }
 
 static const char *operate_socket(struct ctl *c)
@@ -97,7 +78,7 @@ static int say(struct ctl *c, const char *id, const char *decision, const char *
     struct target t;
     struct arena a;
 
-    if (!path || find(id, &t) != 0)
+    if (!path || target_find(&one_case, id, &t) != 0)
         return CTL_REFUSED;
     arena_init(&a, ARENA_MAX);
     v = control_ask_at(path, &a, "POST", arena_cstr(&a, arena_printf(&a, "/cases/%s", t.id)),

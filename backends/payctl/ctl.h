@@ -47,6 +47,8 @@ extern const struct command channel_check_commands[]; /* need no payd.conf */
 
 /* Value of `--name VALUE` among argv (removed from it), NULL if absent. */
 const char *ctl_option(int *argc, char **argv, const char *name);
+/* `--limit N`, or dflt where it is absent; NULL after saying what is wrong. */
+const char *ctl_limit(int *argc, char **argv, const char *dflt);
 bool ctl_flag(int *argc, char **argv, const char *name);
 /* Opens the configured database once. NULL after printing why. */
 struct admin *ctl_admin(struct ctl *c);

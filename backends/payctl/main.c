@@ -67,6 +67,19 @@ const char *ctl_option(int *argc, char **argv, const char *name)
     return NULL;
 }
 
+const char *ctl_limit(int *argc, char **argv, const char *dflt)
+{
+    const char *limit = ctl_option(argc, argv, "--limit");
+    int64_t v;
+
+    if (!limit)
+        return dflt;
+    if (slice_int64(slice_of(limit), &v) == 0 && v >= 1 && v <= 100000)
+        return limit;
+    ctl_refuse("--limit: \"%s\" is not 1..100000", limit);
+    return NULL;
+}
+
 bool ctl_flag(int *argc, char **argv, const char *name)
 {
     for (int i = 0; i < *argc; i++)

@@ -88,20 +88,19 @@ static int orders_list(struct ctl *c, int argc, char **argv)
 {
     const char *mchid = ctl_option(&argc, argv, "--merchant");
     const char *state = ctl_option(&argc, argv, "--state");
-    const char *limit = ctl_option(&argc, argv, "--limit");
+    const char *limit = ctl_limit(&argc, argv, "50");
     char number[TARGET_TEXT];
-    int64_t v = 50;
 
     if (argc != 0)
         return CTL_USAGE;
-    if (limit && (slice_int64(slice_of(limit), &v) != 0 || v < 1 || v > 100000))
-        return ctl_refuse("--limit: \"%s\" is not 1..100000", limit);
+    if (!limit)
+        return CTL_REFUSED;
     if (state) {
         if (payment_state_parse(slice_of(state)) < 0)
             return ctl_refuse("--state: \"%s\" is no state of a payment", state);
         snprintf(number, sizeof(number), "%d", payment_state_parse(slice_of(state)));
     }
-    const char *params[] = {mchid, state ? number : NULL, limit ? limit : "50"};
+    const char *params[] = {mchid, state ? number : NULL, limit};
     return ctl_list(c, ADMIN_PAYMENT_LIST, params);
 }
 
