@@ -41,6 +41,7 @@ int ctl_refuse(const char *fmt, ...)
 {
     va_list ap;
 
+    fflush(stdout); /* what was said before stands before, in a pipe, too */
     fputs("payctl: ", stderr);
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);

@@ -102,6 +102,35 @@ def fences(text: str) -> list[tuple[str, str]]:
     return re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.S | re.M)
 
 
+def examples(name: str) -> list[tuple[str, str]]:
+    """(commands, output shown) of the document's blocks that a test runs."""
+    blocks = fences((DOCS / name).read_text())
+    return [(content, blocks[i + 1][1] if i + 1 < len(blocks) and blocks[i + 1][0] == "text" else "")
+            for i, (info, content) in enumerate(blocks) if info == "sh test"]
+
+
+def pattern(shown: str) -> str:
+    """As a regular expression: … stands for anything."""
+    return ".*?".join(map(re.escape, shown.strip().split("…")))
+
+
+def looks_like_etc(folder: Path, stack) -> None:
+    """Links under the names that the installed files have."""
+    (folder / "run").mkdir()
+    (folder / "bin").mkdir()
+    for name in ("payd", "payctl"):
+        (folder / "bin" / name).symlink_to(BUILD / name)
+    (folder / "bin/nginx").symlink_to(stack._static_nginx() or "/usr/sbin/nginx")
+    for name in ("nginx.conf", "payd.conf", "channels"):
+        (folder / name).symlink_to(stack.conf / name)
+    (folder / "secrets").symlink_to(stack.secrets)
+    (folder / "log").symlink_to(stack.log)
+    (folder / "run/log").symlink_to(stack.log)
+    (folder / "run/nginx.pid").symlink_to(stack.folder / "nginx.pid")
+    for socket in stack.sockets.glob("*.sock"):
+        (folder / "run" / socket.name).symlink_to(socket)
+
+
 # ---- JSON Schema: as much of it as openapi.yaml uses ----
 
 TYPES = {"object": dict, "array": list, "string": str, "integer": int}

@@ -9,22 +9,11 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from docs import DOCS, ROOT, fences  # noqa: E402
+from docs import ROOT, examples, pattern  # noqa: E402
 from flow import flow_stack  # noqa: E402
 from tap import done, is_, ok  # noqa: E402
 
 TIMEOUT = 120
-
-
-def examples(name: str) -> list[tuple[str, str]]:
-    """(commands, output shown)"""
-    blocks = fences((DOCS / name).read_text())
-    return [(content, blocks[i + 1][1] if i + 1 < len(blocks) and blocks[i + 1][0] == "text" else "")
-            for i, (info, content) in enumerate(blocks) if info == "sh test"]
-
-
-def pattern(shown: str) -> str:
-    return ".*?".join(map(re.escape, shown.strip().split("…")))
 
 
 def run(folder: Path, document: str, found: list[tuple[str, str]]) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from docs import BUILD, DOCS, fences, problems, program, table  # noqa: E402
+from docs import DOCS, fences, looks_like_etc, problems, program, table  # noqa: E402
 import accounts  # noqa: E402
 from flow import flow_stack  # noqa: E402
 from tap import done, is_, ok  # noqa: E402
@@ -27,23 +27,6 @@ def commands(text: str) -> set[str]:
     lines = [re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines()]
     parts = [p.strip() for line in lines for p in re.split(r"&&|\|\||[|;]", re.sub(r"'[^']*'|\"[^\"]*\"", "x", line))]
     return {p.split()[0] for p in parts if p}
-
-
-def looks_like_etc(folder: Path, stack) -> None:
-    """Links under the names that the installed files have."""
-    (folder / "run").mkdir()
-    (folder / "bin").mkdir()
-    for name in ("payd", "payctl"):
-        (folder / "bin" / name).symlink_to(BUILD / name)
-    (folder / "bin/nginx").symlink_to(stack._static_nginx() or "/usr/sbin/nginx")
-    for name in ("nginx.conf", "payd.conf", "channels"):
-        (folder / name).symlink_to(stack.conf / name)
-    (folder / "secrets").symlink_to(stack.secrets)
-    (folder / "log").symlink_to(stack.log)
-    (folder / "run/log").symlink_to(stack.log)
-    (folder / "run/nginx.pid").symlink_to(stack.folder / "nginx.pid")
-    for socket in stack.sockets.glob("*.sock"):
-        (folder / "run" / socket.name).symlink_to(socket)
 
 
 def typed(stack, blocks: list[str]) -> None:
