@@ -333,6 +333,8 @@ struct slice body_sorted(const struct json *body, const struct slice *leave, siz
             return SLICE_NULL;
         if (is_left_out(v, leave, n))
             continue;
+        if (memchr(v->key.p, '=', v->key.n) || memchr(v->key.p, '&', v->key.n))
+            return SLICE_NULL;
         members[count++] = v;
         size += v->key.n + v->text.n + 2;
     }

@@ -27,7 +27,8 @@ int body_parse(enum encoding e, struct slice in, struct arena *arena, const stru
 struct slice body_raw_member(struct slice in, const char *key);
 
 /* The members as k=v&k=v by name, without empty ones and those of leave[0..n). SLICE_NULL when one
- * is neither text nor number, or memory ends. */
+ * is neither text nor number, has = or & in its name (two bodies would have one text), or memory
+ * ends. */
 struct slice body_sorted(const struct json *body, const struct slice *leave, size_t n,
                          struct arena *arena);
 

@@ -1,6 +1,8 @@
 /* Long, deep, broken and random input, well signed: at worst `unknown`, never a wrong class. */
 #include "channel_test.h"
 
+#include "backends/channel/body.h"
+
 #define PAID                                                                                       \
     "{\"code\":\"OK\",\"status\":\"PAID\",\"order_no\":\"" ORDER_NO                                \
     "\",\"bank_no\":\"B20260901000001\",\"amount\":888,\"currency\":\"CNY\",\"paid_at\":"          \
@@ -386,6 +388,31 @@ static void test_long_orders(void **state)
     assert_string_equal(why, "attach: value is too long or malformed");
 }
 
+/* What is signed must have one reading. */
+static void test_sorted_names(void **state)
+{
+    static const struct {
+        const char *body, *text;
+    } cases[] = {{"{\"b\":\"2\",\"a\":\"1\",\"sign\":\"x\"}", "a=1&b=2"},
+                 {"{\"b\":\"2\",\"a=1\":\"1\"}", NULL},
+                 {"{\"b\":\"2\",\"sign=x&a\":\"1\"}", NULL},
+                 {"{\"b\":\"2\",\"&\":\"1\"}", NULL}};
+    const struct slice leave = SLICE("sign");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct json *v;
+        struct slice got;
+
+        assert_int_equal(body_parse(ENCODING_JSON, slice_of(cases[i].body), &fx.arena, &v), 0);
+        got = body_sorted(v, &leave, 1, &fx.arena);
+        if (cases[i].text)
+            assert_true(slice_is(got, cases[i].text));
+        else
+            assert_null(got.p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,7 +421,7 @@ int main(void)
         cmocka_unit_test(test_long_codes),          cmocka_unit_test(test_hostile_headers),
         cmocka_unit_test(test_random_bodies),       cmocka_unit_test(test_small_arenas),
         cmocka_unit_test(test_small_arenas_wechat), cmocka_unit_test(test_hostile_orders),
-        cmocka_unit_test(test_long_orders),
+        cmocka_unit_test(test_sorted_names),        cmocka_unit_test(test_long_orders),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
