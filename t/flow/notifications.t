@@ -79,9 +79,14 @@ def ends(stack, channel):
 
 
 def order(stack, channel):
-    made = stack.client("hmac").create_payment(number("N"), 888, channel=channel)
-    assert made.status == 201, made.body
-    return made.json["out_trade_no"], bank_orders(stack, made.json["id"])[0]["out_trade_no"]
+    no = number("N")
+    made = []
+
+    def taken():  # at the latest when a restarted worker is there again
+        made.append(stack.client("hmac").create_payment(no, 888, channel=channel))
+        return made[-1].status in (200, 201) and made[-1].json["state"] == "pending"
+    eventually(taken, f"an order over {channel} is taken")
+    return no, bank_orders(stack, made[-1].json["id"])[0]["out_trade_no"]
 
 
 def money(stack, out_trade_no):
