@@ -119,6 +119,17 @@ def signal_group(pid: int, number: int) -> None:
         pass
 
 
+def end_family(process, seconds: float = 10) -> None:
+    """SIGTERM to a process that has its children under control; if it does not end, kill -9 to all of them."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        for pid in family(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
 class Process:
     """One named child: start, kill, stop, restart with the same command."""
 

@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -25,7 +26,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tap import is_, ok
+sys.path.append(str(Path(__file__).resolve().parents[2] / "demo"))
+
+from processes import end_family  # noqa: E402
+from tap import is_, ok  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 # nginx ends without freeing its configuration: no leaks are looked for in it
@@ -393,12 +397,7 @@ http {{
 
     def stop(self) -> None:
         if self.process:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            end_family(self.process)
             self.process = None
         self.payd.stop()
         if self.redis.process:

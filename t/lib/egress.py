@@ -23,7 +23,7 @@ from typing import Any, Callable, Iterator
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "demo"))
 
-from processes import pid_in  # noqa: E402
+from processes import end_family, pid_in  # noqa: E402
 from tap import is_, ok  # noqa: E402, F401
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,12 +193,7 @@ http {{
 
     def stop(self) -> None:
         if self.process:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            end_family(self.process)
 
     def status(self) -> dict:
         return json.loads(http(self.status_socket, b"GET /status HTTP/1.0\r\n\r\n").body)
