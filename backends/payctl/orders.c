@@ -109,16 +109,17 @@ static int orders_list(struct ctl *c, int argc, char **argv)
 static const struct {
     const char *key, *title;
     enum admin_statement statement;
-} trace_parts[] = {{"edge", "Edge (who signed, what was offered and chosen)", ADMIN_PAYMENT_EDGE},
-                   {"history", "History (each committed step)", ADMIN_PAYMENT_HISTORY},
-                   {"attempts", "Attempts (each call to the channel)", ADMIN_PAYMENT_ATTEMPTS},
-                   {"refunds", "Refunds", ADMIN_PAYMENT_REFUNDS},
-                   {"timer", "Timer (what happens next)", ADMIN_PAYMENT_TIMER},
-                   {"callbacks", "Callbacks", ADMIN_PAYMENT_CALLBACKS},
-                   {"tries", "Tries of callbacks", ADMIN_PAYMENT_TRIES},
-                   {"cases", "Cases", ADMIN_PAYMENT_CASES},
-                   {"decisions", "Decisions on cases", ADMIN_PAYMENT_DECISIONS},
-                   {"case_refunds", "Refunds that were decided", ADMIN_PAYMENT_CASE_REFUNDS}};
+} trace_parts[] = {
+    {"edge", "Edge (who signed, who judged, what was offered and chosen)", ADMIN_PAYMENT_EDGE},
+    {"history", "History (each committed step)", ADMIN_PAYMENT_HISTORY},
+    {"attempts", "Attempts (each call to the channel)", ADMIN_PAYMENT_ATTEMPTS},
+    {"refunds", "Refunds", ADMIN_PAYMENT_REFUNDS},
+    {"timer", "Timer (what happens next)", ADMIN_PAYMENT_TIMER},
+    {"callbacks", "Callbacks", ADMIN_PAYMENT_CALLBACKS},
+    {"tries", "Tries of callbacks", ADMIN_PAYMENT_TRIES},
+    {"cases", "Cases", ADMIN_PAYMENT_CASES},
+    {"decisions", "Decisions on cases", ADMIN_PAYMENT_DECISIONS},
+    {"case_refunds", "Refunds that were decided", ADMIN_PAYMENT_CASE_REFUNDS}};
 #define TRACE_PARTS (sizeof(trace_parts) / sizeof(trace_parts[0]))
 
 static void trace_text(const struct admin_rows *order, struct admin_rows **parts)
@@ -194,5 +195,6 @@ const struct command order_commands[] = {
      orders_list},
     {"orders", "query", "ORDER", "ask the channel now instead of at the timer's time",
      orders_query},
-    {"trace", NULL, "ORDER", "the whole story: steps, calls, timer, callbacks, cases", trace},
+    {"trace", NULL, "ORDER",
+     "the whole story: what the edge decided, steps, calls, timer, callbacks, cases", trace},
     {0}};

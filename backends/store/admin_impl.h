@@ -1,6 +1,6 @@
 /*
- * admin_impl - a statement with its text, for the files of this folder that have statements of
- * their own beside admin.c's table.
+ * admin_impl - the table of statements, and how one is run from its text, for the files of this
+ * folder that have statements of their own beside it.
  */
 #ifndef STORE_ADMIN_IMPL_H
 #define STORE_ADMIN_IMPL_H
@@ -8,6 +8,13 @@
 #include "admin.h"
 
 #include <libpq-fe.h>
+
+/* admin_sql.c */
+struct admin_text {
+    int params;
+    const char *sql;
+};
+extern const struct admin_text admin_statements[ADMIN_STATEMENTS];
 
 PGconn *admin_conn(const struct admin *a);
 /* The database's message without its end of line, into err (ADMIN_ERROR_LEN). */

@@ -386,3 +386,41 @@ ngx_http_pay_guard_window(ngx_http_request_t *r)
 
     return glcf->window;
 }
+
+
+size_t
+ngx_http_pay_guard_told_len(ngx_http_pay_ctx_t *ctx)
+{
+    return sizeof(" guard=local:error limit= left=") - 1 + NGX_INT_T_LEN
+           + (ctx->limited ? ctx->limit->len : 0);
+}
+
+
+/* for the trace: with a word why Redis has not judged */
+
+u_char *
+ngx_http_pay_guard_told(ngx_http_pay_ctx_t *ctx, u_char *p)
+{
+    const char  *by;
+
+    if (!ctx->guarded) {
+        by = "off";
+
+    } else if (!ctx->fallback) {
+        by = "redis";
+
+    } else if (!ctx->answered) {
+        by = "local:away";
+
+    } else {
+        by = ctx->rc == NGX_BUSY ? "local:late" : "local:error";
+    }
+
+    p = ngx_sprintf(p, " guard=%s", by);
+
+    if (ctx->limited) {
+        p = ngx_sprintf(p, " limit=%V left=%ui", ctx->limit, ctx->remaining);
+    }
+
+    return p;
+}

@@ -75,6 +75,9 @@ ngx_int_t ngx_http_pay_body_gather(ngx_http_request_t *r,
 
 /* timestamp window of this location in seconds */
 time_t ngx_http_pay_guard_window(ngx_http_request_t *r);
+/* " guard=redis limit=app left=199": what has judged, and the tightest limit */
+size_t ngx_http_pay_guard_told_len(ngx_http_pay_ctx_t *ctx);
+u_char *ngx_http_pay_guard_told(ngx_http_pay_ctx_t *ctx, u_char *p);
 
 /* makes the block of a slot if there is none; without memory it stays away */
 void ngx_http_pay_counts_init(ngx_slab_pool_t *shpool, ngx_http_pay_shm_t *shm,

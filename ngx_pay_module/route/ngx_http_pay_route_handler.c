@@ -7,6 +7,7 @@
 
 #include "ngx_pay_module/conf/ngx_http_pay_block.h"
 #include "ngx_pay_module/pool/ngx_http_pay_pool.h"
+#include "ngx_pay_module/request/ngx_http_pay_private.h"
 
 
 #define NGX_HTTP_PAY_ROUTE_SALT   0x5bd1e995u   /* of "share" in rules */
@@ -322,7 +323,10 @@ ngx_http_pay_route_result(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
 }
 
 
-/* by=weight open=3 fit=2 ill=0 busy=0 [wallet=alipay] [rules=a,b+1] */
+/*
+ * by=weight open=3 fit=2 ill=0 busy=0 [wallet=alipay] [rules=a,b+1], what the
+ * guard has judged before, and when and in which process all of it happened
+ */
 
 static ngx_int_t
 ngx_http_pay_route_reason(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
@@ -336,9 +340,12 @@ ngx_http_pay_route_reason(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
     rmcf = ngx_http_get_module_main_conf(r, ngx_http_pay_route_module);
 
     p = ngx_pnalloc(r->pool, sizeof("by=weight open=256 fit=256 ill=256 "
-                                    "busy=256 wallet=unionpay rules=+256")
+                                    "busy=256 wallet=unionpay rules=+256"
+                                    " at=.000 pid=")
                              + NGX_HTTP_PAY_ROUTE_RULES
-                               * (NGX_HTTP_PAY_BLOCK_NAME + 1));
+                               * (NGX_HTTP_PAY_BLOCK_NAME + 1)
+                             + ngx_http_pay_guard_told_len(ctx)
+                             + NGX_TIME_T_LEN + NGX_INT64_LEN);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -370,6 +377,10 @@ ngx_http_pay_route_reason(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
     if (n > NGX_HTTP_PAY_ROUTE_RULES) {
         p = ngx_sprintf(p, "+%ui", n - NGX_HTTP_PAY_ROUTE_RULES);
     }
+
+    p = ngx_http_pay_guard_told(ctx, p);
+    p = ngx_sprintf(p, " at=%T.%03M pid=%P", r->start_sec, r->start_msec,
+                    ngx_pid);
 
     ctx->route.len = p - ctx->route.data;
 

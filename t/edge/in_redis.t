@@ -2,9 +2,11 @@
 """R1.5: Redis over TCP, with a password, a user, a database; and Redis that is read-only, full, closed to us, or takes
 connections and never answers. Every request is answered in time, by Redis or by the node, and no password is seen."""
 import os
+import re
 import socket
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from edge import Key, edge, send, signed, wait_until  # noqa: E402
@@ -16,6 +18,10 @@ LOCATION = "add_header X-Guard $pay_guard always;"
 LIMITED = LOCATION + "pay_limit app rate=100000r/s burst=100000; pay_limit api rate=100000r/s burst=100000;"
 FAST = "timeout=1s failures=3 pause=100ms"
 SECRET = "redis-secret-of-edge"
+CHANNEL = ("pay_channel one { endpoint http://127.0.0.1:1; adapter test; methods native; amount 1 1000000;"
+           " timeout connect=1s send=1s read=30s; } ")
+ROUTED = "pay_route on; pay_limit app rate=1r/h burst=50;"
+UNGUARDED = "location = /v1/payments { pay_sign on; pay_route on; proxy_set_header Pay-Route $pay_route; proxy_pass http://pay_orders; }"
 
 
 def judge(e):
@@ -25,6 +31,19 @@ def judge(e):
 
 def state(e):
     return e.status()["edge"]
+
+
+def told(e):
+    """What the trace of a new payment hears of it, without time and process."""
+    began, a = time.time(), e.call(A)
+    route = e.payd.requests[-1]["pay-route"]
+    found = re.search(r" (guard=.*) at=(\d+\.\d{3}) pid=(\d+)$", route)
+    ok(a.status == 200 and found and began - 1 < float(found[2]) < time.time() + 1 and int(found[3]) in e.workers(),
+       "the trace is told when, and in which process", route)
+    if a.header("RateLimit"):
+        limit, left = re.search(r'"(\w+)";r=(\d+);', a.header("RateLimit")).groups()
+        is_(found and found[1].partition(" ")[2], f"limit={limit} left={left}", "and the tightest limit")
+    return found and found[1].split()[0]
 
 
 with servers() as (folder, started):
@@ -81,6 +100,14 @@ with servers() as (folder, started):
         plain.command("REPLICAOF", "NO", "ONE")
         ok(wait_until(lambda: e.call(A).status == 200), "fallback=closed: and serves again")
 
+    with edge(A, redis_at=at[plain], location=ROUTED, http=CHANNEL, redis="timeout=1s failures=3 pause=1h") as e:
+        is_(told(e), "guard=redis", "the trace: judged by Redis")
+        plain.command("REPLICAOF", "127.0.0.1", "1")
+        is_([told(e) for _ in range(4)], ["guard=local:error"] * 3 + ["guard=local:away"], "the trace: by the node, and why")
+        plain.command("REPLICAOF", "NO", "ONE")
+        e.reload(server=UNGUARDED)
+        is_(told(e), "guard=off", "the trace: by nobody")
+
     # a connection that Redis ends under us
     with edge(A, redis_at=at[plain], location=LIMITED, redis="timeout=1s") as e:
         answers, stop = [], threading.Event()
@@ -102,7 +129,7 @@ with servers() as (folder, started):
 for where in "unix", "tcp":
     silent = socket.socket(socket.AF_UNIX if where == "unix" else socket.AF_INET)
     held = []
-    with edge(A, redis_at="unix:/nonexistent", location=LIMITED, guard="fallback=open",
+    with edge(A, redis_at="unix:/nonexistent", location=LIMITED + "pay_route on;", http=CHANNEL, guard="fallback=open",
               redis="timeout=50ms failures=3 pause=1h") as e:
         silent.bind(str(e.folder / "silent.sock") if where == "unix" else ("127.0.0.1", 0))
         silent.listen(0)
@@ -115,6 +142,7 @@ for where in "unix", "tcp":
                 held.append(s)
         os.chmod(e.folder / "silent.sock", 0o777) if where == "unix" else None
         e.reload(redis_at=address)
+        is_(told(e), "guard=local:late", f"{where}: the trace is told")
         answers = [e.call(A) for _ in range(12)]
         is_([(a.status, a.header("X-Guard")) for a in answers], [(200, "local")] * 12, f"{where}: never answers: the node judges")
         is_(state(e)["redis_timeouts"] <= 3, True, f"{where}: after three deadlines it is not asked")

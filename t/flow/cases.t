@@ -4,6 +4,7 @@ nothing that these say; a decision is a new record with its reason, and the orde
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
@@ -149,7 +150,11 @@ def traced(stack, order_id):
     trace = json.loads(stack.payctl("--json", "trace", order_id))
     (edge,) = trace["edge"]
     is_((edge["key"], edge["scheme"], edge["alg"], edge["app"]), ("SHOPHMAC1", "header", "hmac-sha256", "shop_hmac"), "who signed and how")
-    ok("bank" in edge["candidates"].split(",") and "by=" in edge["decided"], "what was offered, and why", edge)
+    ok("bank" in edge["candidates"].split(",") and "by=" in edge["decided"] and "guard" not in edge["decided"], "what was offered, and why", edge)
+    is_((edge["guard"], edge["limit"], edge["left"].isdigit()), ("redis", "app", True), "who judged nonce and limits")
+    came, made = (datetime.fromisoformat(at) for at in (edge["at"], trace["history"][0]["at"]))
+    ok(abs((made - came).total_seconds()) < 60 and int(edge["pid"]) in stack.children("nginx"),
+       "when the request came, and to which process", (edge, trace["history"][0]))
     is_({h["event"] for h in trace["history"]}, {"create", "answer", "notify", "close", "timer"}, "every kind of event")
     ok(all("order0" in h["process"] or "timer0" in h["process"] for h in trace["history"]), "with the process that it was in")
     answered = [a for a in trace["attempts"] if a["sent"] == "answered"]

@@ -55,7 +55,7 @@ def gray(stack, pools):
     is_(sorted({p["state"] for p in made.values()}), ["pending"], "orders are made in both pools")
     where = where_made(stack, *made)
     text = stack.payctl("trace", f"{stack.env['PAY_MCHID']}/{next(iter(made))}")
-    ok(re.search(r"by=weight open=2 fit=2 ill=0 busy=0 pool=(canary|orders)\b", text), "payctl trace tells why this channel and pool", text)
+    ok(re.search(r"by=weight open=2 fit=2 ill=0 busy=0 guard=redis .*pool=(canary|orders)\b", text), "payctl trace tells why this channel and pool", text)
     is_(sorted({pool for pool, _ in where.values()}), ["canary", "orders"], "each order knows which")
     processes = {pool: {p for at, p in where.values() if at == pool} for pool in ("canary", "orders")}
     ok(len(processes["canary"]) == len(processes["orders"]) == 1 and processes["canary"] != processes["orders"],
