@@ -1,13 +1,13 @@
-# What the fault campaigns of t/fault need beside the programs: a proxy between any two parts, and a
-# clock to be preloaded, which is never built under a sanitizer.
+# What the fault campaigns of t/fault need beside the programs: a proxy between any two parts, and to be
+# preloaded a clock and a resolver, which are never built under a sanitizer.
 
-FAULT_TOOLS := $(BUILD)/t/fault/proxy $(BUILD)/t/fault/clock.so
+FAULT_TOOLS := $(BUILD)/t/fault/proxy $(BUILD)/t/fault/clock.so $(BUILD)/t/fault/names.so
 
 $(BUILD)/t/fault/proxy: $(BUILD)/t/fault/proxy.o $(BUILD)/t/fault/proxy_parts.o
 	@echo '  LINK  $@'
 	@$(CC) $(LDFLAGS) -o $@ $^
 
-$(BUILD)/t/fault/clock.so: t/fault/clock.c
+$(BUILD)/t/fault/%.so: t/fault/%.c
 	@mkdir -p $(@D)
 	@echo '  LINK  $@'
 	@$(CC) -std=gnu11 -O2 $(WARN) -fPIC -shared -o $@ $< -ldl

@@ -1,21 +1,18 @@
 #!/usr/bin/python3
 """R4.1, merchants' callbacks: signed in the app's way, numbered, repeated at growing intervals until the merchant agrees
-or says that it never will, with a history; sent again by an operator, one or all of a time; never to a private address
-that is not listed."""
+or says that it never will, with a history; sent again by an operator, one or all of a time. Where they may not go:
+callbacks_addresses.t."""
 import base64
 import hashlib
 import hmac as hmac_
 import json
-import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from flow import (SLOW, becomes, callbacks, done, eventually, flow_stack, is_, number, ok, pay, rows)  # noqa: E402
 import accounts  # noqa: E402
-from processes import free_ports  # noqa: E402
 
 SCHEDULE = [0.2, 0.4, 0.8]  # then given up
 RETRY_AFTER_MAX = 600  # s; nothing here waits for it
@@ -178,27 +175,6 @@ def resend(stack):
     eventually(lambda: (state(stack, no) or [""])[0] == DONE, "an operator sends it again, it is taken")
 
 
-def private_addresses(stack):
-    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as trap:
-        port, came = trap.getsockname()[1], []
-        threading.Thread(target=lambda: came.append(trap.accept()), daemon=True).start()
-        hosts = ["127.0.0.1", "localhost", "127.1", "2130706433", "[::ffff:127.0.0.1]", "0.0.0.0"]
-        client = stack.client("hmac")
-        numbers = []
-        for i, host in enumerate(hosts):
-            no = number("V", i)
-            made = client.create_payment(no, 100, notify_url=f"http://{host}:{port}/callback")
-            if made.status == 400:
-                is_(made.code, "FIELD_INVALID", f"{host}: refused at once")
-                continue
-            numbers.append((host, no))
-            pay(stack, made.json["code_url"])
-        for host, no in numbers:
-            eventually(lambda: attempts(stack, no), f"{host}: a try is recorded")
-            is_((attempts(stack, no) or [["", "", ""]])[0][1], "0", f"{host}: without an answer")
-        is_(came, [], "a private address that is not listed was never connected to")
-
-
 def unusable_key(stack):
     no = number("N")
     made = stack.client("hmac").create_payment(no, 100, notify_url=stack.callback_url)
@@ -224,7 +200,6 @@ def main():
         resend_since(stack)
         slow_merchant(stack)
         resend(stack)
-        private_addresses(stack)
         unusable_key(stack)
     done()
 
