@@ -2,8 +2,10 @@
 """R2.2: nobody moves a final state. Every actor - the merchant, the timer, the channel, payctl, two persons who decide a
 case, SQL as the application and as superuser - tries it on every final state of payments and refunds."""
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
@@ -12,6 +14,7 @@ from flow import (bank_orders, becomes, clear_faults, done, eventually, fault, f
 
 PAYMENTS = {"succeeded": 3, "failed": 4, "closed": 5}
 REFUNDS = {"succeeded": 2, "failed": 3}
+KINDS = (1, 2, 3, 4, 5)  # of calls of a payment: prepare, query, close, charge, reverse
 CASE = 7 * 2**32  # ids of the cases that are opened here
 
 
@@ -23,8 +26,8 @@ def image(stack, no):
             rows(stack, no, "payment_history", "count(*)"))
 
 
-def refused(stack, sql, name):
-    for who in ("ngx_pay_app", "postgres"):
+def refused(stack, sql, name, users=("ngx_pay_app", "postgres")):
+    for who in users:
         got = subprocess.run(["psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", stack.postgres.conninfo(user=who), "-c", sql],
                              capture_output=True, text=True)
         ok(got.returncode != 0 and "ERROR" in got.stderr, f"{name}: refused to {who}", got.stderr)
@@ -72,15 +75,25 @@ def merchant(stack, no, ident, state):
     is_(client.get(ident).json["state"], state, f"{state}: a query tells the same")
 
 
-def timer(stack, no):
-    """Due at once, for whatever the timer may do; it works on it while the others try."""
-    for kind in (1, 2, 3):
+def started(stack):
+    """How many due orders and refunds the timer has taken up."""
+    page = urllib.request.urlopen(stack.env["PAY_STATUS_URL"] + "/metrics/timer0", timeout=30).read().decode()
+    return int(re.search(r"^pay_timer_started_total (\d+)$", page, re.M)[1])
+
+
+def timer(stack, orders):
+    """Due at once, for whatever the timer may do, until it has taken all of them up a few times."""
+    numbers = ", ".join(f"'{no}'" for no, _ in orders.values())
+    refunds = int(stack.sql("insert into pay.refund_timer (slot, refund_id, payment_id, due_at, kind, tries) select r.slot, r.id, "
+                            "r.payment_id, now(), 6, 0 from pay.refund r join pay.payment p on (p.slot, p.id) = (r.slot, "
+                            f"r.payment_id) where p.out_trade_no in ({numbers}) returning (select count(*) from pay.refund)")[0][0])
+    for kind in KINDS:
         stack.sql("insert into pay.payment_timer (slot, payment_id, due_at, kind, tries) select slot, id, now(), "
-                  f"{kind}, 0 from pay.payment where out_trade_no = '{no}' on conflict (slot, payment_id) do update set "
-                  f"kind = {kind}, due_at = now()")
-    stack.sql("insert into pay.refund_timer (slot, refund_id, payment_id, due_at, kind, tries) select r.slot, r.id, "
-              "r.payment_id, now(), 6, 0 from pay.refund r join pay.payment p on (p.slot, p.id) = (r.slot, r.payment_id) "
-              f"where p.out_trade_no = '{no}' on conflict do nothing")
+                  f"{kind}, 0 from pay.payment where out_trade_no in ({numbers}) on conflict (slot, payment_id) do update "
+                  f"set kind = {kind}, due_at = now()")
+        before = started(stack)
+        eventually(lambda: started(stack) >= before + 4 * (len(orders) + refunds), f"the timer works on all of it, kind {kind}")
+    stack.sql("delete from pay.payment_timer; delete from pay.refund_timer")
 
 
 def channel(stack, ident):
@@ -122,6 +135,8 @@ def sql(stack, no, state):
                     f"{state}: made {name} by SQL")
     for what in ("amount = 1", "final_at = now()", "succeeded_at = now()"):
         refused(stack, f"update pay.payment set {what}, version = version + 1 {where}", f"{state}: {what} by SQL")
+    for gone in (f"delete from pay.payment {where}", "delete from pay.payment_history", "delete from pay.refund", "truncate pay.payment"):
+        refused(stack, gone, f"{state}: {gone.split(' where')[0]} by SQL", ("ngx_pay_app",))
     if state != "succeeded":
         return
     for name, is_now in REFUNDS.items():
@@ -138,15 +153,13 @@ def main():
         orders = {"succeeded": succeeded(stack), "failed": failed(stack), "closed": closed(stack)}
         eventually(lambda: stack.sql("select 1 from pay.callback where state = 1") == [], "all is told")
         before = {state: image(stack, no) for state, (no, _) in orders.items()}
-        for no, _ in orders.values():
-            timer(stack, no)
+        timer(stack, orders)
         for n, (state, (no, ident)) in enumerate(orders.items()):
             merchant(stack, no, ident, state)
             channel(stack, ident)
             operator(stack, no, ident)
             persons(stack, no, state, n)
             sql(stack, no, state)
-        stack.sql("delete from pay.payment_timer; delete from pay.refund_timer")
         for state, (no, _) in orders.items():
             is_(image(stack, no), before[state], f"{state}: nothing of it has changed")
     done()
