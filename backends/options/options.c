@@ -2,19 +2,7 @@
 
 #include "options_impl.h"
 
-#include "core/buf.h"
-#include "core/crypto.h"
-#include "core/ids.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #define NAME_BYTES "abcdefghijklmnopqrstuvwxyz0123456789_-"
-
-#define FILE_MAX (256 * 1024)
 
 static const struct conf_directive top_table[] = {
     {"database", 1, 3, CONF_NEED, "CONNINFO [writers=N] [readers=N]", "",
@@ -84,36 +72,6 @@ static const struct conf_directive timers_table[] = {
      "A bill that is not stored so long after the channel should have it is an alert."},
     {0}};
 
-static const struct conf_directive callbacks_table[] = {
-    {"schedule", 1, CALLBACK_STEPS_MAX, 0, "TIME ...",
-     "15s 15s 30s 3m 10m 20m 30m 30m 30m 60m 3h 3h 3h 6h 6h",
-     "Waiting times after each failed try; after the last one the callback is given up."},
-    {"poll", 1, 1, 0, "TIME", "200ms", "How often due callbacks are looked for."},
-    {"timeout", 1, 1, 0, "TIME", "10s", "For one whole call to a merchant."},
-    {"active", 1, 1, 0, "NUMBER", "512", "Calls open at once per process."},
-    {"per_merchant", 1, 1, 0, "NUMBER", "32", "Of which to one merchant."},
-    {"allow", 1, ADDR_RULES_MAX, CONF_REPEAT, "ADDRESS[/BITS][:PORT] ...", "",
-     "Addresses that may be called although they are not public."},
-    {"deny", 1, ADDR_RULES_MAX, CONF_REPEAT, "ADDRESS[/BITS][:PORT] ...", "",
-     "Addresses that are never called, public or allowed."},
-    {"retry_after", 1, 1, 0, "TIME", "1h", "The longest wait that a merchant's Retry-After gets."},
-    {"ca_file", 1, 1, 0, "FILE", "",
-     "CA certificates merchants' servers are verified with; the system's if absent."},
-    {0}};
-
-static const struct conf_directive process_table[] = {
-    {"roles", 1, 4, CONF_NEED, "order | timer | callback | relay ...", "",
-     "What this process does."},
-    {"api", 1, 1, 0, "unix:PATH", "", "Socket for verified merchant requests (role order)."},
-    {"notify", 1, 1, 0, "unix:PATH", "", "Socket for channels' notifications (role order)."},
-    {"internal", 1, 1, 0, "unix:PATH", "", "Socket for keys and the change feed (role order)."},
-    {"status", 1, 1, 0, "unix:PATH", "", "Socket for GET /metrics, in Prometheus' text format."},
-    {"operate", 1, 1, 0, "unix:PATH", "",
-     "Socket where payctl decides cases; who may open it may."},
-    {"slots", 2, 2, 0, "FROM TO", "0 1023",
-     "Slots whose timers and callbacks this process serves."},
-    {0}};
-
 const struct conf_directive *options_table(const char *block)
 {
     static const struct {
@@ -121,68 +79,14 @@ const struct conf_directive *options_table(const char *block)
         const struct conf_directive *table;
     } tables[] = {{"", top_table},
                   {"timers", timers_table},
-                  {"callbacks", callbacks_table},
+                  {"callbacks", options_callbacks_table},
                   {"relay", options_relay_table},
-                  {"process", process_table}};
+                  {"process", options_process_table}};
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
         if (strcmp(tables[i].block, block) == 0)
             return tables[i].table;
     return NULL;
-}
-
-int options_get_time(const struct conf_node *n, struct slice s, int64_t min_ms, int64_t *us,
-                     struct conf_error *err)
-{
-    int64_t ms;
-
-    if (conf_duration_ms(s, &ms) != 0 || ms < min_ms || ms > 366LL * 86400 * 1000)
-        return conf_fail(err, n, "%.*s: \"%.*s\" is not a time of at least %lldms (50ms 5s 2m 3h)",
-                         SLICE_FMT(n->name), SLICE_FMT(s), (long long)min_ms);
-    *us = ms * USEC_PER_MSEC;
-    return 0;
-}
-
-int options_get_number(const struct conf_node *n, struct slice s, int64_t min, int64_t max,
-                       int64_t *out, struct conf_error *err)
-{
-    int64_t v;
-
-    if (slice_int64(s, &v) != 0 || v < min || v > max)
-        return conf_fail(err, n, "%.*s: \"%.*s\" is not a number from %lld to %lld",
-                         SLICE_FMT(n->name), SLICE_FMT(s), (long long)min, (long long)max);
-    *out = v;
-    return 0;
-}
-
-/* Paths are relative to the configuration file's folder. */
-int options_get_path(struct options *o, const struct conf_node *n, struct slice s, const char **out,
-                     struct conf_error *err)
-{
-    const char *slash = strrchr(o->file, '/');
-    struct slice path = s;
-
-    if (s.n == 0)
-        return conf_fail(err, n, "%.*s: empty path", SLICE_FMT(n->name));
-    if (s.p[0] != '/' && slash)
-        path = arena_printf(&o->arena, "%.*s/%.*s", (int)(slash - o->file), o->file, SLICE_FMT(s));
-    *out = arena_cstr(&o->arena, path);
-    return *out ? 0 : conf_fail(err, n, "out of memory");
-}
-
-int options_get_socket(struct options *o, const struct conf_node *n, const char **out,
-                       struct conf_error *err)
-{
-    struct slice s = n->args[0];
-
-    if (!slice_starts(s, SLICE("unix:")))
-        return conf_fail(err, n, "%.*s: \"%.*s\" is not unix:PATH", SLICE_FMT(n->name),
-                         SLICE_FMT(s));
-    if (options_get_path(o, n, slice_n(s.p + 5, s.n - 5), out, err) != 0)
-        return -1;
-    if (strlen(*out) > 107)
-        return conf_fail(err, n, "%.*s: socket path longer than 107 bytes", SLICE_FMT(n->name));
-    return 0;
 }
 
 /* conninfo's host=PATH may be relative to the file as well. */
@@ -325,117 +229,6 @@ static int read_timers(struct options *o, const struct conf_node *block, struct 
     return 0;
 }
 
-static int read_schedule(struct callback_options *c, const struct conf_node *n,
-                         struct conf_error *err)
-{
-    c->steps = 0;
-    for (uint32_t i = 0; i < n->nargs; i++)
-        if (options_get_time(n, n->args[i], 10, &c->schedule_us[c->steps++], err) != 0)
-            return -1;
-    return 0;
-}
-
-static int read_rules(const struct conf_node *n, struct addr_rule *rules, uint32_t *count,
-                      struct conf_error *err)
-{
-    for (uint32_t i = 0; i < n->nargs; i++) {
-        if (*count == ADDR_RULES_MAX)
-            return conf_fail(err, n, "%.*s: more than %d addresses", SLICE_FMT(n->name),
-                             ADDR_RULES_MAX);
-        if (addr_rule_parse(n->args[i], &rules[(*count)++]) != 0)
-            return conf_fail(err, n, "%.*s: \"%.*s\" is not ADDRESS[/BITS][:PORT]",
-                             SLICE_FMT(n->name), SLICE_FMT(n->args[i]));
-    }
-    return 0;
-}
-
-static int read_callbacks(struct options *o, const struct conf_node *block, struct conf_error *err)
-{
-    struct callback_options *c = &o->callbacks;
-
-    if (conf_check(block, NULL, callbacks_table, err) != 0)
-        return -1;
-    for (const struct conf_node *n = block->child; n; n = n->next) {
-        struct slice arg = n->args[0];
-        int rc = slice_is(n->name, "schedule")  ? read_schedule(c, n, err)
-                 : slice_is(n->name, "allow")   ? read_rules(n, c->allow, &c->nallow, err)
-                 : slice_is(n->name, "deny")    ? read_rules(n, c->deny, &c->ndeny, err)
-                 : slice_is(n->name, "ca_file") ? options_get_path(o, n, arg, &c->ca_file, err)
-                 : slice_is(n->name, "poll")    ? options_get_time(n, arg, 10, &c->poll_us, err)
-                 : slice_is(n->name, "timeout") ? options_get_time(n, arg, 10, &c->timeout_us, err)
-                 : slice_is(n->name, "retry_after")
-                     ? options_get_time(n, arg, 10, &c->retry_after_us, err)
-                 : slice_is(n->name, "active")
-                     ? options_get_number(n, arg, 1, 100000, &c->active, err)
-                     : options_get_number(n, arg, 1, 100000, &c->per_merchant, err);
-        if (rc != 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int read_roles(struct process_options *p, const struct conf_node *n, struct conf_error *err)
-{
-    for (uint32_t i = 0; i < n->nargs; i++) {
-        unsigned role = slice_is(n->args[i], "order")      ? ROLE_ORDER
-                        : slice_is(n->args[i], "timer")    ? ROLE_TIMER
-                        : slice_is(n->args[i], "callback") ? ROLE_CALLBACK
-                        : slice_is(n->args[i], "relay")    ? ROLE_RELAY
-                                                           : 0;
-        if (!role)
-            return conf_fail(err, n, "roles: \"%.*s\" is not order, timer, callback or relay",
-                             SLICE_FMT(n->args[i]));
-        p->roles |= role;
-    }
-    return 0;
-}
-
-static int read_slots(struct process_options *p, const struct conf_node *n, struct conf_error *err)
-{
-    int64_t from, to;
-
-    if (options_get_number(n, n->args[0], 0, SLOT_COUNT - 1, &from, err) != 0 ||
-        options_get_number(n, n->args[1], from, SLOT_COUNT - 1, &to, err) != 0)
-        return -1;
-    p->slot_from = (uint32_t)from;
-    p->slot_to = (uint32_t)to;
-    return 0;
-}
-
-static int read_process(struct options *o, const struct conf_node *block, struct conf_error *err)
-{
-    struct process_options *p = arena_new(&o->arena, struct process_options);
-
-    if (!p || !(p->name = arena_cstr(&o->arena, block->args[0])))
-        return conf_fail(err, block, "process: bad name");
-    if (options_process(o, p->name))
-        return conf_fail(err, block, "process %s is defined twice", p->name);
-    if (conf_check(block, NULL, process_table, err) != 0)
-        return -1;
-    p->slot_to = SLOT_COUNT - 1;
-    for (const struct conf_node *n = block->child; n; n = n->next) {
-        int rc = slice_is(n->name, "roles")     ? read_roles(p, n, err)
-                 : slice_is(n->name, "slots")   ? read_slots(p, n, err)
-                 : slice_is(n->name, "api")     ? options_get_socket(o, n, &p->api, err)
-                 : slice_is(n->name, "notify")  ? options_get_socket(o, n, &p->notify, err)
-                 : slice_is(n->name, "status")  ? options_get_socket(o, n, &p->status, err)
-                 : slice_is(n->name, "operate") ? options_get_socket(o, n, &p->operate, err)
-                                                : options_get_socket(o, n, &p->internal, err);
-        if (rc != 0)
-            return -1;
-    }
-    if ((p->roles & ROLE_RELAY) && !o->relay.redis_path && !o->relay.redis_address)
-        return conf_fail(err, block, "process %s: role relay needs relay { redis ...; } before it",
-                         p->name);
-    if (!!(p->roles & ROLE_ORDER) != (p->api && p->notify && p->internal))
-        return conf_fail(err, block,
-                         "process %s: role order needs api, notify and internal, others none",
-                         p->name);
-    p->next = o->processes;
-    o->processes = p;
-    return 0;
-}
-
 static int read_top(struct options *o, const struct conf_node *n, struct conf_error *err)
 {
     struct arena *a = &o->arena;
@@ -481,11 +274,11 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
     if (slice_is(n->name, "timers"))
         return read_timers(o, n, err);
     if (slice_is(n->name, "callbacks"))
-        return read_callbacks(o, n, err);
+        return options_read_callbacks(o, n, err);
     if (slice_is(n->name, "relay"))
         return options_read_relay(o, n, err);
     if (slice_is(n->name, "process"))
-        return read_process(o, n, err);
+        return options_read_process(o, n, err);
     if (slice_is(n->name, "outcomes"))
         return read_outcomes(o, n, err);
     return read_times(o, n, err);
@@ -493,9 +286,6 @@ static int read_top(struct options *o, const struct conf_node *n, struct conf_er
 
 static void set_defaults(struct options *o)
 {
-    static const int schedule_s[] = {15,   15,   30,    180,   600,   1200,  1800, 1800,
-                                     1800, 3600, 10800, 10800, 10800, 21600, 21600};
-
     o->writers = o->readers = 2;
     o->log_level = "info";
     o->answer_within_us = 38 * USEC_PER_SEC;
@@ -520,14 +310,7 @@ static void set_defaults(struct options *o)
                                        .bills_us = 600 * USEC_PER_SEC,
                                        .bills_late_us = 6 * 3600 * USEC_PER_SEC};
     options_relay_defaults(&o->relay);
-    o->callbacks.poll_us = 200 * USEC_PER_MSEC;
-    o->callbacks.timeout_us = 10 * USEC_PER_SEC;
-    o->callbacks.retry_after_us = 3600 * USEC_PER_SEC;
-    o->callbacks.active = 512;
-    o->callbacks.per_merchant = 32;
-    o->callbacks.steps = sizeof(schedule_s) / sizeof(schedule_s[0]);
-    for (uint32_t i = 0; i < o->callbacks.steps; i++)
-        o->callbacks.schedule_us[i] = schedule_s[i] * USEC_PER_SEC;
+    options_callbacks_defaults(&o->callbacks);
 }
 
 int options_load(struct options *o, const char *file, struct conf_error *err)
@@ -563,55 +346,4 @@ const struct process_options *options_process(const struct options *o, const cha
         if (strcmp(p->name, name) == 0)
             return p;
     return NULL;
-}
-
-struct slice options_read_file(struct arena *a, const char *path, struct conf_error *err)
-{
-    struct slice out = SLICE_NULL;
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *p;
-
-    if (fd < 0 || fstat(fd, &st) != 0 || st.st_size > FILE_MAX ||
-        !(p = arena_alloc(a, (size_t)st.st_size + 1)) ||
-        read(fd, p, (size_t)st.st_size) != st.st_size)
-        conf_fail(err, NULL, "%s: cannot read: %s", path, errno ? strerror(errno) : "too large");
-    else
-        out = slice_n(p, (size_t)st.st_size);
-    if (fd >= 0)
-        close(fd);
-    return out;
-}
-
-static int add_master_key(const char *path, struct vault *v, struct conf_error *err)
-{
-    struct slice text;
-    struct arena a;
-    struct stat st;
-    int rc = -1;
-
-    if (stat(path, &st) == 0 && (st.st_mode & S_IRWXO))
-        return conf_fail(err, NULL, "%s: open to everybody (mode %04o): chmod 0600", path,
-                         (unsigned)st.st_mode & 07777);
-    arena_init(&a, FILE_MAX + 64);
-    text = options_read_file(&a, path, err);
-    if (text.p) {
-        rc = vault_add(v, text);
-        if (rc != 0)
-            conf_fail(err, NULL, "%s: not 64 hex digits", path);
-        wipe((void *)(uintptr_t)text.p, text.n);
-    }
-    arena_release(&a);
-    return rc;
-}
-
-int options_vault(const struct options *o, struct vault *v, struct conf_error *err)
-{
-    v->n = 0;
-    for (uint32_t i = 0; i < o->master_key_count; i++)
-        if (add_master_key(o->master_keys[i], v, err) != 0) {
-            vault_wipe(v);
-            return -1;
-        }
-    return 0;
 }

@@ -19,6 +19,14 @@ int options_get_path(struct options *o, const struct conf_node *n, struct slice 
 int options_get_socket(struct options *o, const struct conf_node *n, const char **out,
                        struct conf_error *err);
 
+extern const struct conf_directive options_callbacks_table[];
+void options_callbacks_defaults(struct callback_options *c);
+int options_read_callbacks(struct options *o, const struct conf_node *block,
+                           struct conf_error *err);
+
+extern const struct conf_directive options_process_table[];
+int options_read_process(struct options *o, const struct conf_node *block, struct conf_error *err);
+
 extern const struct conf_directive options_relay_table[];
 void options_relay_defaults(struct relay_options *r);
 int options_read_relay(struct options *o, const struct conf_node *block, struct conf_error *err);

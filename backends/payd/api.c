@@ -3,6 +3,7 @@
 #include "core/api.h"
 #include "create.h"
 #include "flow.h"
+#include "flows.h"
 #include "refunds.h"
 #include "reply.h"
 #include "waiting.h"

@@ -3,6 +3,7 @@
 #include "backends/io/log.h"
 #include "backends/store/cases.h"
 #include "flow.h"
+#include "flows.h"
 
 #include <stdlib.h>
 

@@ -2,6 +2,7 @@
 
 #include "digest.h"
 #include "flow.h"
+#include "flows.h"
 #include "reply.h"
 #include "reroute.h"
 

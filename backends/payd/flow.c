@@ -2,106 +2,16 @@
 
 #include "backends/io/log.h"
 #include "call.h"
+#include "flows.h"
 #include "reroute.h"
 #include "view.h"
 
 #include <stdlib.h>
 
-#define BUCKETS        8192
 #define ARENA_CAP      (512u << 10)
 #define CONFLICTS_MAX  16
 #define RETRIES_MAX    8
 #define RETRY_FIRST_US (100 * USEC_PER_MSEC)
-
-/* ---- registry ---- */
-
-struct flows {
-    struct flow *by_id[BUCKETS];
-    struct flow *by_number[BUCKETS];
-    size_t active;
-};
-
-struct flows *flows_new(struct worker *w)
-{
-    (void)w;
-    return calloc(1, sizeof(struct flows));
-}
-
-void flows_free(struct flows *fs)
-{
-    free(fs);
-}
-
-size_t flows_active(const struct flows *fs)
-{
-    return fs->active;
-}
-
-static size_t id_bucket(int64_t id)
-{
-    return (size_t)(((uint64_t)id * 0x9e3779b97f4a7c15ULL) >> 51) % BUCKETS;
-}
-
-static size_t number_bucket(struct slice mchid, struct slice no)
-{
-    return (size_t)(slice_hash(mchid) * 31 + slice_hash(no)) % BUCKETS;
-}
-
-struct flow *flows_by_id(const struct flows *fs, int64_t id)
-{
-    struct flow *f = fs->by_id[id_bucket(id)];
-
-    while (f && f->payment.id != id)
-        f = f->by_id;
-    return f;
-}
-
-struct flow *flows_creating(const struct flows *fs, struct slice mchid, struct slice no)
-{
-    struct flow *f = fs->by_number[number_bucket(mchid, no)];
-
-    while (f && !(slice_eq(f->payment.out_trade_no, no) && slice_eq(f->payment.mchid, mchid)))
-        f = f->by_number;
-    return f;
-}
-
-static void register_id(struct flow *f)
-{
-    struct flow **at = &f->w->flows->by_id[id_bucket(f->payment.id)];
-
-    f->by_id = *at;
-    *at = f;
-    f->has_id = true;
-}
-
-static void register_number(struct flow *f)
-{
-    struct payment *p = &f->payment;
-    struct flow **at = &f->w->flows->by_number[number_bucket(p->mchid, p->out_trade_no)];
-
-    f->by_number = *at;
-    *at = f;
-    f->has_number = true;
-}
-
-static void unregister(struct flow *f)
-{
-    struct flows *fs = f->w->flows;
-    struct flow **at;
-
-    if (f->has_id) {
-        for (at = &fs->by_id[id_bucket(f->payment.id)]; *at != f; at = &(*at)->by_id)
-            ;
-        *at = f->by_id;
-    }
-    if (f->has_number) {
-        at = &fs->by_number[number_bucket(f->payment.mchid, f->payment.out_trade_no)];
-        for (; *at != f; at = &(*at)->by_number)
-            ;
-        *at = f->by_number;
-    }
-    f->has_id = f->has_number = false;
-}
 
 /* ---- life ---- */
 
@@ -115,7 +25,7 @@ struct flow *flow_new(struct worker *w, flow_cb *done, void *arg)
     f->w = w;
     f->done = done;
     f->arg = arg;
-    w->flows->active++;
+    flows_enter(f);
     return f;
 }
 
@@ -131,15 +41,14 @@ static void flow_free(void *arg)
 
 void flow_drop(struct flow *f)
 {
-    f->w->flows->active--;
+    flows_leave(f);
     flow_free(f);
 }
 
 static void finish(struct flow *f, enum flow_end end)
 {
     f->end = end;
-    unregister(f);
-    f->w->flows->active--;
+    flows_leave(f);
     f->done(f->arg, f);
     loop_defer(f->w->loop, flow_free, f);
 }
@@ -251,7 +160,7 @@ static void on_refund_loaded(void *arg, enum store_result r, const struct paymen
 
     if (r == STORE_DONE && !f->has_id) {
         f->payment.id = p->id;
-        register_id(f);
+        flows_add_id(f);
     }
     if (r == STORE_DONE && wish && refund->id != 0) {
         f->payment = *p;
@@ -420,8 +329,8 @@ void flow_create(struct flow *f)
         finish(f, FLOW_BUSY);
         return;
     }
-    register_id(f);
-    register_number(f);
+    flows_add_id(f);
+    flows_add_number(f);
     decide(f);
 }
 
@@ -433,7 +342,7 @@ void flow_start(struct flow *f, int64_t payment_id, const struct payment_event *
         finish(f, FLOW_BUSY);
         return;
     }
-    register_id(f);
+    flows_add_id(f);
     reload(f);
 }
 

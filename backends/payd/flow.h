@@ -67,7 +67,7 @@ struct flow {
     struct payment_attempt attempt;
     unsigned conflicts, retries;
     struct loop_timer *retry;
-    struct flow *by_id, *by_number; /* chains of the registry */
+    struct flow *by_id, *by_number; /* chains of flows.c */
     bool has_id, has_number;
 };
 
@@ -94,14 +94,5 @@ static inline struct slice flow_account(const struct flow *f)
 {
     return f->of_refund && f->refund.command_seq ? f->refund.account : f->payment.account;
 }
-
-/* ---- registry: what this process has in flight ---- */
-struct flows;
-struct flows *flows_new(struct worker *w);
-void flows_free(struct flows *fs);
-size_t flows_active(const struct flows *fs);
-struct flow *flows_by_id(const struct flows *fs, int64_t payment_id);
-/* The creation in flight of that number. */
-struct flow *flows_creating(const struct flows *fs, struct slice mchid, struct slice out_trade_no);
 
 #endif

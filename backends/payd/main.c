@@ -14,7 +14,7 @@
 #include "bills.h"
 #include "callbacks.h"
 #include "certificates.h"
-#include "flow.h"
+#include "flows.h"
 #include "keys.h"
 #include "metrics.h"
 #include "notify.h"

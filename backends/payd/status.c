@@ -1,7 +1,7 @@
 #include "status.h"
 
 #include "backends/io/http_in.h"
-#include "flow.h"
+#include "flows.h"
 #include "worker.h"
 
 #include <assert.h>

@@ -11,6 +11,7 @@
 #include "case_refunds.h"
 #include "core/ids.h"
 #include "flow.h"
+#include "flows.h"
 
 #include <stdlib.h>
 

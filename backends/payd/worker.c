@@ -2,7 +2,7 @@
 
 #include "accounts.h"
 #include "backends/io/log.h"
-#include "flow.h"
+#include "flows.h"
 #include "metrics.h"
 #include "notice_guard.h"
 #include "outcomes.h"
@@ -192,7 +192,7 @@ int worker_init(struct worker *w, const struct options *o, const struct process_
     w->egress = http_egress_new(loop, &ec);
     w->accounts = accounts_new(w);
     w->outcomes = outcomes_new(w);
-    w->flows = flows_new(w);
+    w->flows = flows_new();
     w->metrics = metrics_new(w);
     w->notice_guard = notice_guard_new(o->notify_misses);
     w->watched = watched_new(w);

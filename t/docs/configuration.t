@@ -223,26 +223,30 @@ def payd_defaults():
     body = text.partition("static void set_defaults")[2].partition("\n}\n")[0]
     said = {n: default for n, _, default in (line.split("\t") for line in program("payd", "--directives").splitlines())}
     scope = {"USEC_PER_SEC": 1000, "USEC_PER_MSEC": 1}
-    times = re.findall(r"o->(callbacks\.)?(\w+)_us = ([^;\[]+);", body)
-    numbers = re.findall(r"^    o->(callbacks\.)?(\w+) = (\d+);", body, re.M)
+    times = re.findall(r"o->(\w+)_us = ([^;\[]+);", body)
+    numbers = re.findall(r"^    o->(\w+) = (\d+);", body, re.M)
     ok(len(times) >= 8 and len(numbers) >= 4, "set_defaults is found")
-    for block, name, value in times:
-        is_(milliseconds(said[(block or "") + name]), eval(value, scope), f"set_defaults: {block}{name}")
-    for block, name, value in numbers:
-        is_(said[(block or "") + name], value, f"set_defaults: {block}{name}")
+    for name, value in times:
+        is_(milliseconds(said[name]), eval(value, scope), f"set_defaults: {name}")
+    for name, value in numbers:
+        is_(said[name], value, f"set_defaults: {name}")
     connections = re.search(r"o->writers = o->readers = (\d+);", body)[1]
     ok(f"{connections} by default" in table(PARTS["Main level"], *HEADS)[0]["meaning"], "set_defaults: writers and readers")
     for name, value in re.findall(r"\.(\w+) = ([^,}]+)", re.search(r"timer_options\)\{(.*?)\}", body, re.S)[1]):
         dflt = said["timers." + name.removesuffix("_us")]
         is_(milliseconds(dflt) if name.endswith("_us") else dflt, eval(value, scope) if name.endswith("_us") else value,
             f"set_defaults: timers.{name}")
-    relay = source("backends/options/options_relay.c").partition("void options_relay_defaults")[2].partition("}")[0]
-    for name, value in re.findall(r"\.(\w+) = ([^,}]+)", relay):
-        dflt = said["relay." + name.removesuffix("_us")]
-        is_(milliseconds(dflt) if name.endswith("_us") else dflt, eval(value, scope) if name.endswith("_us") else value.strip('"'),
-            f"options_relay_defaults: {name}")
-    steps = [int(s) * 1000 for s in re.findall(r"\d+", body.partition("schedule_s[] = {")[2].partition("}")[0])]
-    is_([milliseconds(s) for s in said["callbacks.schedule"].split()], steps, "set_defaults: callbacks.schedule")
+    for block in ("relay", "callbacks"):
+        defaults = source(f"backends/options/options_{block}.c").partition(f"void options_{block}_defaults")[2].partition("\n}\n")[0]
+        found = re.findall(r"\.(\w+) = ([^,}]+)", defaults)
+        ok(len(found) >= 5, f"options_{block}_defaults is found")
+        for name, value in found:
+            dflt = said.get(f"{block}." + name.removesuffix("_us"))
+            if dflt is not None:
+                is_(milliseconds(dflt) if name.endswith("_us") else dflt,
+                    eval(value, scope) if name.endswith("_us") else value.strip('"'), f"options_{block}_defaults: {name}")
+    steps = [int(s) * 1000 for s in re.findall(r"\d+", defaults.partition("schedule_s[] = {")[2].partition("}")[0])]
+    is_([milliseconds(s) for s in said["callbacks.schedule"].split()], steps, "options_callbacks_defaults: schedule")
     spaced = re.sub(r"[\s,]+", "", "".join(s + "," for s in said["callbacks.schedule"].split()))
     api = (DOCS / "api.md").read_text()
     told = re.search(r"It is tried again after\s+([^:]*):", api)[1]
