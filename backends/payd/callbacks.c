@@ -24,8 +24,9 @@ struct callbacks {
     struct http_out *out;
     struct loop_timer *poll;
     struct arena claim; /* of the claim being read */
-    bool claiming;
-    struct call *calls; /* under way */
+    bool running, claiming;
+    size_t claimed, ended; /* by the last claim; since then */
+    struct call *calls;    /* under way */
     long active, suspects;
     struct callback_stats *stats;
     struct callback_health *health;
@@ -52,17 +53,23 @@ static void call_free(void *arg)
     free(x);
 }
 
+static void claim(struct callbacks *c);
+
 static void call_end(struct call *x)
 {
+    struct callbacks *c = x->c;
+
     if (x->prev)
         x->prev->next = x->next;
     else
-        x->c->calls = x->next;
+        c->calls = x->next;
     if (x->next)
         x->next->prev = x->prev;
-    x->c->active--;
-    x->c->suspects -= x->row.suspect;
-    loop_defer(x->c->w->loop, call_free, x);
+    c->active--;
+    c->suspects -= x->row.suspect;
+    loop_defer(c->w->loop, call_free, x);
+    if (++c->ended >= (c->claimed + 1) / 2 && c->claimed)
+        claim(c);
 }
 
 /* ---- the result ---- */
@@ -345,17 +352,19 @@ static void on_claimed(void *arg, enum store_result r, const struct store_callba
 {
     struct callbacks *c = arg;
 
-    c->claiming = false;
-    if (r == STORE_DONE && n)
+    c->claimed = r == STORE_DONE ? n : 0;
+    c->ended = 0;
+    if (c->claimed)
         failpoint(FAILPOINT_CALLBACK_CLAIMED);
-    for (size_t i = 0; r == STORE_DONE && i < n; i++)
+    for (size_t i = 0; i < c->claimed; i++)
         call_start(c, &rows[i]);
     arena_clear(&c->claim);
+    c->claiming = false;
 }
 
 /* A merchant that does not answer keeps its share of the calls and no more, and all such merchants
  * together half of them (R4.1). */
-static void claim(struct callbacks *c)
+static void claim_now(struct callbacks *c)
 {
     const struct callback_options *o = &c->w->options->callbacks;
     const struct process_options *p = c->w->process;
@@ -383,14 +392,21 @@ static void claim(struct callbacks *c)
     store_callbacks_claim(c->w->store, &wish, &c->claim, on_claimed, c);
 }
 
+/* At every poll, and when as many have ended as half of the last claim: who waits for room does not
+ * wait for the clock too. */
+static void claim(struct callbacks *c)
+{
+    if (c->running && !c->claiming && c->active < c->w->options->callbacks.active &&
+        worker_clock_steady(c->w))
+        claim_now(c);
+}
+
 static void on_poll(void *arg)
 {
     struct callbacks *c = arg;
-    const struct callback_options *o = &c->w->options->callbacks;
 
-    loop_timer_set(c->poll, o->poll_us);
-    if (!c->claiming && c->active < o->active && worker_clock_steady(c->w))
-        claim(c);
+    loop_timer_set(c->poll, c->w->options->callbacks.poll_us);
+    claim(c);
 }
 
 struct callbacks *callbacks_new(struct worker *w)
@@ -422,6 +438,7 @@ struct callbacks *callbacks_new(struct worker *w)
 
 void callbacks_start(struct callbacks *c)
 {
+    c->running = true;
     loop_timer_set(c->poll, 0);
     callback_stats_start(c->stats);
 }
@@ -435,6 +452,7 @@ void callbacks_metrics(const void *arg, struct buf *b)
 
 void callbacks_stop(struct callbacks *c)
 {
+    c->running = false;
     loop_timer_clear(c->poll);
     callback_stats_stop(c->stats);
 }

@@ -2,7 +2,7 @@
 """R4.1: a merchant that takes connections and never answers delays none of 999 others, however many of its own are
 due before theirs. No call to it ends while this runs, so whatever it holds it holds to the end: the others get
 through because its share is bounded, and for no other reason. And dead merchants that are many have half of the calls
-together and no more: those of callbacks that had no answer before, and those of merchants that kept calls waiting lately."""
+together and no more: those of callbacks that had no answer before, and those of merchants that kept calls waiting lately. Who waits for room does not wait for the clock."""
 import collections
 import json
 import re
@@ -142,6 +142,21 @@ def learned():
         others.shutdown()
 
 
+def without_the_clock():
+    """One merchant with far more due than its share: each call that ends makes room for the next, poll or no poll."""
+    port, = free_ports(1)
+    with Others(("127.0.0.1", port), Call) as others, \
+            flow_stack('"ev":"callback"', payd={**LIMITS, "callbacks > poll": "1h"}, intact=False) as stack:
+        threading.Thread(target=others.serve_forever, daemon=True).start()
+        stack.sql("insert into pay.callback (slot, id, payment_id, subject_id, mchid, app_id, url, body, state, created_at, next_at)"
+                  f" select i % 1024, i, i, i, 'm', '', 'http://127.0.0.1:{port}/m', '{{}}', 1, now(), now() - interval '1 day'"
+                  f" from generate_series(1, {50 * PER_MERCHANT}) i")
+        others.called.clear()
+        stack.restart("callback0")
+        eventually(lambda: others.called["/m"] == 50 * PER_MERCHANT, "all are made after a single poll")
+        others.shutdown()
+
+
 def main():
     dead_port, port = free_ports(2)
     with socket.create_server(("127.0.0.1", dead_port), backlog=DEAD) as dead, \
@@ -162,6 +177,7 @@ def main():
         others.shutdown()
     many_dead()
     learned()
+    without_the_clock()
     done()
 
 
