@@ -339,7 +339,7 @@ static void run(void)
 {
     struct conn *conns = calloc((size_t)conf.connections, sizeof(*conns));
     struct epoll_event events[256];
-    long opened = 0;
+    long opened = 0, turn = 0;
 
     if (!conns)
         die("memory");
@@ -364,10 +364,12 @@ static void run(void)
             if (c->fd < 0 && issued < conf.requests)
                 conn_open(c); /* nginx closes a connection after keepalive_requests */
         }
-        /* those whose turn has come by the clock */
-        for (long i = 0; conf.rate && i < opened; i++)
-            if (conns[i].fd >= 0 && !conns[i].connecting && may_issue(&conns[i]))
-                conn_step(&conns[i]);
+        /* those whose turn has come by the clock, in a circle: none idles until nginx closes it */
+        for (long i = 0; conf.rate && i < opened; i++) {
+            struct conn *c = &conns[turn = (turn + 1) % opened];
+            if (c->fd >= 0 && !c->connecting && may_issue(c))
+                conn_step(c);
+        }
         if (n == 0 && now_us() - (last_us ? last_us : first_us) > conf.hold_s * USEC_PER_SEC)
             break;
     }
