@@ -46,12 +46,12 @@ void print_table(const struct admin_rows *r)
 
     for (int c = 0; c < columns && c < 64; c++) {
         widths[c] = column_width(r, c);
-        print_cell(admin_rows_name(r, c), widths[c] + 2);
+        print_cell(admin_rows_name(r, c), c + 1 < columns ? widths[c] + 2 : 0);
     }
     putchar('\n');
     for (int i = 0; i < admin_rows_count(r); i++) {
         for (int c = 0; c < columns && c < 64; c++)
-            print_cell(admin_rows_value(r, i, c), widths[c] + 2);
+            print_cell(admin_rows_value(r, i, c), c + 1 < columns ? widths[c] + 2 : 0);
         putchar('\n');
     }
 }

@@ -26,10 +26,10 @@
     "id, (ARRAY['proposed','confirmed','rejected'])[state] AS state, decision, proposed_by,"       \
     " reason, " TIME("proposed_at") "proposed_at, second_by, second_reason, " TIME(                \
         "second_at") "second_at"
-/* The process that made an id (core/ids.h), with its name while it still has the number. */
+/* The process that made an id (core/ids.h), with the name of who has or last had the number. */
 #define PROCESS(id)                                                                                \
     "((" id " >> 14) & 255 || coalesce((SELECT ' ' || split_part(l.holder, ':', 2) FROM"           \
-    " pay.process_lease l WHERE l.process = (" id " >> 14) & 255 AND l.until > now()), ''))"
+    " pay.process_lease l WHERE l.process = (" id " >> 14) & 255), ''))"
 /* One member of what the edge said when the payment was made (docs/interfaces.md, Pay-Route). */
 #define TOLD(name)       "substring(route FROM '(?:^| )" name "=([^ ]*)')"
 #define CALLBACK(column) "(ARRAY['waiting','done','given_up','skipped'])[" column "]"
