@@ -487,6 +487,11 @@ def call(method: str, url: str, body: dict | None = None) -> tuple[int, Any]:
         return status, text.decode("utf-8", "replace")
 
 
-def running(folder: str | Path = ROOT / "run") -> dict[str, str]:
-    """The environment of a stack that someone else started."""
-    return read_env(Path(folder) / "demo.env")
+def run_folder() -> Path:
+    """Where `make run` runs its stack: ./run, or what PAY_RUN says."""
+    return Path(os.environ.get("PAY_RUN") or ROOT / "run")
+
+
+def running() -> dict[str, str]:
+    """The environment of the stack that `make run` started."""
+    return read_env(run_folder() / "demo.env")

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from client import Answer, Client  # noqa: E402
 from processes import InUse, NotReady, wait_until  # noqa: E402
-from stack import ROOT, Stack  # noqa: E402
+from stack import Stack, run_folder  # noqa: E402
 
 COLOURS = sys.stdout.isatty()
 # the stack behaves as in production but for the waits that would bore a spectator
@@ -143,7 +143,7 @@ def keep_running(stack: Stack) -> None:
 def tour(once: bool) -> int:
     step("Starting PostgreSQL, Redis, nginx, payd, the virtual bank and an example merchant under ./run")
     begun = time.monotonic()
-    with Stack(ROOT / "run", payd=PAYD, channels=CHANNELS) as stack:
+    with Stack(run_folder(), payd=PAYD, channels=CHANNELS) as stack:
         show(f"{' · '.join(stack.processes)} ({time.monotonic() - begun:.1f} s)")
         payment = create(stack.client(), stack)
         notification(stack, pay(stack, payment))
