@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from typing import Callable
 
+# What nginx itself says of a worker that was killed: how it ended and, if that was while it held a zone's lock, that
+# the master opened it again.
+KILLED = ("exited on signal 9", "was locked by")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 

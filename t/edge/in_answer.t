@@ -10,6 +10,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from edge import PLATFORM, WECHAT, Key, connect, edge, read_answer, signed, wait_until  # noqa: E402
+from processes import KILLED  # noqa: E402
 from tap import done, is_, ok  # noqa: E402
 
 H, R = Key("HMAC000001"), Key("RSA0000001", "rsa")
@@ -110,7 +111,7 @@ with edge(H, R, platform="queue=5") as e:
     is_(e.call(R).status, 200, "and the service goes on")
 
 # ---- reload while everything is in progress
-with edge(H, R, workers=2, alerts=("exited on signal 9",)) as e:
+with edge(H, R, workers=2, alerts=KILLED) as e:
     got = []
     threads = run_later([lambda k=k: e.call(k, headers={"X-Do": "gate"}) for k in (H, R) * 10], got)
     wait_until(lambda: len(e.payd.requests) == 20)

@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import edge as lib  # noqa: E402
 from edge import Edge, FakePayd, Key, connect, edge, payment, signed, wait_until  # noqa: E402
 from egress import http  # noqa: E402
+from processes import KILLED  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 
 
@@ -246,7 +247,7 @@ def errors():
 
 def main():
     with edge(A, **OPTIONS, http=CHANNEL + REST, workers=2, server="location /metrics { pay_status prometheus; }",
-              alerts=("exited on signal 9", "cannot be read")) as e:
+              alerts=(*KILLED, "cannot be read")) as e:
         two = Two(e)
         try:
             two.pools(canary(), REST)

@@ -9,6 +9,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import edge as lib  # noqa: E402
 from edge import Edge, FakePayd, Key, connect, edge, payment, signed, wait_until  # noqa: E402
+from processes import KILLED  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 
 
@@ -288,7 +289,7 @@ def errors():
 
 def main():
     with edge(A, B, *(key for key, _, _ in CASES), **OPTIONS, http=CHANNELS + ALL,
-              server="location /metrics { pay_status prometheus; }", alerts=("exited on signal 9",)) as e:
+              server="location /metrics { pay_status prometheus; }", alerts=KILLED) as e:
         (e.folder / "list").write_text("1900000002\n")
         two = Two(e)
         try:

@@ -10,6 +10,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from egress import CHANNEL, SLOW, bank, nginx, request, wait_until  # noqa: E402
+from processes import KILLED  # noqa: E402
 from tap import done, is_, ok  # noqa: E402
 
 SLOWLY = "adapter test; methods native; timeout connect=1s send=1s read=30s;"
@@ -99,7 +100,7 @@ with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} concur
 
 # kill -9 and reload
 CHANNELS = "pay_channel bank {{ endpoint {}; {} concurrency 4 reserve=0%; }}"
-with bank() as b, nginx(CHANNELS.format(b.url, SLOWLY), workers=2, alerts=("exited on signal 9",)) as n:
+with bank() as b, nginx(CHANNELS.format(b.url, SLOWLY), workers=2, alerts=KILLED) as n:
     held = [n.call_later("/hold") for _ in range(4)]
     wait_until(lambda: len(b.requests) == 4)
     is_(n.channel()["in_flight"], 4, "four in flight")

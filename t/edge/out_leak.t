@@ -12,6 +12,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from egress import SLOW, alive, bank, nginx, request, wait_until  # noqa: E402
+from processes import KILLED  # noqa: E402
 from tap import done, is_, ok  # noqa: E402
 
 CALLS = 10000 // (5 if SLOW > 1 else 1)
@@ -87,7 +88,7 @@ asyncio.run(many())
 
 # an old and a new binary beside each other
 with bank() as b, nginx(BLOCK.format(b.url, "concurrency 4 reserve=0%;"), workers=2, detached=True,
-                        alerts=("exited on signal 9",)) as n:
+                        alerts=KILLED) as n:
     held = [n.call_later("/hold") for _ in range(3)]
     wait_until(lambda: len(b.requests) == 3)
     old = n.upgrade()
@@ -155,7 +156,7 @@ def storm(n, b, kills):
 
 
 with bank() as b, nginx(BLOCK.format(b.url, "concurrency 6 reserve=0%; queue 20 timeout=2s;"), workers=3,
-                        alerts=("exited on signal 9",)) as n:
+                        alerts=KILLED) as n:
     storm(n, b, kills=False)
     ok(b.most <= 6, "the cap held", b.most)
     # of a killed process the bank may still believe that it waits: what it counts then proves nothing

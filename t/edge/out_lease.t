@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import edge  # noqa: E402
 from egress import Nginx, bank, nginx, wait_until  # noqa: E402
+from processes import KILLED  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 
 CAP = 20
@@ -59,7 +60,7 @@ def limits(*nodes):
 
 def node(redis, b, number, **more):
     http = f"pay_redis unix:{redis.path} timeout=50ms pause=300ms; pay_state_file state; pay_node {number}/2;"
-    return nginx(BLOCK.format(b.url, ""), workers=2, http=http, alerts=("exited on signal 9", "cannot be read"), **more)
+    return nginx(BLOCK.format(b.url, ""), workers=2, http=http, alerts=(*KILLED, "cannot be read"), **more)
 
 
 folder = Path(tempfile.mkdtemp(prefix="ngx_pay-t."))

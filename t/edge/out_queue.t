@@ -10,6 +10,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from egress import Nginx, bank, nginx, request, wait_until  # noqa: E402
+from processes import KILLED  # noqa: E402
 from tap import done, is_, like, ok  # noqa: E402
 
 BUSY = (503, "CHANNEL_BUSY", "no")
@@ -103,7 +104,7 @@ with bank() as b, nginx(block(b, "concurrency 1 reserve=0%; queue 5 timeout=100m
 
 # workers that go away, processes that are killed, reloads
 with bank() as b, nginx(block(b, "concurrency 1 reserve=0%; queue 50 timeout=10s;"), workers=3,
-                        alerts=("exited on signal 9",)) as n:
+                        alerts=KILLED) as n:
     held = fill(n, b, 1)
     gone = []
     for i in range(10):

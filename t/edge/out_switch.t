@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from egress import CHANNEL, Nginx, bank, nginx, wait_until  # noqa: E402
+from processes import KILLED  # noqa: E402
 from tap import done, is_, like, ok, skip  # noqa: E402
 
 OFF = (503, "CHANNEL_OFF", "no")
@@ -117,7 +118,7 @@ STATE = "pay_state_file state;"
 LOST = "the switches in .* cannot be read"
 
 with bank() as b, nginx(BLOCKS.format(b.url, CHANNEL), http=STATE, detached=True, workers=2,
-                        alerts=("exited on signal 9", "cannot be read", "socket")) as n:
+                        alerts=(*KILLED, "cannot be read", "socket")) as n:
     text = BLOCKS.format(b.url, CHANNEL)
     is_((n.folder / "state").exists(), False, "no file before the first switch")
     is_(n.switch("off", reason="bank says so").json["kept"], True, "the file is written")

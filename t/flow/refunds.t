@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from flow import (at_once, bank_books, bank_orders, becomes, callbacks, clear_faults, done, eventually, fault, flow_stack,  # noqa: E402
                   is_, number, ok, pay, rows, verified)
+from processes import KILLED  # noqa: E402
 
 AT_ONCE = 64
 
@@ -135,7 +136,7 @@ def _survive(request):
 
 
 def main():
-    with flow_stack("exited on signal 9", "kill", orders=2) as stack:
+    with flow_stack(*KILLED, "kill", orders=2) as stack:
         life(stack)
         refusals(stack)
         never_more(stack)

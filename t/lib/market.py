@@ -10,11 +10,11 @@ import time
 from collections import Counter
 
 from flow import SLOW, STATES, bank_books, fault, flow_stack, is_, number, verified
-from processes import NotReady, wait_until
+from processes import KILLED, NotReady, wait_until
 
 PATIENCE = 60 * SLOW
 # what a death looks like in the logs is no failure of these tests
-DEATHS = ("exited on signal 9", "exited with fatal code", "open socket", "PANIC", "terminat", "kill")
+DEATHS = (*KILLED, "exited with fatal code", "open socket", "PANIC", "terminat", "kill")
 ROOMY = {"location /v1/ > pay_guard": "window=300s nonce=600s app=5000r/s burst=5000 fallback=open"}
 
 
