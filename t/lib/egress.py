@@ -104,7 +104,7 @@ class Nginx:
                         ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         (self.folder / "nginx.conf").write_text(f"""
 {load} {user} {o['main']}
-daemon {'on' if self.detached else 'off'}; worker_processes {o['workers']}; pid {self.folder}/nginx.pid;
+env ASAN_OPTIONS; daemon {'on' if self.detached else 'off'}; worker_processes {o['workers']}; pid {self.folder}/nginx.pid;
 error_log {self.log} info;
 events {{ worker_connections {o['connections']}; }}
 http {{
