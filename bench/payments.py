@@ -52,7 +52,8 @@ class Meter:
 
     def programs(self) -> dict[str, list[int]]:
         s = self.stack
-        return {"nginx": descendants(s.pid("nginx")), **{n: [s.pid(n)] for n in s.payd_names},
+        running = [n for n in s.payd_names if s.processes[n].running()]
+        return {"nginx": descendants(s.pid("nginx")), **{n: [s.pid(n)] for n in running},
                 "redis": [s.pid("redis")], "paybank": [s.pid("paybank")]}
 
     def together(self, us: dict) -> float:
@@ -67,6 +68,14 @@ class Meter:
 
     def read(self) -> dict[str, int]:
         return {name: cpu_ns(pids) for name, pids in self.programs().items()} | {"postgres": self.postgres()}
+
+
+def told(stack: Stack) -> bool:
+    """Has the relay told every event?"""
+    events = stack.sql("SELECT count(*) FROM pay.payment_history WHERE xid > 0 AND from_state <> to_state")[0][0]
+    out = subprocess.run(["redis-cli", "-s", str(stack.sockets / "redis.sock"), "XLEN", "pay:events:0"],
+                         capture_output=True, text=True, check=True)
+    return int(out.stdout) == int(events)
 
 
 def backends(stack: Stack) -> int:
