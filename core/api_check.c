@@ -3,6 +3,7 @@
  */
 #include "core/api.h"
 
+#include "core/api_index.h"
 #include "core/clock.h"
 #include "core/net.h"
 
@@ -12,8 +13,9 @@
 
 struct check {
     struct arena *a;
-    const struct api_field *fields;
+    const struct api_index *index;
     struct problem *problem;
+    uint64_t seen; /* fields that are there */
 };
 
 /* "amount.total" -> "/amount/total" */
@@ -59,37 +61,12 @@ static int refuse(struct check *c, enum problem_code code, const char *path, str
     return -1;
 }
 
-/* A bit for each ASCII character. */
-struct charset {
-    uint64_t bits[2];
-};
-
-/* Ranges are recognised only between two digits or two letters of one case: "_-|" are three
- * characters. */
-static struct charset charset_of(const char *text)
-{
-    struct charset set = {{0, 0}};
-
-    for (const char *p = text; *p; p++) {
-        bool range = p[1] == '-' && ((p[0] == '0' && p[2] == '9') || (p[0] == 'A' && p[2] == 'Z') ||
-                                     (p[0] == 'a' && p[2] == 'z'));
-        unsigned from = (unsigned char)p[0] & 127, to = range ? (unsigned char)p[2] & 127 : from;
-
-        /* no range has an end in each word */
-        set.bits[from / 64] |= (~0ULL << from % 64) & (~0ULL >> (63 - to % 64));
-        p += range ? 2 : 0;
-    }
-    return set;
-}
-
 /* Characters from the start that are of the set. */
-static size_t charset_span(const char *text, struct slice s)
+static size_t charset_span(const struct api_index *index, uint8_t charset, struct slice s)
 {
-    struct charset set = charset_of(text);
     size_t i = 0;
 
-    while (i < s.n && (unsigned char)s.p[i] < 128 &&
-           (set.bits[(unsigned char)s.p[i] / 64] >> ((unsigned char)s.p[i] % 64) & 1))
+    while (i < s.n && index->characters[(unsigned char)s.p[i]] & charset)
         i++;
     return i;
 }
@@ -97,19 +74,26 @@ static size_t charset_span(const char *text, struct slice s)
 /* One of "a|b|c". */
 static bool in_values(const char *values, struct slice s)
 {
-    while (*values) {
-        size_t n = strcspn(values, "|");
+    for (;;) {
+        size_t n = 0;
 
-        if (slice_eq(slice_n(values, n), s))
+        while (n < s.n && values[n] == s.p[n] && values[n] != '|' && values[n])
+            n++;
+        if (n == s.n && (values[n] == '|' || !values[n]))
             return true;
-        values += values[n] ? n + 1 : n;
+        while (values[n] != '|' && values[n])
+            n++;
+        if (!values[n])
+            return false;
+        values += n + 1;
     }
-    return false;
 }
 
-static int check_string(struct check *c, const struct api_field *f, struct slice s)
+static int check_string(struct check *c, int field, struct slice s)
 {
-    size_t start = f->charset ? charset_span(f->charset, s) : slice_printable(s);
+    const struct api_field *f = &c->index->fields[field];
+    uint8_t charset = c->index->names[field].charset;
+    size_t start = charset ? charset_span(c->index, charset, s) : slice_printable(s);
     int64_t characters = (int64_t)start;
 
     for (size_t i = start; i < s.n; i++) {
@@ -132,12 +116,19 @@ static int check_string(struct check *c, const struct api_field *f, struct slice
     return 0;
 }
 
-static int check_integer(struct check *c, const struct api_field *f, const struct json *v)
+/* An amount is refused by its own code, so that programs tell it from a typing error. */
+static int refuse_integer(struct check *c, const struct api_field *f)
 {
-    /* an amount is refused by its own code, so that programs tell it from a typing error */
     enum problem_code code = slice_starts(slice_of(f->path), SLICE("amount."))
                                  ? PROBLEM_AMOUNT_OUT_OF_RANGE
                                  : PROBLEM_FIELD_INVALID;
+
+    return refuse(c, code, f->path,
+                  arena_printf(c->a, "must be %lld to %lld", (long long)f->min, (long long)f->max));
+}
+
+static int check_integer(struct check *c, const struct api_field *f, const struct json *v)
+{
     int64_t n;
 
     if (v->type != JSON_NUMBER)
@@ -147,9 +138,7 @@ static int check_integer(struct check *c, const struct api_field *f, const struc
             return refuse(c, PROBLEM_FIELD_TYPE, f->path, SLICE("must be an integer"));
     }
     if (json_int64(v, &n) != 0 || n < f->min || n > f->max)
-        return refuse(
-            c, code, f->path,
-            arena_printf(c->a, "must be %lld to %lld", (long long)f->min, (long long)f->max));
+        return refuse_integer(c, f);
     return 0;
 }
 
@@ -166,8 +155,9 @@ static bool is_address(struct slice s)
            (inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1);
 }
 
-static int check_value(struct check *c, const struct api_field *f, const struct json *v)
+static int check_value(struct check *c, int field, const struct json *v)
 {
+    const struct api_field *f = &c->index->fields[field];
     const char *reason;
     struct url url;
     pay_time_t t;
@@ -186,7 +176,7 @@ static int check_value(struct check *c, const struct api_field *f, const struct 
             return refuse(c, PROBLEM_FIELD_INVALID, f->path, SLICE("must be an RFC 3339 time"));
         return 0;
     }
-    if (check_string(c, f, v->text) != 0)
+    if (check_string(c, field, v->text) != 0)
         return -1;
     if (f->type == FIELD_ADDRESS && !is_address(v->text))
         return refuse(c, PROBLEM_FIELD_INVALID, f->path, SLICE("must be an IP address"));
@@ -195,65 +185,49 @@ static int check_value(struct check *c, const struct api_field *f, const struct 
     return 0;
 }
 
-/* Index of the field called parent.key, -1 if there is none. */
-static int find_field(const struct api_field *fields, const char *parent, struct slice key)
+/* parent: the object's field, -1 for the body. Objects nest two levels deep in the tables, so the
+ * recursion is bounded by them. */
+static int check_object(struct check *c, int parent, const struct json *object)
 {
-    size_t skip = strlen(parent);
+    const struct api_field *fields = c->index->fields;
 
-    for (int i = 0; fields[i].path; i++) {
-        const char *path = fields[i].path;
-
-        if (skip) {
-            if (strncmp(path, parent, skip) != 0 || path[skip] != '.')
-                continue;
-            path += skip + 1;
-        }
-        /* most differ in the first character; a key with a dot must not be taken for a nested field
-         */
-        if (key.n && key.p[0] == path[0] && strncmp(path, key.p, key.n) == 0 &&
-            path[key.n] == '\0' && memchr(key.p, '.', key.n) == NULL)
-            return i;
-    }
-    return -1;
-}
-
-/* Objects nest two levels deep in the tables, so the recursion is bounded by them. */
-static int check_object(struct check *c, const char *parent, const struct json *object,
-                        uint64_t *seen)
-{
     for (const struct json *v = object->child; v; v = v->next) {
-        int i = find_field(c->fields, parent, v->key);
+        int i = api_index_find(c->index, parent, v->key);
 
         if (i < 0) {
             refuse(c, PROBLEM_FIELD_UNKNOWN, NULL, SLICE_NULL);
-            c->problem->pointer = pointer_unknown(c->a, parent, v->key);
+            c->problem->pointer =
+                pointer_unknown(c->a, parent < 0 ? "" : fields[parent].path, v->key);
             return -1;
         }
-        *seen |= 1ULL << i;
-        if (check_value(c, &c->fields[i], v) != 0)
+        c->seen |= 1ULL << i;
+        if (check_value(c, i, v) != 0)
             return -1;
-        if (c->fields[i].type == FIELD_OBJECT && check_object(c, c->fields[i].path, v, seen) != 0)
+        if (fields[i].type == FIELD_OBJECT && check_object(c, i, v) != 0)
             return -1;
     }
     return 0;
 }
 
-static int check_required(struct check *c, uint64_t seen)
+static int check_required(struct check *c)
 {
-    for (int i = 0; c->fields[i].path; i++) {
-        if (c->fields[i].required && !(seen & 1ULL << i))
-            return refuse(c, PROBLEM_FIELD_MISSING, c->fields[i].path, SLICE_NULL);
-    }
+    uint64_t missing = c->index->required & ~c->seen;
+
+    if (missing)
+        return refuse(c, PROBLEM_FIELD_MISSING, c->index->fields[__builtin_ctzll(missing)].path,
+                      SLICE_NULL);
     return 0;
 }
 
 /* What belongs to some payment methods only. */
 static int check_methods(struct check *c, const struct json *doc)
 {
+    const struct api_method_field *rows = api_method_fields();
     struct slice method = json_str(doc, "method");
 
-    for (const struct api_method_field *f = api_method_fields(); f->path; f++) {
-        bool there = json_get(doc, f->path) != NULL;
+    for (size_t i = 0; rows[i].path; i++) {
+        const struct api_method_field *f = &rows[i];
+        bool there = c->seen >> c->index->by_method[i] & 1;
 
         if (!there && f->required && in_values(f->required, method))
             return refuse(c, PROBLEM_FIELD_MISSING, f->path,
@@ -277,9 +251,8 @@ int api_check(struct arena *a, const struct api *api, struct slice body, const s
               struct problem *problem)
 {
     static const struct json_limits limits = {.depth = 8, .values = 256, .in_place = true};
-    struct check c = {a, api->fields, problem};
+    struct check c = {a, api_index_of(api), problem, 0};
     struct json_error err = {0};
-    uint64_t seen = 0;
 
     *doc = NULL;
     *problem = (struct problem){0};
@@ -290,7 +263,7 @@ int api_check(struct arena *a, const struct api *api, struct slice body, const s
         return 0;
     }
     if (body.n == 0)
-        return check_required(&c, 0) == 0
+        return check_required(&c) == 0
                    ? 0
                    : refuse(&c, PROBLEM_JSON_INVALID, NULL, SLICE("the body is empty"));
     if (json_parse(a, body, &limits, doc, &err) != 0) {
@@ -299,9 +272,9 @@ int api_check(struct arena *a, const struct api *api, struct slice body, const s
     }
     if ((*doc)->type != JSON_OBJECT)
         return refuse(&c, PROBLEM_JSON_INVALID, NULL, SLICE("the body must be an object"));
-    if (check_object(&c, "", *doc, &seen) != 0)
+    if (check_object(&c, -1, *doc) != 0)
         return -1;
-    if (check_required(&c, seen) != 0)
+    if (check_required(&c) != 0)
         return -1;
     return api->id == API_PAYMENT_CREATE ? check_methods(&c, *doc) : 0;
 }

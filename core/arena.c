@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ARENA_ALIGN     16u
-#define ARENA_CHUNK_MIN 1024u
+#define ARENA_ALIGN 16u
+#define ARENA_CHUNK_MIN                                                                            \
+    1024u /* glibc's malloc keeps pieces up to 1032 bytes at hand for each thread */
 #define ARENA_CHUNK_MAX 65536u
 
 struct arena_chunk {
@@ -44,20 +45,20 @@ void arena_release(struct arena *a)
  */
 static struct arena_chunk *chunk_add(struct arena *a, size_t need)
 {
-    size_t size = ARENA_CHUNK_MIN;
+    size_t size = ARENA_CHUNK_MIN; /* with its head */
     struct arena_chunk *c;
 
+    if (need > PTRDIFF_MAX - sizeof(*c)) /* no object is larger; valgrind and ASan insist */
+        return NULL;
     while (size < ARENA_CHUNK_MAX && size < a->used)
         size *= 2;
-    if (size < need)
-        size = need;
-    if (size > PTRDIFF_MAX - sizeof(*c)) /* no object is larger; valgrind and ASan insist */
-        return NULL;
-    c = malloc(sizeof(*c) + size);
+    if (size < sizeof(*c) + need)
+        size = sizeof(*c) + need;
+    c = malloc(size);
     if (!c)
         return NULL;
     c->next = a->chunks;
-    c->size = size;
+    c->size = size - sizeof(*c);
     c->used = 0;
     a->chunks = c;
     return c;

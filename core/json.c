@@ -49,9 +49,10 @@ static void skip_blanks(struct parser *ps)
 }
 
 /* Whether c comes next; if so it is behind us. */
-static bool take(struct parser *ps, char c)
+static inline bool take(struct parser *ps, char c)
 {
-    skip_blanks(ps);
+    if (ps->at < ps->end && (unsigned char)*ps->at <= ' ')
+        skip_blanks(ps);
     if (ps->at == ps->end || *ps->at != c)
         return false;
     ps->at++;
@@ -257,15 +258,28 @@ static bool has_key(const struct json *object, struct slice key)
     return false;
 }
 
-/* "key": */
-static int parse_key(struct parser *ps, const struct json *object)
+/* One of 64 kinds of keys: those of two kinds differ. */
+static uint64_t kind_of(struct slice key)
 {
+    unsigned n = (unsigned)key.n;
+
+    return 1ULL << ((n ? n + (unsigned char)key.p[0] * 5u + (unsigned char)key.p[n - 1] * 11u : 0) &
+                    63);
+}
+
+/* "key": ; kinds: of the keys before it */
+static int parse_key(struct parser *ps, const struct json *object, uint64_t *kinds)
+{
+    uint64_t kind;
+
     if (!take(ps, '"'))
         return fail(ps, SYNTAX);
     if (parse_string(ps, &ps->key) < 0)
         return -1;
-    if (object->count < PAIRWISE_MAX && has_key(object, ps->key))
+    kind = kind_of(ps->key);
+    if (*kinds & kind && object->count < PAIRWISE_MAX && has_key(object, ps->key))
         return fail(ps, "duplicate key");
+    *kinds |= kind;
     return take(ps, ':') ? 0 : fail(ps, SYNTAX);
 }
 
@@ -275,6 +289,7 @@ static int parse_value(struct parser *ps, struct json **out);
 static int parse_members(struct parser *ps, struct json *v, char close)
 {
     struct json **place = &v->child;
+    uint64_t kinds = 0;
 
     if (ps->depth == ps->limits.depth)
         return fail(ps, "too deep");
@@ -286,7 +301,7 @@ static int parse_members(struct parser *ps, struct json *v, char close)
         struct slice key = SLICE_NULL;
 
         if (v->type == JSON_OBJECT) {
-            if (parse_key(ps, v) < 0)
+            if (parse_key(ps, v, &kinds) < 0)
                 return -1;
             key = ps->key;
         }

@@ -1,4 +1,5 @@
 #include "core/api.h"
+#include "core/api_index.h"
 
 #include "core_test.h"
 
@@ -121,6 +122,8 @@ static void test_bodies(void **state)
         {BODY("\"a/b~c\":1"), PROBLEM_FIELD_UNKNOWN, "/a~1b~0c"},
         {BODY("\"\":1"), PROBLEM_FIELD_UNKNOWN, "/"},
         {BODY("\"amount\":{\"amount\":{\"total\":1}}"), PROBLEM_FIELD_UNKNOWN, "/amount/amount"},
+        {BODY("\"amount.total\":1"), PROBLEM_FIELD_UNKNOWN, "/amount.total"},
+        {BODY("\"total\":1"), PROBLEM_FIELD_UNKNOWN, "/total"},
         {BODY("\"attach\":\"\\u0000\""), PROBLEM_JSON_INVALID, NULL},
         {BODY("\"attach\":\"\\u007f\""), PROBLEM_FIELD_INVALID, "/attach"},
         {BODY("\"method\":\"native\""), PROBLEM_JSON_INVALID, "/method"},
@@ -164,6 +167,71 @@ static void test_bodies_of_others(void **state)
     assert_int_equal(api_check(&a, api_of(API_PAYMENT_GET), SLICE("{}"), &doc, &p), -1);
     assert_int_equal(p.code, PROBLEM_JSON_INVALID);
     arena_release(&a);
+}
+
+/* Each member is the field whose path it has, and no other object's member is. */
+static void test_fields_found(void **state)
+{
+    size_t count;
+    const struct api *api = api_table(&count);
+    (void)state;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct api_index *x = api_index_of(&api[i]);
+
+        assert_ptr_equal(x->fields, api[i].fields);
+        for (int n = 0; n < (int)x->count; n++) {
+            const struct api_name *name = &x->names[n];
+            char path[64];
+
+            snprintf(path, sizeof(path), "%s%s%.*s",
+                     name->parent < 0 ? "" : x->fields[name->parent].path,
+                     name->parent < 0 ? "" : ".", (int)name->text.n, name->text.p);
+            assert_string_equal(path, x->fields[n].path);
+            assert_case(api_index_find(x, name->parent, name->text) == n, path);
+            assert_case(api_index_find(x, n, name->text) == -1, path);
+            assert_case(api_index_find(x, name->parent, slice_n(path, strlen(path) - 1)) == -1,
+                        path);
+        }
+    }
+}
+
+/* Which of all ASCII characters a field takes, sixteen of them at a time. */
+static void test_characters(void **state)
+{
+    static const struct {
+        const char *field, *letters;
+    } rows[] = {
+        {"out_trade_no", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-|*"},
+        {"product", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-."},
+        {"auth_code", "0123456789"},
+        {"channel", "0123456789abcdefghijklmnopqrstuvwxyz_-"},
+        {"payer_id", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        for (char c = ' '; c < 127; c++) {
+            char value[17], body[64];
+            const struct json *doc;
+            struct problem p;
+            struct arena a;
+            bool refused;
+
+            memset(value, c, 16);
+            value[16] = '\0';
+            if (c == '"' || c == '\\')
+                continue; /* not plain JSON */
+            snprintf(body, sizeof(body), "{\"%s\":\"%s\"}", rows[i].field, value);
+            arena_init(&a, 65536);
+            assert_int_equal(api_check(&a, api_of(API_PAYMENT_CREATE), slice_of(body), &doc, &p),
+                             -1);
+            refused = p.code == PROBLEM_FIELD_INVALID;
+            assert_case(refused || p.code == PROBLEM_FIELD_MISSING, body); /* the others */
+            assert_case(refused == !strchr(rows[i].letters, c), body);
+            arena_release(&a);
+        }
+    }
 }
 
 /* The walk keeps one bit per field. */
@@ -216,9 +284,10 @@ static void test_problems(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matches),    cmocka_unit_test(test_matches_refused),
-        cmocka_unit_test(test_bodies),     cmocka_unit_test(test_bodies_of_others),
-        cmocka_unit_test(test_tables_fit), cmocka_unit_test(test_problems),
+        cmocka_unit_test(test_matches),      cmocka_unit_test(test_matches_refused),
+        cmocka_unit_test(test_bodies),       cmocka_unit_test(test_bodies_of_others),
+        cmocka_unit_test(test_fields_found), cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_tables_fit),   cmocka_unit_test(test_problems),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
