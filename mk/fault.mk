@@ -1,7 +1,7 @@
 # What the fault campaigns of t/fault need beside the programs: a proxy between any two parts, and to be
-# preloaded a clock and a resolver, which are never built under a sanitizer.
+# preloaded a clock and a network, which are never built under a sanitizer.
 
-FAULT_TOOLS := $(BUILD)/t/fault/proxy $(BUILD)/t/fault/clock.so $(BUILD)/t/fault/names.so
+FAULT_TOOLS := $(BUILD)/t/fault/proxy $(BUILD)/t/fault/clock.so $(BUILD)/t/fault/net.so
 
 $(BUILD)/t/fault/proxy: $(BUILD)/t/fault/proxy.o $(BUILD)/t/fault/proxy_parts.o
 	@echo '  LINK  $@'

@@ -30,17 +30,17 @@ MOVES = (301, 302, 303, 307, 308)
 DENIED = "93.184.216.34"  # public, but denied
 
 
-class Names(Stack):
-    """callback0 asks a resolver that the test writes."""
+class Network(Stack):
+    """callback0 has a network that the test writes (t/fault/net.c)."""
 
     def _describe_processes(self):
         super()._describe_processes()
-        library = self.sockets / "names.so"
-        shutil.copy(self.build / "t/fault/names.so", library)
-        self.names = self.sockets / "names"
+        library = self.sockets / "net.so"
+        shutil.copy(self.build / "t/fault/net.so", library)
+        self.names, self.connects = self.sockets / "names", self.sockets / "connects"
         self.tell({})
         options = os.environ.get("ASAN_OPTIONS", "")
-        self.processes["callback0"].env.update(LD_PRELOAD=str(library), FAULT_NAMES=str(self.names),
+        self.processes["callback0"].env.update(LD_PRELOAD=str(library), FAULT_NAMES=str(self.names), FAULT_CONNECTS=str(self.connects),
                                                ASAN_OPTIONS=f"{options}:verify_asan_link_order=0")
 
     def tell(self, names):
@@ -48,6 +48,10 @@ class Names(Stack):
         fresh = self.names.with_suffix(".new")
         fresh.write_text("".join(f"{name} {addresses}\n" for name, addresses in names.items()))
         fresh.rename(self.names)
+
+    def connected(self):
+        """Whom callback0 has tried to connect to."""
+        return {tuple(line.split()) for line in self.connects.read_text().splitlines()}
 
 
 class Merchant(BaseHTTPRequestHandler):
@@ -191,7 +195,7 @@ def main():
         traps = [opened.enter_context(socket.create_server(a)) for a in (("127.0.0.1", inside), ("127.0.0.2", port), ("127.0.0.3", port))]
         for address in (("127.0.0.1", port), ("127.0.0.3", other)):
             opened.callback(listening(*address, f"http://127.0.0.1:{inside}/inside").shutdown)
-        with flow_stack('"ev":"callback"', kind=Names, intact=False,
+        with flow_stack('"ev":"callback"', kind=Network, intact=False,
                         payd={"callbacks > allow": f"127.0.0.1:{port} 127.0.0.3", "callbacks > deny": f"127.0.0.3:{port} {DENIED}",
                               "callbacks > schedule": "1h"}) as stack:
             rows = Rows(stack)
@@ -202,6 +206,7 @@ def main():
             ports(rows, port, other)
             answers(rows, port, traps)
             is_(came(traps), [], "nobody came where nobody may")
+            is_(stack.connected(), {("127.0.0.1", str(port)), ("127.0.0.3", str(other))}, "nor tried to")
     done()
 
 

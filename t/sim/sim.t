@@ -45,6 +45,12 @@ def test_usage() -> None:
         ok(run(SIM, *wrong).returncode == 2, f"{' '.join(wrong)} is refused")
 
 
+def test_planted_bugs_fit() -> None:
+    said = run("t/sim/mutate", "planted", "--check")
+    ok(said.returncode == 0 and re.search(r"^(\d+) of \1 planted bugs fit$", said.stdout, flags=re.M),
+       "every planted bug is still one of this tree", said.stdout + said.stderr)
+
+
 def test_mutants() -> None:
     env = {**os.environ, "PAY_MUTANTS": f"{BUILD}/mutants"}
     found = subprocess.run(["t/sim/mutate", "planted", "--keep", *MUTANTS], cwd=ROOT, env=env, capture_output=True,
@@ -76,6 +82,7 @@ def test_replay() -> None:
 test_lives()
 test_same_run()
 test_usage()
+test_planted_bugs_fit()
 test_mutants()
 test_replay()
 done()
