@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """R4.1: a merchant's address leads nowhere inside. The process that calls judges the address at the moment it connects,
 whatever was written, resolved or answered before: odd notations, names that lead inside, names that change their mind,
-several addresses of one name, redirects, ports. And an answer is as short, and comes as soon, as we bear."""
+several addresses of one name, redirects, ports. An answer is as short, and comes as soon, as we bear; what failed is tried
+again after the interval with its jitter."""
 import contextlib
 import os
 import shutil
@@ -27,6 +28,7 @@ INSIDE = ["127.0.0.1", "127.255.255.254", "0.0.0.0", "10.0.0.1", "100.64.0.1", "
           "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b:1::10.0.0.1",
           "2002:7f00:1::1", "2001:0:0:0:0:0:80ff:fffe", "fc00::1", "fd12::1", "fe80::1", "fec0::1", "ff02::1", "2001:db8::1"]
 MOVES = (301, 302, 303, 307, 308)
+WAIT = 3600  # s between two tries
 DENIED = "93.184.216.34"  # public, but denied
 
 
@@ -189,6 +191,15 @@ def answers(rows, port, traps):
         "are cut off where they are too long or take too long")
 
 
+def spread(stack):
+    """What fails in the same second is not tried again in the same second."""
+    waits = [float(w) for w, in stack.sql("select extract(epoch from c.next_at - a.at) from pay.callback c join pay.callback_attempt a on "
+                                          "(a.slot, a.callback_id, a.n) = (c.slot, c.id, c.tries) where c.state = 1")]
+    ok(len(waits) > 50 and min(waits) >= 0.9 * WAIT and max(waits) <= 1.1 * WAIT + 60, "tried again after the interval, give or take a tenth",
+       sorted(waits))
+    ok(max(waits) - min(waits) > 0.1 * WAIT, "and not all at the same moment", sorted(waits))
+
+
 def main():
     port, other, inside = free_ports(3)
     with contextlib.ExitStack() as opened:
@@ -197,7 +208,7 @@ def main():
             opened.callback(listening(*address, f"http://127.0.0.1:{inside}/inside").shutdown)
         with flow_stack('"ev":"callback"', kind=Network, intact=False,
                         payd={"callbacks > allow": f"127.0.0.1:{port} 127.0.0.3", "callbacks > deny": f"127.0.0.3:{port} {DENIED}",
-                              "callbacks > schedule": "1h"}) as stack:
+                              "callbacks > schedule": f"{WAIT}s"}) as stack:
             rows = Rows(stack)
             notations(stack, rows, inside)
             resolved(stack, rows, inside)
@@ -205,6 +216,7 @@ def main():
             rebinding(stack, rows, port, traps)
             ports(rows, port, other)
             answers(rows, port, traps)
+            spread(stack)
             is_(came(traps), [], "nobody came where nobody may")
             is_(stack.connected(), {("127.0.0.1", str(port)), ("127.0.0.3", str(other))}, "nor tried to")
     done()

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""R4.2: due work is shared by lease between as many processes as there are, no order is polled by two of them at once;
-a channel that hangs holds up nobody but itself; a backlog is worked off while what becomes due now is not kept waiting."""
+"""R4.2: due work is shared by lease between as many processes as there are, no order is polled by two of them at once and
+no channel beyond its cap; a channel that hangs holds up nobody but itself; a backlog is worked off while what becomes due
+now is not kept waiting."""
 import collections
 import os
 import re
@@ -9,7 +10,8 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flow import becomes, clear_faults, done, eventually, fault, flow_stack, is_, number, ok, payment_id  # noqa: E402
+from flow import becomes, clear_faults, done, eventually, fault, flow_stack, is_, number, ok  # noqa: E402
+from processes import wait_until  # noqa: E402
 
 PROCESSES, PARTS = 8, 64
 BACKLOG = int(os.environ.get("PAY_BACKLOG", 20_000))
@@ -23,28 +25,44 @@ def parts(stack):
         "select holder, count(*) from pay.timer_part where until > now() group by 1")}
 
 
-def queries(stack):
-    """order number -> when the bank was asked for it, ms"""
+def queries(stack, since=0):
+    """order number -> when the bank was asked for it, ms; without its first `since` calls"""
     asked = collections.defaultdict(list)
-    for r in stack.bank("GET", "/orders")[1]["requests"]:
+    for r in stack.bank("GET", "/orders")[1]["requests"][since:]:
         if r["api"] == "query":
             asked[r["out_trade_no"]].append(r["at_ms"])
     return asked
 
 
+def made(stack, no):
+    """The id of a new order; a channel that is full is asked again."""
+    answer = wait_until(lambda: (a := stack.client("hmac").create_payment(no, 100)).status < 300 and a, "an order")
+    return answer.json["id"]
+
+
+def most_at_once(asked, hold_ms):
+    """Of calls that last hold_ms: how many were open at the same moment."""
+    at = sorted(t for times in asked.values() for t in times)
+    return max(sum(1 for t in at if first <= t < first + hold_ms * 0.9) for first in at)
+
+
 def eight_processes():
     """The bank answers queries after HOLD only, and they fall due ten times as often. A second one within HOLD would
-    have been sent while the first was open."""
-    hold_ms = 500
-    with flow_stack(timers=PROCESSES, channels={"bank": PATIENT, "wechat": {"state": "off"}},
+    have been sent while the first was open. The channel takes half as many calls as there are orders."""
+    hold_ms, cap = 500, 6
+    with flow_stack(timers=PROCESSES, channels={"bank": {**PATIENT, "concurrency": str(cap)}, "wechat": {"state": "off"}},
                     payd={"query_interval": "50ms", "query_max": "50ms", "timers > poll": "10ms"}) as stack:
         share = {f"timer{i}": PARTS // PROCESSES for i in range(PROCESSES)}
         eventually(lambda: parts(stack) == share, f"{PROCESSES} processes have {PARTS // PROCESSES} of {PARTS} parts each")
+        orders = [made(stack, number("E", i)) for i in range(2 * cap)]
         fault(stack, "delay", "query", delay_ms=hold_ms)
-        made = [stack.client("hmac").create_payment(number("E", i), 100).json["id"] for i in range(12)]
-        eventually(lambda: all(len(queries(stack)[n]) >= 4 for n in numbers(stack, made)), "every order is polled again and again")
-        gaps = [b - a for times in queries(stack).values() for a, b in zip(times, times[1:])]
+        since = len(stack.bank("GET", "/orders")[1]["requests"])  # from here on
+        eventually(lambda: all(len(queries(stack, since)[n]) >= 4 for n in numbers(stack, orders)), "every order is polled again and again")
+        asked = queries(stack, since)
+        gaps = [b - a for times in asked.values() for a, b in zip(times, times[1:])]
         ok(gaps and min(gaps) >= hold_ms * 0.9, "never while an earlier query of it is open", sorted(gaps)[:5])
+        most = most_at_once(asked, hold_ms)
+        ok(1 < most <= cap, "several at once, and no more than the channel takes", most)
         clear_faults(stack)
         stack.kill("timer0")
         stack.processes["timer1"].stop()
@@ -53,9 +71,9 @@ def eight_processes():
                    "of one that was killed and one that was stopped the others take over")
         stack.start_process("timer0")
         eventually(lambda: parts(stack).get("timer0", 0) > 0, "and share with one that comes")
-        for i in made:
+        for i in orders:
             stack.bank("POST", "/pay", {"out_trade_no": next(iter(numbers(stack, [i])))})
-        eventually(lambda: stack.sql("select count(*) from pay.payment where state = 3") == [[str(len(made))]], "all are paid in the end")
+        eventually(lambda: stack.sql("select count(*) from pay.payment where state = 3") == [[str(len(orders))]], "all are paid in the end")
 
 
 def numbers(stack, ids):
