@@ -1,18 +1,16 @@
 /*
  * One inbound request: born when its target is read, handed over when its body is whole, freed when
- * the library has sent the answer. http_in.c tells the rest.
+ * the library has sent the answer. http_mhd.c tells the rest.
  */
-#define _GNU_SOURCE /* struct ucred */
-#include "http_in_impl.h"
+#include "http_mhd.h"
 
 #include "log.h"
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define DRAIN_MAX        1048576 /* bytes of a too large body that are read to answer politely */
-#define FIELD_BYTES      64      /* of the library's list, for each header */
-#define ANSWER_HEAD_ROOM 2048    /* guaranteed to every answer */
-#define ANSWER_HEAD_OURS 256     /* of it: status line, length, Connection */
+#define FIELD_BYTES      64   /* of the library's list, for each header */
+#define ANSWER_HEAD_ROOM 2048 /* guaranteed to every answer */
+#define ANSWER_HEAD_OURS 256  /* of it: status line, length, Connection */
 
 /* ---- life ---- */
 
@@ -38,7 +36,7 @@ static void req_free(struct in_req *r)
 
 void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
 {
-    struct http_in *h = cls;
+    struct mhd_in *h = cls;
     size_t n = strlen(uri);
     struct in_req *r = calloc(1, sizeof(*r) + n + 1);
 
@@ -47,9 +45,10 @@ void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
         return NULL;
     memcpy(r->target, uri, n);
     r->pub.target = slice_n(r->target, n);
+    r->pub.kind = &http_mhd;
     r->in = h;
-    arena_init(&r->pub.arena, h->conf.arena_cap);
-    buf_init(&r->body, h->conf.max_body);
+    arena_init(&r->pub.arena, h->pub.conf.arena_cap);
+    buf_init(&r->body, h->pub.conf.max_body);
     r->next = h->live;
     if (r->next)
         r->next->prev = r;
@@ -69,12 +68,12 @@ void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     if (!r || !r->in) /* without http_in it belongs to the handler until its answer */
         return;
     if (r->counted)
-        r->in->active--;
+        r->in->pub.active--;
     req_unlink(r);
     req_free(r);
 }
 
-void http_in_detach_all(struct http_in *h)
+void mhd_detach_all(struct mhd_in *h)
 {
     struct in_req *next;
 
@@ -91,7 +90,7 @@ void http_in_detach_all(struct http_in *h)
 
 /* ---- answers ---- */
 
-static void add_header(struct http_in *h, struct MHD_Response *resp, struct slice name,
+static void add_header(struct mhd_in *h, struct MHD_Response *resp, struct slice name,
                        struct slice value)
 {
     struct buf *b = &h->scratch;
@@ -107,7 +106,7 @@ static void add_header(struct http_in *h, struct MHD_Response *resp, struct slic
         log_event(LOG_ERROR, "http_in_header_refused", LOG_S("header", name));
 }
 
-static struct MHD_Response *answer_new(struct http_in *h, const struct http_header *headers,
+static struct MHD_Response *answer_new(struct mhd_in *h, const struct http_header *headers,
                                        size_t n, struct slice body)
 {
     void *p = body.n ? (void *)body.p : (void *)"";
@@ -123,25 +122,21 @@ static struct MHD_Response *answer_new(struct http_in *h, const struct http_head
     }
     if (bytes > ANSWER_HEAD_ROOM - ANSWER_HEAD_OURS)
         log_event(LOG_ERROR, "http_in_answer_head_too_large", LOG_I("bytes", bytes));
-    if (h->stopping) /* so that the peer does not pick this connection for its next request */
+    if (h->pub.stopping) /* so that the peer does not pick this connection for its next request */
         add_header(h, resp, SLICE("Connection"), SLICE("close"));
     return resp;
 }
 
 /* Refusals of http_in itself, in the form of all others. */
-static struct MHD_Response *refusal_new(struct http_in *h, enum problem_code code)
+static struct MHD_Response *refusal_new(struct mhd_in *h, enum problem_code code)
 {
-    const struct http_header headers[] = {
-        {SLICE("Content-Type"), SLICE(PROBLEM_CONTENT_TYPE)},
-        {SLICE("Retry-After"), SLICE("1")},
-    };
-    struct problem problem = {.code = code};
+    struct http_header headers[HTTP_IN_REFUSAL_HEADERS];
     struct MHD_Response *resp;
     struct buf b;
+    size_t n;
 
-    buf_init(&b, 4096);
-    problem_write(&b, &problem, SLICE_NULL);
-    resp = answer_new(h, headers, code == PROBLEM_OVERLOADED ? 2 : 1, buf_slice(&b));
+    http_in_refusal(code, &b, headers, &n);
+    resp = answer_new(h, headers, n, buf_slice(&b));
     buf_release(&b);
     return resp;
 }
@@ -186,7 +181,7 @@ static bool leaves_room(struct in_req *r)
         MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     int fields = MHD_get_connection_values(
         r->conn, MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND, NULL, NULL);
-    size_t copies = http_req_header(&r->pub, "Cookie").n;
+    size_t copies = mhd_req_header(&r->pub, "Cookie").n;
 
     return info && info->header_size + copies + (size_t)fields * FIELD_BYTES + ANSWER_HEAD_ROOM <=
                        HTTP_IN_CONNECTION_MEMORY;
@@ -218,12 +213,12 @@ static enum MHD_Result on_head(struct in_req *r, struct MHD_Connection *conn, co
         return refuse(r, PROBLEM_METHOD_NOT_ALLOWED);
     memcpy(r->method, method, n);
     r->pub.method = slice_n(r->method, n);
-    length = http_req_header(&r->pub, "Content-Length");
+    length = mhd_req_header(&r->pub, "Content-Length");
     if (slice_int64(length, &announced) != 0 || announced <= 0)
         return MHD_YES;
-    if (announced > DRAIN_MAX && (uint64_t)announced > r->in->conf.max_body)
+    if (announced > HTTP_IN_DRAIN_MAX && (uint64_t)announced > r->in->pub.conf.max_body)
         return refuse(r, PROBLEM_BODY_TOO_LARGE);
-    if ((uint64_t)announced > r->in->conf.max_body)
+    if ((uint64_t)announced > r->in->pub.conf.max_body)
         r->refusal = PROBLEM_BODY_TOO_LARGE;
     return MHD_YES;
 }
@@ -238,23 +233,23 @@ static enum MHD_Result on_body(struct in_req *r, const char *data, size_t n)
         buf_release(&r->body);
     }
     r->drained += n;
-    return r->drained > DRAIN_MAX ? MHD_NO : MHD_YES;
+    return r->drained > HTTP_IN_DRAIN_MAX ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result hand_over(struct in_req *r)
 {
-    struct http_in *h = r->in;
+    struct mhd_in *h = r->in;
 
     if (r->refusal != PROBLEM_NONE)
         return refuse(r, r->refusal);
-    if (h->active >= h->conf.max_requests)
+    if (h->pub.active >= h->pub.conf.max_requests)
         return refuse(r, PROBLEM_OVERLOADED);
-    h->active++;
+    h->pub.active++;
     r->counted = true;
     r->pub.body = buf_slice(&r->body);
     r->phase = PHASE_HANDED;
     r->in_handler = true;
-    h->conf.handler(h->conf.arg, &r->pub);
+    h->pub.conf.handler(h->pub.conf.arg, &r->pub);
     r->in_handler = false;
     if (r->phase != PHASE_HANDED)
         return send_answer(r);
@@ -285,7 +280,7 @@ enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *u
 
 /* ---- the handler's view ---- */
 
-struct slice http_req_peer(const struct http_req *req)
+struct slice mhd_req_peer(const struct http_req *req)
 {
     const struct in_req *r = (const struct in_req *)req;
     const union MHD_ConnectionInfo *info =
@@ -299,7 +294,7 @@ struct slice http_req_peer(const struct http_req *req)
     return chain && n ? slice_n(chain[0].data, chain[0].size) : SLICE_NULL;
 }
 
-struct slice http_req_header(const struct http_req *req, const char *name)
+struct slice mhd_req_header(const struct http_req *req, const char *name)
 {
     const struct in_req *r = (const struct in_req *)req;
     const char *value = NULL;
@@ -311,19 +306,13 @@ struct slice http_req_header(const struct http_req *req, const char *name)
     return value ? slice_n(value, n) : SLICE_NULL;
 }
 
-int http_req_peer_uid(const struct http_req *req, uint32_t *uid)
+int mhd_req_fd(const struct http_req *req)
 {
     const struct in_req *r = (const struct in_req *)req;
     const union MHD_ConnectionInfo *info =
         r->conn ? MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD) : NULL;
-    struct ucred peer;
-    socklen_t n = sizeof(peer);
 
-    if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0 ||
-        n != sizeof(peer) || peer.pid == 0)
-        return -1;
-    *uid = peer.uid;
-    return 0;
+    return info ? info->connect_fd : -1;
 }
 
 struct collect {
@@ -343,7 +332,7 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
-size_t http_req_headers(const struct http_req *req, struct http_header *out, size_t max)
+size_t mhd_req_headers(const struct http_req *req, struct http_header *out, size_t max)
 {
     const struct in_req *r = (const struct in_req *)req;
     struct collect c = {out, 0, max};
@@ -360,11 +349,11 @@ static void req_resume(struct in_req *r, enum phase phase)
     if (r->in_handler)
         return;
     MHD_resume_connection(r->conn);
-    http_in_defer_run(r->in);
+    mhd_defer_run(r->in);
 }
 
-void http_req_reply(struct http_req *req, int status, const struct http_header *headers, size_t n,
-                    struct slice body)
+void mhd_req_reply(struct http_req *req, int status, const struct http_header *headers, size_t n,
+                   struct slice body)
 {
     struct in_req *r = (struct in_req *)req;
 
@@ -395,7 +384,7 @@ static void cut_socket(struct MHD_Connection *conn)
         shutdown(info->connect_fd, SHUT_RDWR);
 }
 
-void http_req_abort(struct http_req *req)
+void mhd_req_abort(struct http_req *req)
 {
     struct in_req *r = (struct in_req *)req;
 
