@@ -9,6 +9,7 @@
 #include "ngx_http_pay_answer.h"
 
 #include "ngx_pay_module/keys/ngx_pay_keys.h"
+#include "ngx_pay_module/request/ngx_pay_text.h"
 #include "ngx_pay_module/sign/ngx_http_pay_claim.h"
 
 #include <openssl/crypto.h>
@@ -191,7 +192,7 @@ ngx_http_pay_answer_make(ngx_http_pay_answer_t *a)
     p = a->text;
 
     a->timestamp.data = p;
-    p = ngx_sprintf(p, "%T", ngx_time());
+    p = ngx_pay_put_number(p, ngx_time());
     a->timestamp.len = p - a->timestamp.data;
 
     a->nonce.data = p;
@@ -228,7 +229,8 @@ ngx_http_pay_answer_make(ngx_http_pay_answer_t *a)
 static ngx_int_t
 ngx_http_pay_answer_limits(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
 {
-    ngx_str_t  name, value;
+    u_char     *p;
+    ngx_str_t   name, value;
 
     ngx_str_set(&name, "RateLimit-Policy");
 
@@ -244,9 +246,14 @@ ngx_http_pay_answer_limits(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    value.len = ngx_sprintf(value.data, "\"%V\";r=%ui;t=%ui", ctx->limit,
-                            ctx->remaining, ctx->reset)
-                - value.data;
+    p = value.data;
+    *p++ = '"';
+    p = ngx_pay_put_str(p, ctx->limit);
+    p = ngx_pay_put(p, "\";r=");
+    p = ngx_pay_put_number(p, ctx->remaining);
+    p = ngx_pay_put(p, ";t=");
+    p = ngx_pay_put_number(p, ctx->reset);
+    value.len = p - value.data;
 
     return ngx_http_pay_add_header(r, name, value);
 }

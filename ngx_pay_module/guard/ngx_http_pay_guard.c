@@ -15,6 +15,7 @@
 
 #include "ngx_pay_module/keys/ngx_pay_keys.h"
 #include "ngx_pay_module/local/ngx_pay_nonce.h"
+#include "ngx_pay_module/request/ngx_pay_text.h"
 
 
 /* fields of a script's answer */
@@ -416,10 +417,14 @@ ngx_http_pay_guard_told(ngx_http_pay_ctx_t *ctx, u_char *p)
         by = ctx->rc == NGX_BUSY ? "local:late" : "local:error";
     }
 
-    p = ngx_sprintf(p, " guard=%s", by);
+    p = ngx_pay_put(p, " guard=");
+    p = ngx_pay_put(p, by);
 
     if (ctx->limited) {
-        p = ngx_sprintf(p, " limit=%V left=%ui", ctx->limit, ctx->remaining);
+        p = ngx_pay_put(p, " limit=");
+        p = ngx_pay_put_str(p, ctx->limit);
+        p = ngx_pay_put(p, " left=");
+        p = ngx_pay_put_number(p, ctx->remaining);
     }
 
     return p;

@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_pay_private.h"
+#include "ngx_pay_text.h"
 
 
 static ngx_int_t ngx_http_pay_str_variable(ngx_http_request_t *r,
@@ -91,12 +92,12 @@ ngx_http_pay_slot_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    v->data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    v->data = ngx_pnalloc(r->pool, NGX_INT64_LEN);
     if (v->data == NULL) {
         return NGX_ERROR;
     }
 
-    v->len = ngx_sprintf(v->data, "%ui", ctx->slot) - v->data;
+    v->len = ngx_pay_put_number(v->data, ctx->slot) - v->data;
     v->valid = 1;
     v->no_cacheable = 0;
     v->not_found = 0;

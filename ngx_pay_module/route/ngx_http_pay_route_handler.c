@@ -8,6 +8,7 @@
 #include "ngx_pay_module/conf/ngx_http_pay_block.h"
 #include "ngx_pay_module/pool/ngx_http_pay_pool.h"
 #include "ngx_pay_module/request/ngx_http_pay_private.h"
+#include "ngx_pay_module/request/ngx_pay_text.h"
 
 
 #define NGX_HTTP_PAY_ROUTE_SALT   0x5bd1e995u   /* of "share" in rules */
@@ -352,14 +353,20 @@ ngx_http_pay_route_reason(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
 
     ctx->route.data = p;
 
-    p = ngx_sprintf(p, "by=%s open=%ud fit=%ud ill=%ud busy=%ud",
-                    ask->wish >= 0 ? "wish"
-                    : choice->by == ROUTE_BY_COST ? "cost" : "weight",
-                    choice->open, choice->fit, choice->ill, choice->busy);
+    p = ngx_pay_put(p, ask->wish >= 0 ? "by=wish open="
+                       : choice->by == ROUTE_BY_COST ? "by=cost open="
+                       : "by=weight open=");
+    p = ngx_pay_put_number(p, choice->open);
+    p = ngx_pay_put(p, " fit=");
+    p = ngx_pay_put_number(p, choice->fit);
+    p = ngx_pay_put(p, " ill=");
+    p = ngx_pay_put_number(p, choice->ill);
+    p = ngx_pay_put(p, " busy=");
+    p = ngx_pay_put_number(p, choice->busy);
 
     if (rmcf->given & MATCH_NUMBER_BIT(MATCH_WALLET)) {
-        p = ngx_sprintf(p, " wallet=%s",
-                        payer_app_name(ask->facts.numbers[MATCH_WALLET]));
+        p = ngx_pay_put(p, " wallet=");
+        p = ngx_pay_put(p, payer_app_name(ask->facts.numbers[MATCH_WALLET]));
     }
 
     rule = rmcf->rules.elts;
@@ -368,19 +375,28 @@ ngx_http_pay_route_reason(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
     match_set_each(i, &choice->rules)
     {
         if (n < NGX_HTTP_PAY_ROUTE_RULES) {
-            p = ngx_sprintf(p, "%s%V", n ? "," : " rules=", &rule[i].name);
+            p = ngx_pay_put(p, n ? "," : " rules=");
+            p = ngx_pay_put_str(p, &rule[i].name);
         }
 
         n++;
     }
 
     if (n > NGX_HTTP_PAY_ROUTE_RULES) {
-        p = ngx_sprintf(p, "+%ui", n - NGX_HTTP_PAY_ROUTE_RULES);
+        *p++ = '+';
+        p = ngx_pay_put_number(p, n - NGX_HTTP_PAY_ROUTE_RULES);
     }
 
     p = ngx_http_pay_guard_told(ctx, p);
-    p = ngx_sprintf(p, " at=%T.%03M pid=%P", r->start_sec, r->start_msec,
-                    ngx_pid);
+
+    p = ngx_pay_put(p, " at=");
+    p = ngx_pay_put_number(p, r->start_sec);
+    *p++ = '.';
+    *p++ = (u_char) ('0' + r->start_msec / 100);
+    *p++ = (u_char) ('0' + r->start_msec / 10 % 10);
+    *p++ = (u_char) ('0' + r->start_msec % 10);
+    p = ngx_pay_put(p, " pid=");
+    p = ngx_pay_put_number(p, ngx_pid);
 
     ctx->route.len = p - ctx->route.data;
 
