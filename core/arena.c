@@ -142,12 +142,13 @@ char *arena_cstr(struct arena *a, struct slice s)
 
 struct slice arena_printf(struct arena *a, const char *fmt, ...)
 {
+    char text[256];
     va_list args;
     char *p;
     int n;
 
     va_start(args, fmt);
-    n = vsnprintf(NULL, 0, fmt, args);
+    n = vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     if (n < 0) {
         a->failed = true;
@@ -156,7 +157,11 @@ struct slice arena_printf(struct arena *a, const char *fmt, ...)
     p = arena_take(a, (size_t)n + 1);
     if (!p)
         return SLICE_NULL;
-    va_start(args, fmt);
+    if ((size_t)n < sizeof(text)) {
+        memcpy(p, text, (size_t)n + 1);
+        return slice_n(p, (size_t)n);
+    }
+    va_start(args, fmt); /* rare: the length is not known before */
     vsnprintf(p, (size_t)n + 1, fmt, args);
     va_end(args);
     return slice_n(p, (size_t)n);

@@ -1,6 +1,5 @@
 #include "buf.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,20 +97,27 @@ void buf_add_char(struct buf *b, char c)
 
 void buf_add_int64(struct buf *b, int64_t v)
 {
-    char digits[24];
-    int n = snprintf(digits, sizeof(digits), "%" PRId64, v);
+    char digits[24], *at = digits + sizeof(digits);
+    uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
 
-    buf_add(b, digits, (size_t)n);
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (v < 0)
+        *--at = '-';
+    buf_add(b, at, (size_t)(digits + sizeof(digits) - at));
 }
 
 void buf_addf(struct buf *b, const char *fmt, ...)
 {
+    size_t room = b->p && !b->failed ? b->alloc - b->n + 1 : 0; /* with the NUL's byte */
     va_list args;
     char *to;
     int n;
 
     va_start(args, fmt);
-    n = vsnprintf(NULL, 0, fmt, args);
+    n = vsnprintf(room ? b->p + b->n : NULL, room, fmt, args);
     va_end(args);
     if (n < 0) {
         b->failed = true;
@@ -119,6 +125,10 @@ void buf_addf(struct buf *b, const char *fmt, ...)
     }
     if (n == 0)
         return;
+    if ((size_t)n < room && (size_t)n <= b->cap - b->n) {
+        b->n += (size_t)n;
+        return;
+    }
     to = buf_reserve(b, (size_t)n);
     if (!to)
         return;

@@ -165,25 +165,6 @@ static int64_t china_seconds(pay_time_t t)
     return (s > WALL_MAX_S ? WALL_MAX_S : s) + CHINA_OFFSET_S;
 }
 
-void time_format_rfc3339(char out[RFC3339_LEN + 1], pay_time_t t)
-{
-    int64_t s = china_seconds(t);
-    struct civil c = civil_from_days(s / SEC_PER_DAY);
-    unsigned in_day = (unsigned)(s % SEC_PER_DAY);
-
-    snprintf(out, RFC3339_LEN + 1, "%04u-%02u-%02uT%02u:%02u:%02u+08:00", (unsigned)c.year % 10000,
-             (unsigned)c.month % 100, (unsigned)c.day % 100, in_day / 3600 % 24, in_day / 60 % 60,
-             in_day % 60);
-}
-
-void time_format_day(char out[9], pay_time_t t)
-{
-    struct civil c = civil_from_days(china_seconds(t) / SEC_PER_DAY);
-
-    snprintf(out, 9, "%04u%02u%02u", (unsigned)c.year % 10000, (unsigned)c.month % 100,
-             (unsigned)c.day % 100);
-}
-
 /* snprintf would take longer than all the rest of a message. */
 static char *put_number(char *to, unsigned v, int digits, char mark)
 {
@@ -194,6 +175,29 @@ static char *put_number(char *to, unsigned v, int digits, char mark)
         v /= 10;
     }
     return to + digits;
+}
+
+void time_format_rfc3339(char out[RFC3339_LEN + 1], pay_time_t t)
+{
+    int64_t s = china_seconds(t);
+    struct civil c = civil_from_days(s / SEC_PER_DAY);
+    unsigned in_day = (unsigned)(s % SEC_PER_DAY);
+    char *to = put_number(out, (unsigned)c.year, 4, 0);
+
+    to = put_number(to, (unsigned)c.month, 2, '-');
+    to = put_number(to, (unsigned)c.day, 2, '-');
+    to = put_number(to, in_day / 3600, 2, 'T');
+    to = put_number(to, in_day / 60 % 60, 2, ':');
+    to = put_number(to, in_day % 60, 2, ':');
+    memcpy(to, "+08:00", sizeof("+08:00"));
+}
+
+void time_format_day(char out[9], pay_time_t t)
+{
+    struct civil c = civil_from_days(china_seconds(t) / SEC_PER_DAY);
+
+    snprintf(out, 9, "%04u%02u%02u", (unsigned)c.year % 10000, (unsigned)c.month % 100,
+             (unsigned)c.day % 100);
 }
 
 void time_format_wall(char out[TIME_WALL_LEN + 1], pay_time_t t, bool marks)

@@ -3,7 +3,8 @@
 #include "core/buf.h"
 #include "core/crypto.h"
 
-#define TEXT_MAX (64u << 10)
+#define TEXT_MAX   (64u << 10)
+#define TEXT_USUAL 1024
 
 struct slice content_digest(struct arena *a, const struct json *doc, struct slice app,
                             const char *amount, const char *const *paths, struct slice code)
@@ -14,13 +15,17 @@ struct slice content_digest(struct arena *a, const struct json *doc, struct slic
     int rc = -1;
 
     buf_init(&b, TEXT_MAX);
+    buf_reserve(&b, TEXT_USUAL);
     buf_addf(&b, "app=%.*s\n%s=%.*s\n", SLICE_FMT(app), amount,
              SLICE_FMT(value ? value->text : SLICE_NULL));
     for (; *paths; paths++) {
         struct slice v = json_str(doc, *paths);
         if (strcmp(*paths, "amount.currency") == 0 && v.n == 0)
             v = SLICE("CNY");
-        buf_addf(&b, "%s=%zu:", *paths, v.n);
+        buf_add_str(&b, *paths);
+        buf_add_char(&b, '=');
+        buf_add_int64(&b, (int64_t)v.n);
+        buf_add_char(&b, ':');
         buf_add_slice(&b, v);
         buf_add_char(&b, '\n');
     }

@@ -139,6 +139,15 @@ static void test_printf(void **state)
     assert_null(arena_printf(&a, "%300d", 1).p);
     assert_true(a.failed);
     arena_release(&a);
+
+    arena_init(&a, 64u << 10);
+    for (int n = 250; n < 262; n++) { /* around what is formatted once */
+        s = arena_printf(&a, "%*d", n, 7);
+        assert_int_equal(s.n, n);
+        assert_int_equal(s.p[n - 1], '7');
+        assert_int_equal(s.p[n], '\0');
+    }
+    arena_release(&a);
 }
 
 int main(void)

@@ -84,6 +84,47 @@ static void test_growth_up_to_each_cap(void **state)
     }
 }
 
+/* A formatted text that ends before, at and behind the end of what is allocated, and of the cap. */
+static void test_formats_of_every_length(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 400; n++) {
+        struct buf b;
+
+        buf_init(&b, 400);
+        buf_add_char(&b, '<');
+        buf_addf(&b, "%*d", n, 7);
+        buf_add_char(&b, '>');
+        assert_int_equal(buf_ok(&b), n <= 398);
+        assert_int_equal(b.n, n > 398 ? 400 : n < 1 ? 3 : n + 2);
+        assert_int_equal(b.p[0], '<');
+        assert_int_equal(b.p[n < 1 ? 1 : n], '7');
+        buf_release(&b);
+    }
+}
+
+static void test_int64(void **state)
+{
+    static const struct {
+        int64_t v;
+        const char *text;
+    } numbers[] = {{0, "0"},
+                   {-1, "-1"},
+                   {10, "10"},
+                   {INT64_MAX, "9223372036854775807"},
+                   {INT64_MIN, "-9223372036854775808"}};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        struct buf b;
+
+        buf_init(&b, 20);
+        buf_add_int64(&b, numbers[i].v);
+        assert_slice(buf_slice(&b), numbers[i].text);
+        buf_release(&b);
+    }
+}
+
 static void test_reserve(void **state)
 {
     struct buf b;
@@ -134,9 +175,14 @@ static void test_consume(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_additions),         cmocka_unit_test(test_exact_cap),
-        cmocka_unit_test(test_failure_is_sticky), cmocka_unit_test(test_growth_up_to_each_cap),
-        cmocka_unit_test(test_reserve),           cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_additions),
+        cmocka_unit_test(test_exact_cap),
+        cmocka_unit_test(test_failure_is_sticky),
+        cmocka_unit_test(test_growth_up_to_each_cap),
+        cmocka_unit_test(test_formats_of_every_length),
+        cmocka_unit_test(test_int64),
+        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_consume),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
