@@ -20,21 +20,10 @@ void answer_parser_init(struct answer_parser *p, bool head_request, size_t max)
     *p = (struct answer_parser){.head_request = head_request, .max = max, .state = IN_HEAD};
 }
 
-void request_parser_init(struct answer_parser *p, size_t max)
-{
-    *p = (struct answer_parser){.request = true, .max = max, .state = IN_HEAD};
-}
-
 static enum answer_step bad(struct answer_parser *p, const char *reason)
 {
     p->reason = reason;
     return ANSWER_BAD;
-}
-
-static enum answer_step too_large(struct answer_parser *p)
-{
-    p->too_large = true;
-    return bad(p, p->request ? "request too large" : "answer too large");
 }
 
 /* ---- head ---- */
@@ -56,15 +45,12 @@ static bool next_line(const char *data, size_t end, size_t *pos, struct slice *l
     return true;
 }
 
-/* A bit for each character of a token (RFC 9110): visible, and none of "(),/:;<=>?@[\]{} */
-static const uint64_t token_chars[4] = {0x03ff6cfa00000000, 0x57ffffffc7fffffe, 0, 0};
-
 static bool is_token(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
 
-        if (!(token_chars[c >> 6] >> (c & 63) & 1))
+        if (c <= ' ' || c >= 127 || strchr("\"(),/:;<=>?@[\\]{}", c))
             return false;
     }
     return s.n > 0;
@@ -98,28 +84,11 @@ static bool parse_status(struct slice line, int *status, int *minor)
     return *status >= 100;
 }
 
-/* "POST /v1/payments HTTP/1.1". */
-static bool parse_request_line(struct answer_parser *p, const char *data, struct slice line,
-                               int *minor)
-{
-    struct slice rest = line, method = slice_cut(&rest, ' '), target = slice_cut(&rest, ' ');
-
-    if (!is_token(method) || !target.n || rest.n != 8 || memcmp(rest.p, "HTTP/1.", 7) != 0 ||
-        (rest.p[7] != '0' && rest.p[7] != '1'))
-        return false;
-    *minor = rest.p[7] - '0';
-    p->method_n = method.n;
-    p->target_at = (size_t)(target.p - data);
-    p->target_n = target.n;
-    return true;
-}
-
 /* What the head says about the body and the connection. */
 struct framing {
     int minor;
     bool close;
     bool keep;
-    bool expects;
     bool chunked;
     bool has_length;
     int64_t length;
@@ -152,8 +121,6 @@ static const char *read_header(struct framing *f, const struct http_header *h)
         f->chunked = true;
     } else if (slice_eq_nocase(h->name, SLICE("Connection"))) {
         read_connection(f, h->value);
-    } else if (slice_eq_nocase(h->name, SLICE("Expect"))) {
-        f->expects = slice_eq_nocase(h->value, SLICE("100-continue"));
     }
     return NULL;
 }
@@ -161,14 +128,13 @@ static const char *read_header(struct framing *f, const struct http_header *h)
 /* Which headers decide is known by their length first: most need no comparison at all. */
 static bool may_frame(const struct http_header *h)
 {
-    return h->name.n == 14 || h->name.n == 17 || h->name.n == 10 || h->name.n == 6;
+    return h->name.n == 14 || h->name.n == 17 || h->name.n == 10;
 }
 
 static enum answer_step begin_body(struct answer_parser *p, const struct framing *f)
 {
     p->body_start = p->scan = p->head_end;
     p->keepalive = f->minor == 1 ? !f->close : f->keep && !f->close;
-    p->expects = f->expects && f->minor == 1;
     if (f->chunked && (f->has_length || f->minor == 0))
         return bad(p, "two lengths of one body");
     if (p->head_request || p->status == 204 || p->status == 304) {
@@ -176,11 +142,11 @@ static enum answer_step begin_body(struct answer_parser *p, const struct framing
         p->left = 0;
     } else if (f->chunked) {
         p->state = IN_CHUNK_SIZE;
-    } else if (f->has_length || p->request) {
+    } else if (f->has_length) {
         p->state = IN_LENGTH;
         p->left = (uint64_t)f->length;
         if (p->left > p->max || p->head_end > p->max - p->left)
-            return too_large(p);
+            return bad(p, "answer too large");
     } else {
         p->state = IN_REST;
         p->keepalive = false;
@@ -197,9 +163,7 @@ static enum answer_step parse_head(struct answer_parser *p, const char *data)
     size_t pos = p->head_start;
     size_t count = 0;
 
-    if (!next_line(data, p->head_end, &pos, &line) ||
-        !(p->request ? parse_request_line(p, data, line, &f.minor)
-                     : parse_status(line, &p->status, &f.minor)))
+    if (!next_line(data, p->head_end, &pos, &line) || !parse_status(line, &p->status, &f.minor))
         return bad(p, "not HTTP");
     while (next_line(data, p->head_end, &pos, &line) && line.n) {
         const char *reason = NULL;
@@ -217,7 +181,7 @@ static enum answer_step parse_head(struct answer_parser *p, const char *data)
         return bad(p, "malformed header");
     if (p->status == 101)
         return bad(p, "unexpected 101");
-    if (!p->request && p->status < 200) { /* interim: the real one follows */
+    if (p->status < 200) { /* interim: the real one follows */
         p->head_start = p->scan = p->head_end;
         return ANSWER_DONE;
     }
@@ -230,8 +194,7 @@ static enum answer_step step_head(struct answer_parser *p, const char *data, siz
     size_t have = n - p->head_start;
 
     if (!found) {
-        if (have && !p->request &&
-            memcmp(data + p->head_start, "HTTP/1.", have < 7 ? have : 7) != 0)
+        if (have && memcmp(data + p->head_start, "HTTP/1.", have < 7 ? have : 7) != 0)
             return bad(p, "not HTTP");
         p->scan = have > 3 ? n - 3 : p->head_start;
         return ANSWER_MORE;
@@ -309,7 +272,7 @@ static enum answer_step step_chunk_size(struct answer_parser *p, const char *dat
     if (!parse_chunk_size(line, &p->left))
         return bad(p, "malformed chunk");
     if (p->left > p->max || p->body_n > p->max - p->left)
-        return too_large(p);
+        return bad(p, "answer too large");
     p->state = p->left ? IN_CHUNK : IN_TRAILER;
     return ANSWER_DONE;
 }

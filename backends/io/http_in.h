@@ -1,6 +1,6 @@
 /*
- * http_in - inbound HTTP/1.1 in our loop: a server of our own on unix sockets (http_unix.c),
- * libmicrohttpd over TCP and TLS (http_mhd.c).
+ * http_in - inbound HTTP/1.1 through libmicrohttpd's epoll descriptor inside our loop. Only
+ * http_in.c and http_req.c know the library.
  *
  * Life of a request: the handler is called once with method, target, headers and the whole body; it
  * answers at once or later with http_req_reply, exactly once. Until then the request and its arena
@@ -21,9 +21,8 @@ struct http_req {
     struct slice method;
     struct slice target; /* path[?query] exactly as sent */
     struct slice body;
-    struct arena arena;              /* capped by http_in_conf.arena_cap; freed after the reply */
-    void *user;                      /* the handler's */
-    const struct http_in_kind *kind; /* private */
+    struct arena arena; /* capped by http_in_conf.arena_cap; freed after the reply */
+    void *user;         /* the handler's */
 };
 typedef void http_in_handler(void *arg, struct http_req *req);
 

@@ -1,6 +1,6 @@
 /*
- * http_in_impl - what the two servers behind http_in.h share: http_unix.c, our own for unix
- * sockets, and http_mhd.c, the library for TCP and TLS. Private to them.
+ * http_in_impl - what http_in.c (the library in the loop) and http_req.c (requests and answers)
+ * share. These are the only files that know libmicrohttpd.
  */
 #ifndef IO_HTTP_IN_IMPL_H
 #define IO_HTTP_IN_IMPL_H
@@ -8,43 +8,67 @@
 #include "core/problem.h"
 #include "http_in.h"
 #include "listen.h"
+#include <gnutls/gnutls.h>
+#include <microhttpd.h>
 
-#define HTTP_IN_DRAIN_MAX 1048576 /* bytes of a too large body that are read to answer politely */
-#define HTTP_IN_SLACK     2048    /* idle keepalive connections beside those with a request */
+#define METHOD_MAX 15
+/* Head of a request, the library's list of its headers and the head of the answer must fit in. */
+#define HTTP_IN_CONNECTION_MEMORY 6144u
 
-/* The first member of each server's own struct. */
+enum phase {
+    PHASE_READING, /* head or body still come in */
+    PHASE_HANDED,  /* the handler has it and owes an answer */
+    PHASE_ANSWERED,
+    PHASE_CUT
+};
+
+struct in_req {
+    struct http_req pub; /* first: the handler holds a pointer to it */
+    struct http_in *in;  /* NULL once http_in is gone */
+    struct MHD_Connection *conn;
+    struct MHD_Response *answer;
+    unsigned status;
+    enum phase phase;
+    bool in_handler; /* the handler is below us on the stack */
+    bool counted;    /* in http_in.active */
+    enum problem_code refusal;
+    struct buf body;
+    size_t drained;
+    struct in_req *prev, *next;
+    char method[METHOD_MAX + 1];
+    char target[];
+};
+
 struct http_in {
-    const struct http_in_kind *kind;
     struct loop *loop;
-    struct http_in_conf conf; /* defaults filled in */
+    struct http_in_conf conf;
+    struct MHD_Daemon *daemon;
     struct listener listener;
     uint16_t port;
-    size_t active; /* requests that the handler has */
+    struct event *ready; /* the library's epoll descriptor */
+    struct loop_timer *timer;
+    struct in_req *live;
+    size_t active;
+    struct buf scratch; /* NUL-terminated header of an answer */
+    bool run_deferred;
     bool stopping;
     bool succeeded; /* when we stopped, another process had our path already */
+    bool dead;
+    char *cert, *key; /* the library keeps pointing into them */
 };
 
-/* What http_in.h promises; the listener is open when `start` runs. */
-struct http_in_kind {
-    size_t size; /* of the server's struct */
-    int (*start)(struct http_in *h, char *err, size_t n);
-    void (*stop)(struct http_in *h);
-    size_t (*connections)(const struct http_in *h);
-    void (*free)(struct http_in *h); /* the struct itself too, now or at the end of the turn */
-    struct slice (*header)(const struct http_req *req, const char *name);
-    size_t (*headers)(const struct http_req *req, struct http_header *out, size_t max);
-    struct slice (*peer)(const struct http_req *req);
-    int (*fd)(const struct http_req *req); /* -1: gone */
-    void (*reply)(struct http_req *req, int status, const struct http_header *headers, size_t n,
-                  struct slice body);
-    void (*abort)(struct http_req *req);
-};
+/* http_req.c: the library's callbacks, and the end. */
+void *on_target(void *cls, const char *uri, struct MHD_Connection *conn);
+enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url,
+                           const char *method, const char *version, const char *data, size_t *n,
+                           void **con_cls);
+void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
+                  enum MHD_RequestTerminationCode why);
+/* Requests without an answer lose their connection; what the handler holds is freed by its answer.
+ */
+void http_in_detach_all(struct http_in *h);
 
-extern const struct http_in_kind http_unix, http_mhd;
-
-/* The problem that http_in itself refuses with, and its headers: the Retry-After is the last. */
-#define HTTP_IN_REFUSAL_HEADERS 2
-void http_in_refusal(enum problem_code code, struct buf *body,
-                     struct http_header headers[HTTP_IN_REFUSAL_HEADERS], size_t *n);
+/* http_in.c: run the library at the end of this turn. */
+void http_in_defer_run(struct http_in *h);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * backends/io/http_answer: each answer and each request is parsed whole, byte by byte, and cut in
- * two at every place; all must agree.
+ * backends/io/http_answer: each answer is parsed whole, byte by byte, and cut in two at every
+ * place; all three must agree.
  */
 #include "io_test.h"
 
@@ -198,81 +198,6 @@ static void test_too_many_headers(void **state)
     assert_string_equal(p.reason, "too many headers");
 }
 
-/* ---- requests ---- */
-
-static const struct {
-    const char *input;
-    enum answer_step step;
-    const char *method, *target, *body, *rest;
-    bool keepalive, expects;
-} requests[] = {
-    {"GET /a?b=%20 HTTP/1.1\r\nHost: x\r\n\r\nGET /", ANSWER_DONE, "GET", "/a?b=%20", "", "GET /",
-     true, false},
-    {"POST / HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc", ANSWER_DONE, "POST",
-     "/", "abc", "", true, true},
-    {"PUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-     "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
-     ANSWER_DONE, "PUT", "/c", "abcde", "", false, false},
-    {"GET / HTTP/1.0\r\n\r\n", ANSWER_DONE, "GET", "/", "", "", false, false},
-    {"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab", ANSWER_MORE, 0, 0, 0, 0, 0, 0},
-    {"GET / HTTP/1.1\r\nHost: x\r\n", ANSWER_MORE, 0, 0, 0, 0, 0, 0},
-    {"GET /\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-    {"GET  / HTTP/1.1\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-    {"GET / x HTTP/1.1\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-    {"G(T / HTTP/1.1\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-    {"GET / HTTP/2.0\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-    {"GET / HTTP/1.1\nHost: x\n\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-    {"GET / HTTP/1.1\r\nHost : x\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-    {"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-    {"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0,
-     0},
-    {"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", ANSWER_BAD, 0, 0,
-     0, 0, 0, 0},
-    {"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-    {"POST / HTTP/1.1\r\nContent-Length: 401\r\n\r\n", ANSWER_BAD, 0, 0, 0, 0, 0, 0},
-};
-
-static bool part_is(const char *data, size_t at, size_t n, const char *want)
-{
-    return slice_is(slice_n(data + at, n), want);
-}
-
-static void check_request(size_t i, size_t cut)
-{
-    const char *input = requests[i].input;
-    size_t n = strlen(input);
-    enum answer_step step = ANSWER_MORE;
-    struct answer_parser p;
-    char *data = malloc(n);
-
-    request_parser_init(&p, MAX_BYTES);
-    memcpy(data, input, n);
-    if (cut)
-        step = answer_parse(&p, data, cut, false);
-    if (step == ANSWER_MORE)
-        step = answer_parse(&p, data, n, false);
-    if (step != requests[i].step)
-        fail_msg("step %d (%s): %s", step, p.reason ? p.reason : "", input);
-    if (step == ANSWER_BAD)
-        assert_int_equal(p.too_large, strstr(input, "401") != NULL);
-    if (step == ANSWER_DONE &&
-        !(part_is(data, p.head_start, p.method_n, requests[i].method) &&
-          part_is(data, p.target_at, p.target_n, requests[i].target) &&
-          part_is(data, p.body_start, p.body_n, requests[i].body) &&
-          strcmp(input + p.end, requests[i].rest) == 0 && p.keepalive == requests[i].keepalive &&
-          p.expects == requests[i].expects))
-        fail_msg("read otherwise: %s", input);
-    free(data);
-}
-
-static void test_requests(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
-        for (size_t cut = 0; cut <= strlen(requests[i].input); cut++)
-            check_request(i, cut);
-}
-
 /* Any bytes at all: no crash, no reading past the end (the sanitizers see it), and never an end
  * that lies behind the data. */
 static void test_noise(void **state)
@@ -319,7 +244,6 @@ int main(void)
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_too_many_headers),
-        cmocka_unit_test(test_requests),
         cmocka_unit_test(test_noise),
     };
 

@@ -602,57 +602,6 @@ static void test_free_before_answer(void **state)
         close(fd[i]);
 }
 
-/* Who asks before it sends a body is told to go on, once. */
-static void test_expect(void **state)
-{
-    int fd;
-
-    (void)state;
-    start(NULL, 0);
-    fd = dial();
-    assert_true(answered(fd,
-                         "POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
-                         "Content-Length: 4\r\n\r\n",
-                         "HTTP/1.1 100 Continue\r\n\r\n"));
-    assert_int_equal(handled, 0);
-    say(fd, "ab");
-    run_for_ms(5);
-    assert_true(answered(fd, "cd", "hello"));
-    assert_null(strstr(heard, "100 Continue"));
-    assert_string_equal(seen, "POST /x key= body=abcd");
-    close(fd);
-    stop();
-}
-
-/* Silent connections are closed in time, one whose request the handler has is not. */
-static void test_idle_timeout(void **state)
-{
-    struct http_in_conf conf = {
-        .unix_path = path, .idle_timeout_s = 1, .handler = on_request, .arg = &server};
-    char err[256];
-    int fd[3];
-
-    (void)state;
-    snprintf(path, sizeof(path), "%s/in.sock", folder);
-    nheld = handled = 0;
-    server = http_in_new(loop, &conf, err, sizeof(err));
-    assert_non_null(server);
-    for (int i = 0; i < 3; i++)
-        fd[i] = dial();
-    say(fd[0], GET("/hold"));
-    say(fd[1], "POST /x HTTP/1.1\r\nContent-Le"); /* and nothing more */
-    assert_true(answered(fd[2], GET("/x"), "hello"));
-    for (int i = 1; i < 3; i++) {
-        assert_false(hear(fd[i], NULL, 1));
-        assert_int_equal(heard_error, 0);
-    }
-    reply_text(held[0], "at last");
-    assert_true(hear(fd[0], "at last", 1));
-    for (int i = 0; i < 3; i++)
-        close(fd[i]);
-    stop();
-}
-
 /* A loop that spins over silent connections would cost a core: CPU time is looked at. */
 static void test_idle_costs_nothing(void **state)
 {
@@ -715,8 +664,6 @@ int main(void)
         T(test_successor),
         T(test_free_before_answer),
         T(test_idle_costs_nothing),
-        T(test_expect),
-        T(test_idle_timeout),
         T(test_cannot_listen),
     };
 

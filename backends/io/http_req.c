@@ -1,16 +1,18 @@
 /*
  * One inbound request: born when its target is read, handed over when its body is whole, freed when
- * the library has sent the answer. http_mhd.c tells the rest.
+ * the library has sent the answer. http_in.c tells the rest.
  */
-#include "http_mhd.h"
+#define _GNU_SOURCE /* struct ucred */
+#include "http_in_impl.h"
 
 #include "log.h"
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define FIELD_BYTES      64   /* of the library's list, for each header */
-#define ANSWER_HEAD_ROOM 2048 /* guaranteed to every answer */
-#define ANSWER_HEAD_OURS 256  /* of it: status line, length, Connection */
+#define DRAIN_MAX        1048576 /* bytes of a too large body that are read to answer politely */
+#define FIELD_BYTES      64      /* of the library's list, for each header */
+#define ANSWER_HEAD_ROOM 2048    /* guaranteed to every answer */
+#define ANSWER_HEAD_OURS 256     /* of it: status line, length, Connection */
 
 /* ---- life ---- */
 
@@ -36,7 +38,7 @@ static void req_free(struct in_req *r)
 
 void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
 {
-    struct mhd_in *h = cls;
+    struct http_in *h = cls;
     size_t n = strlen(uri);
     struct in_req *r = calloc(1, sizeof(*r) + n + 1);
 
@@ -45,10 +47,9 @@ void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
         return NULL;
     memcpy(r->target, uri, n);
     r->pub.target = slice_n(r->target, n);
-    r->pub.kind = &http_mhd;
     r->in = h;
-    arena_init(&r->pub.arena, h->pub.conf.arena_cap);
-    buf_init(&r->body, h->pub.conf.max_body);
+    arena_init(&r->pub.arena, h->conf.arena_cap);
+    buf_init(&r->body, h->conf.max_body);
     r->next = h->live;
     if (r->next)
         r->next->prev = r;
@@ -68,12 +69,12 @@ void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     if (!r || !r->in) /* without http_in it belongs to the handler until its answer */
         return;
     if (r->counted)
-        r->in->pub.active--;
+        r->in->active--;
     req_unlink(r);
     req_free(r);
 }
 
-void mhd_detach_all(struct mhd_in *h)
+void http_in_detach_all(struct http_in *h)
 {
     struct in_req *next;
 
@@ -90,7 +91,7 @@ void mhd_detach_all(struct mhd_in *h)
 
 /* ---- answers ---- */
 
-static void add_header(struct mhd_in *h, struct MHD_Response *resp, struct slice name,
+static void add_header(struct http_in *h, struct MHD_Response *resp, struct slice name,
                        struct slice value)
 {
     struct buf *b = &h->scratch;
@@ -106,7 +107,7 @@ static void add_header(struct mhd_in *h, struct MHD_Response *resp, struct slice
         log_event(LOG_ERROR, "http_in_header_refused", LOG_S("header", name));
 }
 
-static struct MHD_Response *answer_new(struct mhd_in *h, const struct http_header *headers,
+static struct MHD_Response *answer_new(struct http_in *h, const struct http_header *headers,
                                        size_t n, struct slice body)
 {
     void *p = body.n ? (void *)body.p : (void *)"";
@@ -122,21 +123,25 @@ static struct MHD_Response *answer_new(struct mhd_in *h, const struct http_heade
     }
     if (bytes > ANSWER_HEAD_ROOM - ANSWER_HEAD_OURS)
         log_event(LOG_ERROR, "http_in_answer_head_too_large", LOG_I("bytes", bytes));
-    if (h->pub.stopping) /* so that the peer does not pick this connection for its next request */
+    if (h->stopping) /* so that the peer does not pick this connection for its next request */
         add_header(h, resp, SLICE("Connection"), SLICE("close"));
     return resp;
 }
 
 /* Refusals of http_in itself, in the form of all others. */
-static struct MHD_Response *refusal_new(struct mhd_in *h, enum problem_code code)
+static struct MHD_Response *refusal_new(struct http_in *h, enum problem_code code)
 {
-    struct http_header headers[HTTP_IN_REFUSAL_HEADERS];
+    const struct http_header headers[] = {
+        {SLICE("Content-Type"), SLICE(PROBLEM_CONTENT_TYPE)},
+        {SLICE("Retry-After"), SLICE("1")},
+    };
+    struct problem problem = {.code = code};
     struct MHD_Response *resp;
     struct buf b;
-    size_t n;
 
-    http_in_refusal(code, &b, headers, &n);
-    resp = answer_new(h, headers, n, buf_slice(&b));
+    buf_init(&b, 4096);
+    problem_write(&b, &problem, SLICE_NULL);
+    resp = answer_new(h, headers, code == PROBLEM_OVERLOADED ? 2 : 1, buf_slice(&b));
     buf_release(&b);
     return resp;
 }
@@ -181,7 +186,7 @@ static bool leaves_room(struct in_req *r)
         MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     int fields = MHD_get_connection_values(
         r->conn, MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND, NULL, NULL);
-    size_t copies = mhd_req_header(&r->pub, "Cookie").n;
+    size_t copies = http_req_header(&r->pub, "Cookie").n;
 
     return info && info->header_size + copies + (size_t)fields * FIELD_BYTES + ANSWER_HEAD_ROOM <=
                        HTTP_IN_CONNECTION_MEMORY;
@@ -213,12 +218,12 @@ static enum MHD_Result on_head(struct in_req *r, struct MHD_Connection *conn, co
         return refuse(r, PROBLEM_METHOD_NOT_ALLOWED);
     memcpy(r->method, method, n);
     r->pub.method = slice_n(r->method, n);
-    length = mhd_req_header(&r->pub, "Content-Length");
+    length = http_req_header(&r->pub, "Content-Length");
     if (slice_int64(length, &announced) != 0 || announced <= 0)
         return MHD_YES;
-    if (announced > HTTP_IN_DRAIN_MAX && (uint64_t)announced > r->in->pub.conf.max_body)
+    if (announced > DRAIN_MAX && (uint64_t)announced > r->in->conf.max_body)
         return refuse(r, PROBLEM_BODY_TOO_LARGE);
-    if ((uint64_t)announced > r->in->pub.conf.max_body)
+    if ((uint64_t)announced > r->in->conf.max_body)
         r->refusal = PROBLEM_BODY_TOO_LARGE;
     return MHD_YES;
 }
@@ -233,23 +238,23 @@ static enum MHD_Result on_body(struct in_req *r, const char *data, size_t n)
         buf_release(&r->body);
     }
     r->drained += n;
-    return r->drained > HTTP_IN_DRAIN_MAX ? MHD_NO : MHD_YES;
+    return r->drained > DRAIN_MAX ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result hand_over(struct in_req *r)
 {
-    struct mhd_in *h = r->in;
+    struct http_in *h = r->in;
 
     if (r->refusal != PROBLEM_NONE)
         return refuse(r, r->refusal);
-    if (h->pub.active >= h->pub.conf.max_requests)
+    if (h->active >= h->conf.max_requests)
         return refuse(r, PROBLEM_OVERLOADED);
-    h->pub.active++;
+    h->active++;
     r->counted = true;
     r->pub.body = buf_slice(&r->body);
     r->phase = PHASE_HANDED;
     r->in_handler = true;
-    h->pub.conf.handler(h->pub.conf.arg, &r->pub);
+    h->conf.handler(h->conf.arg, &r->pub);
     r->in_handler = false;
     if (r->phase != PHASE_HANDED)
         return send_answer(r);
@@ -280,7 +285,7 @@ enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *u
 
 /* ---- the handler's view ---- */
 
-struct slice mhd_req_peer(const struct http_req *req)
+struct slice http_req_peer(const struct http_req *req)
 {
     const struct in_req *r = (const struct in_req *)req;
     const union MHD_ConnectionInfo *info =
@@ -294,7 +299,7 @@ struct slice mhd_req_peer(const struct http_req *req)
     return chain && n ? slice_n(chain[0].data, chain[0].size) : SLICE_NULL;
 }
 
-struct slice mhd_req_header(const struct http_req *req, const char *name)
+struct slice http_req_header(const struct http_req *req, const char *name)
 {
     const struct in_req *r = (const struct in_req *)req;
     const char *value = NULL;
@@ -306,13 +311,19 @@ struct slice mhd_req_header(const struct http_req *req, const char *name)
     return value ? slice_n(value, n) : SLICE_NULL;
 }
 
-int mhd_req_fd(const struct http_req *req)
+int http_req_peer_uid(const struct http_req *req, uint32_t *uid)
 {
     const struct in_req *r = (const struct in_req *)req;
     const union MHD_ConnectionInfo *info =
         r->conn ? MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD) : NULL;
+    struct ucred peer;
+    socklen_t n = sizeof(peer);
 
-    return info ? info->connect_fd : -1;
+    if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0 ||
+        n != sizeof(peer) || peer.pid == 0)
+        return -1;
+    *uid = peer.uid;
+    return 0;
 }
 
 struct collect {
@@ -332,7 +343,7 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
-size_t mhd_req_headers(const struct http_req *req, struct http_header *out, size_t max)
+size_t http_req_headers(const struct http_req *req, struct http_header *out, size_t max)
 {
     const struct in_req *r = (const struct in_req *)req;
     struct collect c = {out, 0, max};
@@ -349,11 +360,11 @@ static void req_resume(struct in_req *r, enum phase phase)
     if (r->in_handler)
         return;
     MHD_resume_connection(r->conn);
-    mhd_defer_run(r->in);
+    http_in_defer_run(r->in);
 }
 
-void mhd_req_reply(struct http_req *req, int status, const struct http_header *headers, size_t n,
-                   struct slice body)
+void http_req_reply(struct http_req *req, int status, const struct http_header *headers, size_t n,
+                    struct slice body)
 {
     struct in_req *r = (struct in_req *)req;
 
@@ -384,7 +395,7 @@ static void cut_socket(struct MHD_Connection *conn)
         shutdown(info->connect_fd, SHUT_RDWR);
 }
 
-void mhd_req_abort(struct http_req *req)
+void http_req_abort(struct http_req *req)
 {
     struct in_req *r = (struct in_req *)req;
 
