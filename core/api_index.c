@@ -11,7 +11,7 @@ static int32_t find_parent(const struct api_field *fields, const char *path, siz
         if (slice_eq(slice_of(fields[i].path), slice_n(path, n)))
             return i;
     }
-    assert(!"a field whose object is not declared");
+    assert(0 && "a field whose object is not declared");
     return -1;
 }
 
