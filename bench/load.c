@@ -43,7 +43,7 @@ struct conf {
 struct conn {
     int fd;
     SSL *ssl;
-    bool connecting, handshaking, busy, used;
+    bool connecting, handshaking, busy, used, last; /* last: nginx said that it closes */
     char out[BUFFER];
     size_t out_n, out_at;
     char in[BUFFER];
@@ -199,6 +199,7 @@ static void count_answer(struct conn *c, struct slice head, struct slice body)
         fprintf(stderr, "load: HTTP %d: %.*s\n", status, SLICE_FMT(body));
     finished++;
     c->busy = false;
+    c->last = slice_eq(header(head, "Connection"), SLICE("close"));
 }
 
 /* Whole answer in c->in? Content-Length only: that is what signed answers have. */
@@ -264,7 +265,7 @@ static void conn_close(struct conn *c)
         broken++;
         finished++;
     }
-    c->busy = c->connecting = c->handshaking = false;
+    c->busy = c->connecting = c->handshaking = c->last = false;
     c->fd = -1;
 }
 
@@ -305,11 +306,17 @@ static bool step_out(struct conn *c)
     return true;
 }
 
+/* by the clock: is it time for another request? */
+static bool due(void)
+{
+    return conf.rate && issued <= (now_us() - first_us) * conf.rate / USEC_PER_SEC;
+}
+
 static bool may_issue(const struct conn *c)
 {
     if (c->busy || issued >= conf.requests || (conf.once && c->used))
         return false;
-    return conf.rate == 0 || issued <= (now_us() - first_us) * conf.rate / USEC_PER_SEC;
+    return !conf.rate || due();
 }
 
 static void conn_step(struct conn *c)
@@ -325,12 +332,12 @@ static void conn_step(struct conn *c)
     }
     c->connecting = false;
     for (;;) {
-        if (!step_out(c) || !step_in(c)) {
+        if (!step_out(c) || !step_in(c) || c->last) {
             conn_close(c);
             return;
         }
-        if (!may_issue(c))
-            return;
+        if (conf.rate || !may_issue(c))
+            return; /* by the clock: run() chooses the connection */
         make_request(c);
     }
 }
@@ -362,13 +369,15 @@ static void run(void)
             if (c->fd >= 0)
                 conn_step(c);
             if (c->fd < 0 && issued < conf.requests)
-                conn_open(c); /* nginx closes a connection after keepalive_requests */
+                conn_open(c); /* nginx closed it, mostly after keepalive_requests */
         }
         /* those whose turn has come by the clock, in a circle: none idles until nginx closes it */
-        for (long i = 0; conf.rate && i < opened; i++) {
+        for (long i = 0; i < opened && due(); i++) {
             struct conn *c = &conns[turn = (turn + 1) % opened];
-            if (c->fd >= 0 && !c->connecting && may_issue(c))
+            if (c->fd >= 0 && !c->connecting && !c->handshaking && may_issue(c)) {
+                make_request(c);
                 conn_step(c);
+            }
         }
         if (n == 0 && now_us() - (last_us ? last_us : first_us) > conf.hold_s * USEC_PER_SEC)
             break;
