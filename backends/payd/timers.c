@@ -28,9 +28,10 @@ struct due_channel {
 };
 
 struct due_work {
+    struct due_work *next, **link; /* of timers.working */
     struct timers *t;
     struct due_channel *channel;
-    uint32_t part;
+    int64_t payment_id;
 };
 
 struct timers {
@@ -39,6 +40,7 @@ struct timers {
     struct loop_timer *look;
     struct case_refunds *cases;
     struct due_channel *channels;
+    struct due_work *working; /* `active` of them */
     struct arena ask; /* of the question under way */
     int64_t active;
     unsigned in_part[STORE_TIMER_PARTS];
@@ -69,6 +71,26 @@ static struct due_channel *channel_of(struct timers *t, struct slice name)
 
 static void release_parts(struct timers *t);
 
+static uint32_t part_of(int64_t payment_id)
+{
+    return id_slot(payment_id) % STORE_TIMER_PARTS;
+}
+
+static void link_work(struct timers *t, struct due_work *d)
+{
+    d->link = &t->working;
+    if ((d->next = t->working))
+        d->next->link = &d->next;
+    t->working = d;
+}
+
+static void unlink_work(struct due_work *d)
+{
+    if (d->next)
+        d->next->link = d->link;
+    *d->link = d->next;
+}
+
 static void on_flow(void *arg, struct flow *f)
 {
     struct due_work *d = arg;
@@ -77,8 +99,9 @@ static void on_flow(void *arg, struct flow *f)
     if (f->end == FLOW_NONE)
         log_event(LOG_ALERT, "timer_without_order", LOG_I("order", f->payment.id));
     t->active--;
-    t->in_part[d->part]--;
+    t->in_part[part_of(d->payment_id)]--;
     d->channel->active--;
+    unlink_work(d);
     free(d);
     if (t->stopped && t->active == 0)
         release_parts(t);
@@ -99,10 +122,11 @@ static void start_flow(struct timers *t, const struct store_due *due)
         free(d);
         return;
     }
-    *d = (struct due_work){t, c, id_slot(due->payment_id) % STORE_TIMER_PARTS};
+    *d = (struct due_work){.t = t, .channel = c, .payment_id = due->payment_id};
+    link_work(t, d);
     t->active++;
     t->started++;
-    t->in_part[d->part]++;
+    t->in_part[part_of(d->payment_id)]++;
     c->active++;
     if (due->refund_id)
         flow_start_refund(f, due->refund_id, &e);
@@ -141,6 +165,16 @@ static size_t busy_channels(struct timers *t, struct store_due_busy **busy)
     return n;
 }
 
+static const int64_t *working_payments(struct timers *t)
+{
+    int64_t *ids = arena_array(&t->ask, int64_t, (size_t)t->active);
+    size_t n = 0;
+
+    for (const struct due_work *d = t->working; ids && d; d = d->next)
+        ids[n++] = d->payment_id;
+    return ids;
+}
+
 static void ask_due(struct timers *t)
 {
     const struct timer_options *o = &t->w->options->timers;
@@ -154,7 +188,9 @@ static void ask_due(struct timers *t)
                                   .max = (unsigned)o->batch,
                                   .room = (unsigned)(o->active - t->active),
                                   .busy = busy,
-                                  .nbusy = nbusy};
+                                  .nbusy = nbusy,
+                                  .working = working_payments(t),
+                                  .nworking = (size_t)t->active};
 
     if (t->ask.failed) {
         arena_clear(&t->ask);

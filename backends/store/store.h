@@ -101,7 +101,7 @@ void store_timer_parts(struct store *s, uint32_t slot_from, uint32_t slot_to, st
 
 /* What is due at `now` in these parts of the slots, orders and refunds of all channels in turn. Of
  * a channel at most half of what is left of `room` when `busy` has been taken off; of that three
- * quarters are the oldest, the rest the newest. */
+ * quarters are the oldest, the rest the newest. Payments that are `working` are left out. */
 struct store_due_wish {
     uint32_t slot_from, slot_to;
     uint64_t parts;
@@ -112,6 +112,8 @@ struct store_due_wish {
         unsigned n;
     } * busy;
     size_t nbusy;
+    const int64_t *working; /* ids */
+    size_t nworking;
 };
 struct store_due {
     int64_t payment_id;

@@ -5,7 +5,8 @@
  *
  * What is due is taken channel by channel: a walk over the index from one channel to the next, and
  * of each no more than it has room for. Three of four are the oldest, one is the newest: however
- * much has piled up, what became due just now does not wait behind it.
+ * much has piled up, what became due just now does not wait behind it. What is in work already and
+ * due again is stepped over: it would take the place of one that waits, and not be taken.
  */
 #include "statements.h"
 #include "store_impl.h"
@@ -19,7 +20,7 @@ const char sql_timer_parts[] =
 
 #define IN_PARTS                                                                                   \
     " due_at <= $3::timestamptz AND slot BETWEEN $1::int2 AND $2::int2"                            \
-    " AND ($4::int8 >> (slot % 64)) & 1 = 1"
+    " AND ($4::int8 >> (slot % 64)) & 1 = 1 AND payment_id <> ALL ($9::int8[])"
 
 const char sql_due[] =
     "WITH RECURSIVE ch AS ((SELECT channel FROM pay.payment_timer WHERE channel >= '' ORDER BY "
@@ -141,6 +142,10 @@ void store_due(struct store *s, const struct store_due_wish *wish, store_due_cb 
     pg_array_begin(p, PG_INT4, (uint32_t)wish->nbusy);
     for (size_t i = 0; i < wish->nbusy; i++)
         pg_add_int4(p, (int32_t)wish->busy[i].n);
+    pg_array_end(p);
+    pg_array_begin(p, PG_INT8, (uint32_t)wish->nworking);
+    for (size_t i = 0; i < wish->nworking; i++)
+        pg_add_int8(p, wish->working[i]);
     pg_array_end(p);
     store_ask(s, "due", p, on_due, q);
 }

@@ -87,10 +87,10 @@ def in_work(stack):
 
 
 def hung_channel():
-    """Calls to the bank do not end while this runs. It has more due than a process may work on. The interval is long enough for
-    all places to be taken before one of these is due again: what is in work and due again stands before those that wait."""
+    """Calls to the bank do not end while this runs. It has more due than a process may work on, and what is in work is due again
+    and again before those that wait."""
     with flow_stack(channels={"bank": PATIENT, "wechat": {"state": "off"}}, intact=False,
-                    payd={"timers > active": "8", "query_interval": "3s", "query_max": "1h", "timers > poll": "10ms"}) as stack:
+                    payd={"timers > active": "8", "query_interval": "50ms", "query_max": "1h", "timers > poll": "10ms"}) as stack:
         fault(stack, "no_notify", "notify")
         fault(stack, "timeout_after", "query", channel="bank_json")
         for i in range(16):

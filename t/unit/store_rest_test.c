@@ -95,7 +95,8 @@ static struct work *created_in(uint32_t slot)
     return w;
 }
 
-static void ask_due(uint32_t from, uint32_t to, pay_time_t now, unsigned max)
+static void ask_due_beside(uint32_t from, uint32_t to, pay_time_t now, unsigned max,
+                           const int64_t *working, size_t nworking)
 {
     store_due(store,
               &(struct store_due_wish){.slot_from = from,
@@ -103,10 +104,17 @@ static void ask_due(uint32_t from, uint32_t to, pay_time_t now, unsigned max)
                                        .parts = UINT64_MAX,
                                        .now = now,
                                        .max = max,
-                                       .room = 2 * max},
+                                       .room = 2 * max,
+                                       .working = working,
+                                       .nworking = nworking},
               on_due, NULL);
     run_loop(20);
     assert_int_equal(got.result, STORE_DONE);
+}
+
+static void ask_due(uint32_t from, uint32_t to, pay_time_t now, unsigned max)
+{
+    ask_due_beside(from, to, now, max, NULL, 0);
 }
 
 static void test_due(void **state)
@@ -125,6 +133,11 @@ static void test_due(void **state)
     ask_due(0, 1023, T0 + 200 * USEC_PER_SEC, 2);
     assert_int_equal(got.n, 2);
     ask_due(20, 29, T0 + 200 * USEC_PER_SEC, 10);
+    assert_int_equal(got.n, 1);
+    assert_int_equal(got.ids[0], b->before.id);
+    /* those in work and due again take nobody's place */
+    ask_due_beside(0, 1023, T0 + 200 * USEC_PER_SEC, 1,
+                   (int64_t[]){a->before.id, c->before.id}, 2);
     assert_int_equal(got.n, 1);
     assert_int_equal(got.ids[0], b->before.id);
     /* a step that sends moves it, a final one ends it */
