@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_pay_queue.h"
+#include "ngx_http_pay_wake.h"
 
 
 #define NGX_HTTP_PAY_QUEUE_TICK   50        /* ms */
@@ -15,7 +16,6 @@ typedef struct {
     ngx_socket_t                       fd;
 
     ngx_http_pay_channel_main_conf_t  *channels;
-    ngx_connection_t                  *c;       /* wakes us; NULL: nothing */
     ngx_event_t                        tick;
     ngx_event_t                        turn;    /* posted: look at all */
     ngx_uint_t                         n;       /* calls that wait here */
@@ -25,7 +25,6 @@ typedef struct {
 static void ngx_http_pay_queue_timeout(ngx_event_t *ev);
 static void ngx_http_pay_queue_tick(ngx_event_t *ev);
 static void ngx_http_pay_queue_turn(ngx_event_t *ev);
-static void ngx_http_pay_queue_read(ngx_event_t *ev);
 
 
 static ngx_http_pay_queue_t  ngx_http_pay_queue;
@@ -121,32 +120,14 @@ ngx_http_pay_queue_next(ngx_http_pay_ledger_t *l, ngx_uint_t row,
 static void
 ngx_http_pay_queue_tell(ngx_http_pay_ledger_process_t *process)
 {
-    socklen_t           len;
-    struct sockaddr_un  addr;
-
     if (process == ngx_http_pay_ledger_process(
                                          ngx_http_pay_queue.channels->ledger))
     {
         ngx_post_event(&ngx_http_pay_queue.turn, &ngx_posted_events);
-        return;
+
+    } else {
+        ngx_http_pay_wake(process);
     }
-
-    len = process->wake_len;
-
-    if (ngx_http_pay_queue.c == NULL || len == 0
-        || len > sizeof(process->wake))
-    {
-        return;
-    }
-
-    addr.sun_family = AF_UNIX;
-    ngx_memcpy(addr.sun_path, process->wake, len);
-
-    /* a full buffer is a process that will look anyway */
-
-    (void) sendto(ngx_http_pay_queue.c->fd, "", 1, MSG_DONTWAIT|MSG_NOSIGNAL,
-                  (struct sockaddr *) &addr,
-                  offsetof(struct sockaddr_un, sun_path) + len);
 }
 
 
@@ -404,86 +385,6 @@ ngx_http_pay_queue_tick(ngx_event_t *ev)
 }
 
 
-static void
-ngx_http_pay_queue_read(ngx_event_t *ev)
-{
-    char               byte[16];
-    ngx_connection_t  *c;
-
-    c = ev->data;
-
-    while (recv(c->fd, byte, sizeof(byte), MSG_DONTWAIT) >= 0) { /* void */ }
-
-    ngx_http_pay_queue_turn(ev);
-}
-
-
-/* an address that the kernel chooses: nobody can take it before */
-
-static ngx_int_t
-ngx_http_pay_queue_listen(ngx_cycle_t *cycle,
-    ngx_http_pay_ledger_process_t *own)
-{
-    int                 fd;
-    socklen_t           len;
-    ngx_connection_t   *c;
-    struct sockaddr_un  addr;
-
-    fd = socket(AF_UNIX, SOCK_DGRAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
-
-    if (fd == -1) {
-        return NGX_ERROR;
-    }
-
-    addr.sun_family = AF_UNIX;
-
-    if (bind(fd, (struct sockaddr *) &addr, sizeof(sa_family_t)) == -1) {
-        goto failed;
-    }
-
-    len = sizeof(addr);
-
-    if (getsockname(fd, (struct sockaddr *) &addr, &len) == -1) {
-        goto failed;
-    }
-
-    len -= offsetof(struct sockaddr_un, sun_path);
-
-    if (len > sizeof(own->wake)) {
-        goto failed;
-    }
-
-    c = ngx_get_connection(fd, cycle->log);
-
-    if (c == NULL) {
-        goto failed;
-    }
-
-    c->read->handler = ngx_http_pay_queue_read;
-    c->read->log = cycle->log;
-    c->write->log = cycle->log;
-    c->log = cycle->log;
-
-    if (ngx_add_event(c->read, NGX_READ_EVENT, 0) != NGX_OK) {
-        ngx_free_connection(c);
-        goto failed;
-    }
-
-    ngx_memcpy(own->wake, addr.sun_path, len);
-    own->wake_len = len;
-
-    ngx_http_pay_queue.c = c;
-
-    return NGX_OK;
-
-failed:
-
-    (void) ngx_close_socket(fd);
-
-    return NGX_ERROR;
-}
-
-
 void
 ngx_http_pay_queue_start(ngx_cycle_t *cycle,
     ngx_http_pay_channel_main_conf_t *cmcf)
@@ -518,7 +419,8 @@ ngx_http_pay_queue_start(ngx_cycle_t *cycle,
     ngx_http_pay_queue.turn.log = cycle->log;
 
     if (i < cmcf->channels.nelts
-        && ngx_http_pay_queue_listen(cycle, own) != NGX_OK)
+        && ngx_http_pay_wake_listen(cycle, own, &ngx_http_pay_queue.turn)
+           != NGX_OK)
     {
         ngx_log_error(NGX_LOG_WARN, cycle->log, ngx_errno,
                       "pay: nobody can wake this process: "
@@ -530,10 +432,7 @@ ngx_http_pay_queue_start(ngx_cycle_t *cycle,
 void
 ngx_http_pay_queue_stop(void)
 {
-    if (ngx_http_pay_queue.c) {
-        ngx_close_connection(ngx_http_pay_queue.c);
-        ngx_http_pay_queue.c = NULL;
-    }
+    ngx_http_pay_wake_stop();
 
     if (ngx_http_pay_queue.tick.timer_set) {
         ngx_del_timer(&ngx_http_pay_queue.tick);
