@@ -103,7 +103,7 @@ def pgbench(stack: Stack, meter: Meter, script: str, clients: int, transactions:
 def bench_stack(channel: str, **more: dict) -> Stack:
     other = {"bank": "wechat", "wechat": "bank"}[channel]
     return Stack(RUN,
-                 channels={other: {"state": "off"}, channel: {"concurrency": "10000"}},
+                 channels={other: {"state": "off"}, channel: {"concurrency": "10000", "keepalive": "256 timeout=15s"}},
                  nginx={"worker_processes": "1",
                         # a loaded machine must not push nonces into the fallback
                         "http > pay_redis": "unix:{sockets}/redis.sock timeout=1s",

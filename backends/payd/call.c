@@ -13,7 +13,7 @@
 #define CALL_TIMEOUT_US (36 * USEC_PER_SEC)
 #define ANSWER_MAX      (64u << 10)
 #define ENCODE_MAX      (256u << 10)
-#define PAY_HEADERS     4
+#define PAY_HEADERS     5
 
 struct unsent {
     struct flow *f;
@@ -204,6 +204,17 @@ static void on_answer(void *arg, const struct http_answer *answer)
     flow_answer(f, &e);
 }
 
+/* How many calls for the same thing the egress has refused. */
+static unsigned not_sent_before(const struct flow *f)
+{
+    switch (f->attempt.kind) {
+    case CALL_PREPARE:
+    case CALL_CHARGE: return f->payment.not_sent;
+    case CALL_REFUND: return f->refund.not_sent;
+    default: return 0;
+    }
+}
+
 static void add_pay_headers(const struct flow *f, struct arena *a, struct http_header *h,
                             struct slice kind)
 {
@@ -213,6 +224,7 @@ static void add_pay_headers(const struct flow *f, struct arena *a, struct http_h
     h[2] = (struct http_header){SLICE("Pay-Kind"), kind};
     h[3] = (struct http_header){SLICE("Pay-Send-Before"),
                                 arena_printf(a, "%lld", (long long)f->send_before_boot_us)};
+    h[4] = (struct http_header){SLICE("Pay-Not-Sent"), arena_printf(a, "%u", not_sent_before(f))};
 }
 
 /* The bytes of the call live only until the egress client has copied them: thousands of flows may

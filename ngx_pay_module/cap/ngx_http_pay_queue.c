@@ -193,7 +193,7 @@ ngx_http_pay_queue_enter(ngx_http_pay_channel_main_conf_t *cmcf,
     {
         rc = NGX_OK;
 
-    } else if (count->waiting[wait_class] >= ch->queue) {
+    } else if (count->waiting[wait_class] >= ch->queue && !wait->again) {
         rc = NGX_BUSY;
 
     } else {
@@ -389,17 +389,7 @@ void
 ngx_http_pay_queue_start(ngx_cycle_t *cycle,
     ngx_http_pay_channel_main_conf_t *cmcf)
 {
-    ngx_uint_t                       i;
-    ngx_http_pay_channel_t         **chp;
-    ngx_http_pay_ledger_process_t   *own;
-
-    chp = cmcf->channels.elts;
-
-    for (i = 0; i < cmcf->channels.nelts; i++) {
-        if (chp[i]->queue) {
-            break;
-        }
-    }
+    ngx_http_pay_ledger_process_t  *own;
 
     own = ngx_http_pay_ledger_process(cmcf->ledger);
 
@@ -418,7 +408,7 @@ ngx_http_pay_queue_start(ngx_cycle_t *cycle,
     ngx_http_pay_queue.turn.data = &ngx_http_pay_queue;
     ngx_http_pay_queue.turn.log = cycle->log;
 
-    if (i < cmcf->channels.nelts
+    if (cmcf->channels.nelts
         && ngx_http_pay_wake_listen(cycle, own, &ngx_http_pay_queue.turn)
            != NGX_OK)
     {

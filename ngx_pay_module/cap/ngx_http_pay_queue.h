@@ -9,6 +9,11 @@
  *
  * New payments and all other calls wait in queues of their own: who may use the
  * reserve does not wait behind those who may not.
+ *
+ * A call that was refused before waits though the queue is full, or has no
+ * places at all: else new ones, which come more often than it does, would get
+ * each place before it, for as long as there are too many.  How many such calls
+ * there are is bounded by the workers that make them (payd's timers).
  */
 
 #ifndef _NGX_HTTP_PAY_QUEUE_H_INCLUDED_
@@ -32,6 +37,7 @@ struct ngx_http_pay_wait_s {
     ngx_http_pay_wait_pt     handler;   /* set by the caller */
     void                    *data;
     ngx_connection_t        *connection;
+    unsigned                 again:1;   /* was refused before */
 
     unsigned                 waiting:1;
     unsigned                 granted:1; /* has a place, not told yet */

@@ -242,14 +242,15 @@ ngx_http_pay_channel_t **ngx_http_pay_channel_place(
 #define ngx_http_pay_pay_part(ch, n)                                          \
     ((n) ? ngx_max((n) * (100 - (ch)->reserve) / 100, 1) : 0)
 
-/* has no room for a new payment, nor would it wait there */
+/* has no room for a new payment, nor would it wait there; who waits is first */
 #define ngx_http_pay_channel_full(row, ch)                                    \
     (((row)->count->in_pay >= ((ch)->shared                                   \
                                ? ngx_http_pay_pay_part(ch,                    \
                                                        (row)->count->limit)   \
                                : (ch)->pay_cap)                               \
       || (row)->count->in_flight >= ((ch)->shared ? (row)->count->limit       \
-                                                  : (ch)->cap))               \
+                                                  : (ch)->cap)                \
+      || (row)->count->waiting[NGX_HTTP_PAY_WAIT_PAY])                        \
      && (row)->count->waiting[NGX_HTTP_PAY_WAIT_PAY] >= (ch)->queue)
 
 

@@ -167,7 +167,7 @@ ngx_http_pay_channel_acquire(ngx_http_pay_channel_main_conf_t *cmcf,
 
     ngx_http_pay_ledger_lock(l);
 
-    taken = (ch->queue == 0 || l->counts[ch->row].waiting[wait_class] == 0)
+    taken = l->counts[ch->row].waiting[wait_class] == 0
             && ngx_http_pay_channel_take(cmcf, ch, wait_class);
 
     if (!taken && ch->queue == 0) {
@@ -176,7 +176,8 @@ ngx_http_pay_channel_acquire(ngx_http_pay_channel_main_conf_t *cmcf,
 
         ngx_http_pay_ledger_reap(l);
 
-        taken = ngx_http_pay_channel_take(cmcf, ch, wait_class);
+        taken = l->counts[ch->row].waiting[wait_class] == 0
+                && ngx_http_pay_channel_take(cmcf, ch, wait_class);
     }
 
     ngx_http_pay_ledger_unlock(l);

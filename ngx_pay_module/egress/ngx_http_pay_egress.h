@@ -97,6 +97,7 @@ typedef struct {
     ngx_msec_t                         begun;       /* when it was admitted */
 
     unsigned                           invalid:1;   /* headers make no sense */
+    unsigned                           again:1;     /* was not sent before */
     unsigned                           body_read:1;
     unsigned                           in_handler:1;
     unsigned                           queued:1;    /* waiting is linked */

@@ -43,7 +43,9 @@ ngx_http_pay_egress_place(ngx_http_request_t *r,
 
         rc = ngx_http_pay_channel_acquire(cmcf, ctx->channel, ctx->kind);
 
-        if (rc != NGX_OK && ctx->channel->queue) {
+        /* one that was refused before always waits, and not behind new ones */
+
+        if (rc != NGX_OK && (ctx->channel->queue || ctx->again)) {
             rc = ngx_http_pay_egress_wait(r, ctx);
         }
 
@@ -138,6 +140,7 @@ ngx_http_pay_egress_wait(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
     wait->handler = ngx_http_pay_egress_waited;
     wait->data = ctx;
     wait->connection = r->connection;
+    wait->again = ctx->again;
 
     /* rounded up: who wakes at the end of its time is told that it is late */
 

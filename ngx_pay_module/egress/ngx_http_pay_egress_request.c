@@ -17,7 +17,8 @@
 #define NGX_HTTP_PAY_HEADER_ATTEMPT      1
 #define NGX_HTTP_PAY_HEADER_KIND         2
 #define NGX_HTTP_PAY_HEADER_SEND_BEFORE  3
-#define NGX_HTTP_PAY_HEADERS             4
+#define NGX_HTTP_PAY_HEADER_NOT_SENT     4
+#define NGX_HTTP_PAY_HEADERS             5
 
 
 static ngx_int_t ngx_http_pay_egress_variable(ngx_http_request_t *r,
@@ -28,7 +29,8 @@ static ngx_str_t  ngx_http_pay_egress_headers[] = {
     ngx_string("pay-channel"),
     ngx_string("pay-attempt"),
     ngx_string("pay-kind"),
-    ngx_string("pay-send-before")
+    ngx_string("pay-send-before"),
+    ngx_string("pay-not-sent")
 };
 
 
@@ -144,6 +146,17 @@ ngx_http_pay_egress_read_headers(ngx_http_request_t *r,
 
     } else {
         ctx->send_before = n;
+    }
+
+    if (values[NGX_HTTP_PAY_HEADER_NOT_SENT].data) {
+        n = ngx_atoof(values[NGX_HTTP_PAY_HEADER_NOT_SENT].data,
+                      values[NGX_HTTP_PAY_HEADER_NOT_SENT].len);
+        if (n < 0) {
+            ctx->invalid = 1;
+
+        } else {
+            ctx->again = n > 0;
+        }
     }
 }
 

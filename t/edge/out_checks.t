@@ -103,6 +103,8 @@ with bank() as b:
         is_(n.call(headers=("Pay-Channel: on",)).short, INVALID, "two channels")
         is_(n.call(headers=("pay-attempt: 7",)).short, INVALID, "two attempts")
         is_(n.call(without=("Pay-Send-Before",), headers=("Pay-Send-Before: soon",)).short, INVALID, "send-before soon")
+        for value in ("", "-1", "twice"):
+            is_(n.call(headers=(f"Pay-Not-Sent: {value}",)).short, INVALID, f"refused before: {value!r}")
         is_(b.requests, [], "none of them reached the bank")
         is_(n.metrics().count('pay_egress_refused_total{code="CHANNEL_UNKNOWN"} 3\n'), 1, "refusals are counted")
 

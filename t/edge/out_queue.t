@@ -84,6 +84,25 @@ with bank() as b, nginx(block(b, "concurrency 4 reserve=50%; queue 4 timeout=10s
     is_(len(first), 8, "each once")
     idle(n)
 
+# one that was refused before waits, queue or not, and new ones do not overtake it
+AGAIN = {"headers": ("Pay-Not-Sent: 1",), "before": 20_000_000}
+for places in (0, 2):
+    with bank() as b, nginx(block(b, f"concurrency 2 reserve=50%; queue {places} timeout=10s;"), workers=2) as n:
+        held = fill(n, b, 1)
+        news = [n.call_later("/ok?new", before=20_000_000) for _ in range(places)]
+        ok(waits(n, places), f"a queue of {places} is full")
+        is_(n.call("/x", headers=("Pay-Not-Sent: 0",)).short, BUSY, "refused never: busy at once")
+        again = [n.call_later("/ok?again", **AGAIN) for _ in range(3)]
+        ok(waits(n, places + 3), "refused before: waits")
+        is_(n.call("/x").short, BUSY, "a new one does not")
+        is_(n.call("/ok?rescue", kind="query").short, OK, "a query passes")
+        b.gate.set()
+        is_({c.get().short for c in held + news + again}, {OK}, "all that waited are answered")
+        is_([t for t in b.targets() if t in ("/ok?new", "/ok?again")], ["/ok?new"] * places + ["/ok?again"] * 3,
+            "in the order in which they came")
+        ok(not any(r.header("Pay-Not-Sent") for r in b.requests), "the bank does not hear of it")
+        idle(n)
+
 # waiting ends: time-out, Pay-Send-Before, an operator; the attempt was not sent and may come again
 with bank() as b, nginx(block(b, "concurrency 1 reserve=0%; queue 5 timeout=100ms;"), workers=2) as n:
     held = fill(n, b, 1)
