@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
@@ -57,6 +58,11 @@ def same(stack):
     return sorted(told(stack).values()) == sorted(written(stack).values())
 
 
+def count(stack):
+    """event -> how often it is told"""
+    return Counter((e["payment_id"], e["sequence"]) for e in entries(stack))
+
+
 def complete(stack, name):
     ok_ = eventually(lambda: same(stack), name, 30)
     if not ok_:
@@ -73,6 +79,17 @@ def order(stack, prefix, paid=True):
         client.close(made.json["id"])
         becomes(stack, no, "closed", f"{prefix}: closed")
     return no
+
+
+def both_streams(stack):
+    """The merchant's slots lie at both sides of the border."""
+    stack.sql("update pay.merchant set base_slot = 480, span = 64")
+    for _ in range(60):
+        stack.client().create_payment(number("Z"), 100)
+        if len({s for s, in stack.sql("select slot / 512 from pay.payment")}) == STREAMS:
+            break
+    complete(stack, "orders of both streams are told")
+    is_({e["stream"] for e in entries(stack)}, set(range(STREAMS)), "in both")
 
 
 def fields(stack):
@@ -187,6 +204,57 @@ def emptied(stack):
     complete(stack, "also when new events come at that moment")
 
 
+def stream_of(stack, no):
+    return int(stack.sql(f"select slot from pay.payment where out_trade_no = '{no}'")[0][0]) * STREAMS // 1024
+
+
+def mark(stack):
+    """A place to which the relay may go back, as it makes one itself from time to time."""
+    def saved():
+        ends = {i: f"{ms}-{seq}" for i, ms, seq in stack.sql("select stream, last_ms, last_seq from pay.relay")}
+        return all(redis(stack, "XREVRANGE", f"pay:events:{i}", "+", "-", "COUNT", "1")[0][0] == ends[str(i)] for i in range(STREAMS))
+    eventually(saved, "the relay knows where the streams end")
+    stack.sql("insert into pay.relay_mark (streams, stream, upto, open, last_ms, last_seq, at)"
+              " select streams, stream, upto, open, last_ms, last_seq, now() from pay.relay on conflict do nothing")
+
+
+def behind(stack):
+    """Redis is as it was a while ago, as after a failover: what it lacks comes again, also from a transaction that was open
+    at the mark; and what it has does not."""
+    first, session = order(stack, "M"), Session(stack)
+    session.run("begin; " + move(first, 1003))
+    while stream_of(stack, order(stack, "N")) != stream_of(stack, first):
+        pass
+    complete(stack, "the relay has gone on past a transaction that is open")
+    eventually(lambda: stack.sql(f"select 1 from pay.relay where stream = {stream_of(stack, first)} and open <> ''"),
+               "and remembers it")
+    mark(stack)
+    for i in range(STREAMS):
+        redis(stack, "COPY", f"pay:events:{i}", f"old:{i}", "REPLACE")
+    had = count(stack)
+    session.run("commit")
+    session.close()
+    for prefix in ("O", "P"):
+        order(stack, prefix)
+        complete(stack, f"{prefix}: all is told")
+        mark(stack)
+    for i in range(STREAMS):
+        redis(stack, "COPY", f"old:{i}", f"pay:events:{i}", "REPLACE")
+    complete(stack, "what a Redis lacks that is behind comes again, from the mark that it has reached")
+    now = count(stack)
+    is_({e: now[e] for e in had}, dict(had), "and nothing that was told before the mark")
+
+
+def ahead(stack):
+    """Something was appended and the relay does not know of it, as when an answer was lost: its batch is told all the same."""
+    stack.kill("relay0")
+    for i in range(STREAMS):
+        redis(stack, "XDEL", f"pay:events:{i}", redis(stack, "XADD", f"pay:events:{i}", "*", "what", "ever"))
+    order(stack, "Q")
+    stack.start_process("relay0")
+    complete(stack, "a stream that ends behind what the relay knows of gets the batch behind its end")
+
+
 def killed(stack):
     stack.kill("relay0")
     order(stack, "I")
@@ -217,12 +285,15 @@ def metrics(stack):
 
 def main():
     with flow_stack('"ev":"callback"', payd=OPTIONS, intact=False) as stack:
+        both_streams(stack)
         fields(stack)
         groups(stack)
         out_of_order(stack)
         inverted(stack)
         redis_away(stack)
         emptied(stack)
+        behind(stack)
+        ahead(stack)
         killed(stack)
         metrics(stack)
     done()
