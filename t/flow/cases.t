@@ -1,7 +1,10 @@
 #!/usr/bin/python3
 """R2.2, cases: what a person has to look at is decided by two persons, who are the users of the processes that ask and
 nothing that these say; a decision is a new record with its reason, and the order stays as it is."""
+import http.client
 import os
+import pwd
+import socket
 import subprocess
 import sys
 from datetime import datetime
@@ -11,11 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from flow import bank_orders, done, eventually, fault, clear_faults, flow_stack, is_, json, number, ok, pay, rows  # noqa: E402
 
 OTHER = "nobody"
+NOBODYS_UID = pwd.getpwnam(OTHER).pw_uid
 
 
-def payctl(stack, *args, user=None):
+def payctl(stack, *args, user=None, **environment):
     """(exit status, everything it said)"""
     more = {"user": user, "group": "nogroup", "extra_groups": []} if user else {}
+    if environment:
+        more["env"] = {**os.environ, **environment}
     got = subprocess.run([str(stack.build / "payctl"), "-c", str(stack.conf / "payd.conf"), *args], capture_output=True,
                          text=True, **more)
     return got.returncode, got.stdout + got.stderr
@@ -24,6 +30,20 @@ def payctl(stack, *args, user=None):
 def refused(stack, words, name, *args, user=None):
     status, said = payctl(stack, *args, user=user)
     ok(status == 1 and words in said, name, (status, said))
+
+
+def says_more(stack, case, decision):
+    """What payctl would say, and with it that somebody else says it: (HTTP status, answer)."""
+    connection = http.client.HTTPConnection("operate", timeout=60)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(stack.sockets / "operate.sock"))
+    who = {**dict.fromkeys(("name", "by", "by_name", "user", "operator", "as", "proposed_by", "second_by"), OTHER),
+           **dict.fromkeys(("uid", "by_uid", "user_id", "proposed_uid", "second_uid"), NOBODYS_UID)}
+    connection.request("POST", f"/cases/{case}", json.dumps({"decision": decision, "reason": "sure", **who}),
+                       {**dict.fromkeys(("From", "Pay-User", "Pay-Operator", "X-User", "X-Forwarded-User", "X-Remote-User"), OTHER),
+                        **dict.fromkeys(("Pay-Uid", "X-Uid", "X-User-Id"), str(NOBODYS_UID))})
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
 
 
 def open_case(stack):
@@ -54,6 +74,11 @@ def two_persons(stack):
     ok("the bank's message was wrong" in payctl(stack, "cases", "show", case)[1], "payctl cases show tells what is proposed")
     refused(stack, "SECOND_PERSON", "the same person cannot confirm", "cases", "resolve", case, "accepted", "sure")
     is_(payctl(stack, "cases", "resolve", case, "accepted", "sure", "--as", OTHER)[0], 2, "nobody can say who he is")
+    status, said = payctl(stack, "cases", "resolve", case, "accepted", "sure", SUDO_UID=str(NOBODYS_UID),
+                          **dict.fromkeys(("USER", "LOGNAME", "SUDO_USER", "PAY_USER", "PAY_OPERATOR"), OTHER))
+    ok(status == 1 and "SECOND_PERSON" in said, "nor in the environment", (status, said))
+    status, said = says_more(stack, case, "accepted")
+    ok(status == 409 and "SECOND_PERSON" in said, "nor in the request itself", (status, said))
     if os.geteuid() == 0:
         refused(stack, "DECISION_DIFFERS", "another cannot confirm something else", "cases", "resolve", case, "refunded",
                 "no", user=OTHER)
@@ -98,6 +123,8 @@ def database(stack, case):
                               f" second_by = proposed_by, second_reason = 'x' where case_id = {case} and state = 1",
         "one uid under two names": "update pay.case_decision set state = 2, second_at = now(), second_uid = proposed_uid,"
                                    f" second_by = 'x', second_reason = 'x' where case_id = {case} and state = 1",
+        "two uids under one name": "update pay.case_decision set state = 2, second_at = now(), second_uid = proposed_uid + 1,"
+                                   f" second_by = proposed_by, second_reason = 'x' where case_id = {case} and state = 1",
         "another reason": f"update pay.case_decision set reason = 'x' where case_id = {case}",
         "a rejected one raised": "update pay.case_decision set state = 1, second_at = null, second_uid = null, second_by = null,"
                                  f" second_reason = null where case_id = {case} and state = 3",
@@ -113,6 +140,16 @@ def database(stack, case):
             got = subprocess.run(["psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", conninfo, "-c", sql], capture_output=True,
                                  text=True)
             ok(got.returncode != 0 and "ERROR" in got.stderr, f"{name}: refused to the {who}", got.stderr)
+
+
+def one_person(stack, case):
+    """One is who has the uid or the name of another: uids are given again, and machines have users of their own."""
+    for name, uid, by in (("another uid", "proposed_uid + 1", "proposed_by"), ("another name", "proposed_uid", "'somebody'")):
+        said = subprocess.run(["psql", "-qAt", "-d", stack.postgres.conninfo(), "-c", "select s.outcome from pay.case_decision d,"
+                               f" pay.say_on_case(d.slot, d.case_id, d.id + 1, d.decision, 'sure', {uid}, {by}, now()) s"
+                               f" where d.case_id = {case} and d.state = 1"], capture_output=True, text=True)
+        is_(said.stdout.strip(), "same_person", f"who proposed it is no second person under {name}")
+        print(f"# {said.stderr}" if said.returncode else "", end="")
 
 
 def late_money(stack):
@@ -170,7 +207,9 @@ def main():
     with flow_stack('"ev":"case"', '"ev":"notification_not_taken"') as stack:
         os.chmod(stack.sockets / "operate.sock", 0o666)  # as if both were of the operators' group
         two_persons(stack)
-        database(stack, rejected(stack))
+        case = rejected(stack)
+        one_person(stack, case)
+        database(stack, case)
         late_money(stack)
     done()
 
