@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac as hmac_
 import json
+import select
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +156,21 @@ def retries(stack):
         "each try is in the history")
 
 
+def counted_first(stack):
+    """Whoever ends in the midst of a call has made it, and comes to the end of the schedule."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        no = paid(stack, f"http://127.0.0.1:{door.getsockname()[1]}/")
+        eventually(lambda: select.select([door], [], [], 0)[0], "a call stands at the merchant's door")
+        calls = []
+        while select.select([door], [], [], 0)[0]:
+            calls.append(door.accept()[0])
+        tries = int(state(stack, no)[1])
+        ok(tries >= len(calls), "and is counted already, with those before it", tries, len(calls))
+        for call in calls:
+            call.close()
+    eventually(lambda: state(stack, no) == [GIVEN_UP, str(len(SCHEDULE) + 1)], "nobody is there for the others")
+
+
 def slow_merchant(stack):
     stack.merchant("POST", "/answer", {"delay": 3 * SLOW, "times": 1})
     no = paid(stack, stack.callback_url)
@@ -190,7 +207,7 @@ def unusable_key(stack):
 def main():
     # the last wait is the longest: a slow machine must not mistake it for giving up
     schedule = " ".join(f"{int(s * 1000)}ms" for s in SCHEDULE)
-    with flow_stack('"ev":"callback"', payd={"callbacks > schedule": schedule,
+    with flow_stack('"ev":"callback"', payd={"callbacks > schedule": schedule, "callbacks > allow": "127.0.0.1",
                                              "callbacks > retry_after": f"{RETRY_AFTER_MAX}s"}) as stack:
         signatures(stack)
         standard_webhooks(stack)
@@ -198,6 +215,7 @@ def main():
         retries(stack)
         retry_after(stack)
         resend_since(stack)
+        counted_first(stack)
         slow_merchant(stack)
         resend(stack)
         unusable_key(stack)
