@@ -46,6 +46,27 @@ def most_at_once(asked, hold_ms):
     return max(sum(1 for t in at if first <= t < first + hold_ms * 0.9) for first in at)
 
 
+def holders(stack):
+    """part of the slots -> who has it"""
+    return dict(stack.sql("select part, split_part(holder, ':', 2) from pay.timer_part where until > now()"))
+
+
+def strangers(stack, orders):
+    """Who asks for an order is who has its part: as long as no part changes hands."""
+    def calm():
+        before, now = holders(stack), stack.sql("select clock_timestamp()")[0][0]
+
+        def asked():
+            return stack.sql("select distinct a.slot % 64, split_part(l.holder, ':', 2), a.payment_id from pay.payment_attempt a"
+                             " join pay.process_lease l on l.process = (a.attempt_id >> 14) & 255"
+                             f" where a.kind = 2 and a.committed_at > '{now}'")
+        wait_until(lambda: len({i for _, _, i in asked()}) == len(orders), "each order is asked for once more", 60)
+        found = [(part, who) for part, who, _ in asked() if before.get(part) != who]
+        return (found,) if holders(stack) == before else None
+    seen = eventually(calm, "nobody's parts change while each order is asked for")
+    is_(sorted(set(seen[0])) if seen else None, [], "nobody asks for an order of another's part")
+
+
 def eight_processes():
     """The bank answers queries after HOLD only, and they fall due ten times as often. A second one within HOLD would
     have been sent while the first was open. The channel takes half as many calls as there are orders."""
@@ -63,6 +84,7 @@ def eight_processes():
         ok(gaps and min(gaps) >= hold_ms * 0.9, "never while an earlier query of it is open", sorted(gaps)[:5])
         most = most_at_once(asked, hold_ms)
         ok(1 < most <= cap, "several at once, and no more than the channel takes", most)
+        strangers(stack, orders)
         clear_faults(stack)
         stack.kill("timer0")
         stack.processes["timer1"].stop()
