@@ -264,7 +264,13 @@ static void on_read(void *arg, enum store_result result, const struct relay_even
         return;
     }
     s->grouped = false;
-    turn_end(s);
+    if (e->n || !e->more) {
+        turn_end(s);
+        return;
+    }
+    /* nothing of this stream in there: how old what waits behind it is can be told without Redis */
+    s->next = (struct relay_position){e->upto, e->open, s->at.last_ms, s->at.last_seq};
+    save(s);
 }
 
 static void read_next(struct stream *s)

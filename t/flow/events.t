@@ -138,9 +138,9 @@ class Session:
         self.psql.wait()
 
 
-def move(no, version):
+def move(no, version, from_state=1):
     return ("insert into pay.payment_history (payment_id, event_id, at, version, attempt_n, slot, from_state, to_state, event,"
-            f" input, code) select id, {version}, now(), {version}, 0, slot, 1, 2, 1, 'TEST', '' from pay.payment"
+            f" input, code) select id, {version}, now(), {version}, 0, slot, {from_state}, 2, 1, 'TEST', '' from pay.payment"
             f" where out_trade_no = '{no}'")
 
 
@@ -181,7 +181,11 @@ def inverted(stack):
 
 
 def redis_away(stack):
+    no = order(stack, "G")
+    complete(stack, "all is told, and then Redis goes away")
     stack.kill("redis")
+    for version in range(2001, 2006):  # more than a batch of what is not told
+        stack.sql(move(no, version, 2))
     order(stack, "G")
 
     def lag():
