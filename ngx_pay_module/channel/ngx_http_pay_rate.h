@@ -17,5 +17,9 @@
 ngx_uint_t ngx_http_pay_rate_take(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_t *ch, ngx_uint_t kind);
 
+/* milliseconds until the next call may go, 0: now.  Nothing is counted. */
+ngx_msec_t ngx_http_pay_rate_wait(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch, ngx_uint_t kind);
+
 
 #endif /* _NGX_HTTP_PAY_RATE_H_INCLUDED_ */

@@ -83,6 +83,8 @@ typedef struct {
     ngx_queue_t                        waiting;     /* for the resolver */
     ngx_http_pay_wait_t               *wait;        /* for a place, or NULL */
     ngx_event_t                       *bound;       /* ends a call, or NULL */
+    ngx_event_t                       *pause;       /* for its rate, or NULL */
+    ngx_msec_t                         patience;    /* it ends */
 
     /* the balancer's */
     ngx_http_upstream_t               *upstream;
@@ -105,6 +107,7 @@ typedef struct {
     unsigned                           seen:1;      /* attempt seen before */
     unsigned                           recorded:1;  /* attempt, by this call */
     unsigned                           gave_up:1;   /* waited for nothing */
+    unsigned                           pressed:1;   /* until send_before */
     unsigned                           admitted:1;  /* to proxy_pass */
     unsigned                           held:1;      /* counted in flight */
     unsigned                           passed:1;    /* a byte may have left */

@@ -112,7 +112,9 @@ ngx_http_pay_egress_handler(ngx_http_request_t *r)
 
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
 
-    } else if (ctx->wait && ctx->wait->waiting) {
+    } else if ((ctx->wait && ctx->wait->waiting)
+               || (ctx->pause && ctx->pause->timer_set))
+    {
 
         /* a write event meanwhile */
 
@@ -232,7 +234,9 @@ ngx_http_pay_egress_check(ngx_http_request_t *r,
                                           NGX_HTTP_PAY_REFUSED_UNRESOLVED);
     }
 
-    if (clock_read_boot_us() >= ctx->send_before) {
+    if (clock_read_boot_us() >= ctx->send_before
+        || (ctx->gave_up && ctx->pressed))
+    {
         return ngx_http_pay_egress_refuse(r, ctx, NGX_HTTP_PAY_REFUSED_LATE);
     }
 

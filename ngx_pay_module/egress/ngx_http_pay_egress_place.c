@@ -14,8 +14,16 @@
 
 static ngx_int_t ngx_http_pay_egress_wait(ngx_http_request_t *r,
     ngx_http_pay_egress_ctx_t *ctx);
+static int64_t ngx_http_pay_egress_patience(ngx_http_pay_egress_ctx_t *ctx);
+static ngx_int_t ngx_http_pay_egress_watch(ngx_http_request_t *r);
 static void ngx_http_pay_egress_waited(ngx_http_pay_wait_t *wait,
     ngx_int_t rc);
+static ngx_int_t ngx_http_pay_egress_pause(ngx_http_request_t *r,
+    ngx_http_pay_egress_ctx_t *ctx);
+static void ngx_http_pay_egress_paused(ngx_event_t *ev);
+static void ngx_http_pay_egress_go_on(ngx_http_request_t *r);
+static ngx_event_t *ngx_http_pay_egress_event(ngx_http_request_t *r,
+    ngx_http_pay_egress_ctx_t *ctx, ngx_event_handler_pt handler);
 static ngx_int_t ngx_http_pay_egress_bound(ngx_http_request_t *r,
     ngx_http_pay_egress_ctx_t *ctx);
 static void ngx_http_pay_egress_cut(ngx_event_t *ev);
@@ -59,7 +67,7 @@ ngx_http_pay_egress_place(ngx_http_request_t *r,
 
     if (!ngx_http_pay_rate_take(cmcf, ctx->channel, ctx->kind)) {
         *reason = NGX_HTTP_PAY_REFUSED_RATE;
-        return NGX_BUSY;
+        return ctx->again ? ngx_http_pay_egress_pause(r, ctx) : NGX_BUSY;
     }
 
     if (ctx->channel->shared && ngx_http_pay_egress_bound(r, ctx) != NGX_OK) {
@@ -79,25 +87,37 @@ ngx_http_pay_egress_place(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_pay_egress_bound(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
 {
+    ctx->bound = ngx_http_pay_egress_event(r, ctx, ngx_http_pay_egress_cut);
+    if (ctx->bound == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_add_timer(ctx->bound, ngx_http_pay_lease_call(ctx->channel));
+
+    return NGX_OK;
+}
+
+
+/* data is the connection, for the debug log; the context stands behind */
+
+static ngx_event_t *
+ngx_http_pay_egress_event(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx,
+    ngx_event_handler_pt handler)
+{
     ngx_event_t  *ev;
 
     ev = ngx_pcalloc(r->pool, sizeof(ngx_event_t) + sizeof(void *));
     if (ev == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
-
-    /* data is the connection, for the debug log; the context stands behind */
 
     *(ngx_http_pay_egress_ctx_t **) (ev + 1) = ctx;
 
-    ev->handler = ngx_http_pay_egress_cut;
+    ev->handler = handler;
     ev->data = r->connection;
     ev->log = r->connection->log;
-    ngx_add_timer(ev, ngx_http_pay_lease_call(ctx->channel));
 
-    ctx->bound = ev;
-
-    return NGX_OK;
+    return ev;
 }
 
 
@@ -127,9 +147,7 @@ ngx_http_pay_egress_cut(ngx_event_t *ev)
 static ngx_int_t
 ngx_http_pay_egress_wait(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
 {
-    int64_t               left;
     ngx_int_t             rc;
-    ngx_event_t          *rev;
     ngx_http_pay_wait_t  *wait;
 
     wait = ngx_pcalloc(r->pool, sizeof(ngx_http_pay_wait_t));
@@ -142,14 +160,8 @@ ngx_http_pay_egress_wait(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
     wait->connection = r->connection;
     wait->again = ctx->again;
 
-    /* rounded up: who wakes at the end of its time is told that it is late */
-
-    left = (ctx->send_before - clock_read_boot_us()) / USEC_PER_MSEC + 1;
-    left = ngx_min(left, (int64_t) ctx->channel->queue_timeout);
-    left = ngx_max(left, 1);
-
     rc = ngx_http_pay_queue_enter(ctx->main->channels, ctx->channel, ctx->kind,
-                                  (ngx_msec_t) left, wait);
+                                  ngx_http_pay_egress_patience(ctx), wait);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -157,15 +169,7 @@ ngx_http_pay_egress_wait(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
 
     ctx->wait = wait;
 
-    /* a worker that goes away meanwhile leaves the queue */
-
-    r->read_event_handler = ngx_http_test_reading;
-    rev = r->connection->read;
-
-    if (rev->ready) {
-        ngx_post_event(rev, &ngx_posted_events);
-
-    } else if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+    if (ngx_http_pay_egress_watch(r) != NGX_OK) {
         ngx_http_pay_queue_cancel(ctx->main->channels, wait);
         return NGX_BUSY;
     }
@@ -174,16 +178,96 @@ ngx_http_pay_egress_wait(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
 }
 
 
+/*
+ * How long it may wait, in ms.  Who waits until send_before is told that it is
+ * late, though the timer counts from a time read earlier.
+ */
+
+static int64_t
+ngx_http_pay_egress_patience(ngx_http_pay_egress_ctx_t *ctx)
+{
+    int64_t  left;
+
+    left = (ctx->send_before - clock_read_boot_us()) / USEC_PER_MSEC + 1;
+    ctx->pressed = left < (int64_t) ctx->channel->queue_timeout;
+
+    if (!ctx->pressed) {
+        return ctx->channel->queue_timeout;
+    }
+
+    return ngx_max(left, 1);
+}
+
+
+/* a worker that goes away waits no more */
+
+static ngx_int_t
+ngx_http_pay_egress_watch(ngx_http_request_t *r)
+{
+    ngx_event_t  *rev;
+
+    r->read_event_handler = ngx_http_test_reading;
+    rev = r->connection->read;
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+        return NGX_OK;
+    }
+
+    return ngx_handle_read_event(rev, 0);
+}
+
+
+/*
+ * Over the rate, and refused before: takes the next turn, which new calls, that
+ * do not wait, would take before it.
+ */
+
+static ngx_int_t
+ngx_http_pay_egress_pause(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
+{
+    ngx_msec_t  wait;
+
+    if (ctx->pause == NULL) {
+        ctx->pause = ngx_http_pay_egress_event(r, ctx,
+                                               ngx_http_pay_egress_paused);
+        if (ctx->pause == NULL) {
+            return NGX_BUSY;
+        }
+
+        ctx->patience = ngx_current_msec + ngx_http_pay_egress_patience(ctx);
+    }
+
+    wait = ngx_http_pay_rate_wait(ctx->main->channels, ctx->channel, ctx->kind);
+    wait = ngx_max(wait, 1);
+
+    if ((ngx_msec_int_t) (ctx->patience - ngx_current_msec - wait) < 0
+        || ngx_http_pay_egress_watch(r) != NGX_OK)
+    {
+        return NGX_BUSY;
+    }
+
+    ngx_add_timer(ctx->pause, wait);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_pay_egress_paused(ngx_event_t *ev)
+{
+    ngx_http_pay_egress_ctx_t  *ctx;
+
+    ctx = *(ngx_http_pay_egress_ctx_t **) (ev + 1);
+
+    ngx_http_pay_egress_go_on(ctx->request);
+}
+
+
 static void
 ngx_http_pay_egress_waited(ngx_http_pay_wait_t *wait, ngx_int_t rc)
 {
     ngx_http_pay_egress_ctx_t  *ctx = wait->data;
-
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-    c = r->connection;
 
     if (rc == NGX_OK) {
         ctx->held = 1;
@@ -191,6 +275,17 @@ ngx_http_pay_egress_waited(ngx_http_pay_wait_t *wait, ngx_int_t rc)
     } else {
         ctx->gave_up = 1;
     }
+
+    ngx_http_pay_egress_go_on(ctx->request);
+}
+
+
+static void
+ngx_http_pay_egress_go_on(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
 
     ngx_http_set_log_request(c->log, r);
 
@@ -224,6 +319,10 @@ ngx_http_pay_egress_leave(ngx_http_pay_egress_ctx_t *ctx)
 {
     if (ctx->wait) {
         ngx_http_pay_queue_cancel(ctx->main->channels, ctx->wait);
+    }
+
+    if (ctx->pause && ctx->pause->timer_set) {
+        ngx_del_timer(ctx->pause);
     }
 
     ngx_http_pay_egress_release(ctx);

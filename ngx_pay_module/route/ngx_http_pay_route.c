@@ -4,6 +4,8 @@
 
 #include "ngx_http_pay_route.h"
 
+#include "ngx_pay_module/channel/ngx_http_pay_rate.h"
+
 
 static ngx_int_t
 ngx_http_pay_route_compare(const void *one, const void *two)
@@ -187,7 +189,10 @@ ngx_http_pay_route_full(const void *arg, unsigned i)
 
     row = &rmcf->channels->sh->rows[rmcf->rows[i]];
 
-    return ngx_http_pay_channel_full(row, rmcf->sorted[i]);
+    return ngx_http_pay_channel_full(row, rmcf->sorted[i])
+           || ngx_http_pay_rate_wait(rmcf->channels, rmcf->sorted[i],
+                                     NGX_HTTP_PAY_KIND_PAY)
+              > 0;
 }
 
 

@@ -66,6 +66,18 @@ with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate p
     is_(n.call().short, OK, "the first one")
     ok(wait_until(lambda: n.call().short == OK), "another one, in its time")
 
+# one that was refused before waits for its turn, as long as a call waits in a queue
+with bank() as b, nginx(f'''
+    pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate pay=30/m burst=0; queue 0 timeout=10s; }}
+    pay_channel slow {{ endpoint {b.url}; {CHANNEL} rate pay=1/h burst=0; queue 0 timeout=10s; }}''') as n:
+    AGAIN = ("Pay-Not-Sent: 1",)
+    is_([n.call().short, n.call().short], [OK, OVER], "a new one does not wait")
+    is_([n.call(headers=AGAIN).short for _ in range(2)], [OK, OK], "one that was refused before does")
+    gone = n.call_later(headers=AGAIN, before=300_000)
+    is_(gone.get().short, OVER, "but not beyond Pay-Send-Before")
+    is_([n.call(channel="slow").short, n.call(channel="slow", headers=AGAIN).short], [OK, OVER], "nor beyond the time-out")
+    is_([n.channel(c)["in_flight"] for c in ("bank", "slow")], [0, 0], "no place is kept")
+
 # who is over the rate of all kinds has taken nothing of his own
 with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate all=5/s burst=0; rate query=1/h burst=0; }}") as n:
     n.call()

@@ -141,4 +141,13 @@ with bank() as b, edge(key, location="pay_route on;") as e:
     b.gate.set()
     [h.get() for h in held]
 
+    # over its rate: the burst and one, then nothing for an hour
+    e.reload(http=channel("a", endpoint=b.url, rate="pay=1/h burst=1") + channel("b", endpoint=b.url) + server)
+    egress.call(path, channel="a")
+    is_(create(e, channel="a")[3], "a", "one call is left of its rate")
+    egress.call(path, channel="a")
+    is_({create(e)[3] for _ in range(20)}, {"b"}, "a channel over its rate is left out")
+    a = e.call(key, body=payment(channel="a"))
+    is_((a.status, a.code, a.header("Retry-After")), (503, "CHANNEL_BUSY", "1"), "a wish for a channel over its rate")
+
 done()
