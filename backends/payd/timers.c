@@ -41,7 +41,7 @@ struct timers {
     struct case_refunds *cases;
     struct due_channel *channels;
     struct due_work *working; /* `active` of them */
-    struct arena ask; /* of the question under way */
+    struct arena ask;         /* of the question under way */
     int64_t active;
     unsigned in_part[STORE_TIMER_PARTS];
     uint64_t parts;

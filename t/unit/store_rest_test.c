@@ -136,8 +136,7 @@ static void test_due(void **state)
     assert_int_equal(got.n, 1);
     assert_int_equal(got.ids[0], b->before.id);
     /* those in work and due again take nobody's place */
-    ask_due_beside(0, 1023, T0 + 200 * USEC_PER_SEC, 1,
-                   (int64_t[]){a->before.id, c->before.id}, 2);
+    ask_due_beside(0, 1023, T0 + 200 * USEC_PER_SEC, 1, (int64_t[]){a->before.id, c->before.id}, 2);
     assert_int_equal(got.n, 1);
     assert_int_equal(got.ids[0], b->before.id);
     /* a step that sends moves it, a final one ends it */
