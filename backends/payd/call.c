@@ -209,9 +209,12 @@ static unsigned not_sent_before(const struct flow *f)
 {
     switch (f->attempt.kind) {
     case CALL_PREPARE:
-    case CALL_CHARGE: return f->payment.not_sent;
-    case CALL_REFUND: return f->refund.not_sent;
-    default: return 0;
+    case CALL_CHARGE:
+        return f->payment.not_sent;
+    case CALL_REFUND:
+        return f->refund.not_sent;
+    default:
+        return 0;
     }
 }
 
