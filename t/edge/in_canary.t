@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
@@ -60,6 +61,15 @@ class Two:
         before = len(self.canary.requests)
         return [self.e.call(A, body=payment()).status for _ in range(count)], len(self.canary.requests) - before
 
+    def pay_on(self, count):
+        """As many at least, and while the node, which looks ten times a second, has looked some times."""
+        statuses, mine = self.pay(count)
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            more, also = self.pay()
+            statuses, mine = statuses + more, mine + also
+        return statuses, mine
+
     def status(self, name="canary"):
         return next(p for p in self.e.status()["pools"] if p["name"] == name)
 
@@ -83,15 +93,15 @@ class Two:
 
 
 def well(two):
-    is_([set(two.pay(60)[0]), two.status()["state"], two.status()["stepped_back"]], [{200}, "on", 0], "a good canary stays")
+    is_([set(two.pay_on(60)[0]), two.status()["state"], two.status()["stepped_back"]], [{200}, "on", 0], "a good canary stays")
     ok(two.pay(60)[1] > 10, "and has its share")
     two.canary.do = two.rest.do = "500"
-    two.pay(80)
+    two.pay_on(80)
     is_((two.status()["state"], two.status()["stepped_back"]), ("on", 0), "one that fails as often as the others stays")
     two.rest.do = two.canary.do = ""
     two.switch("on")  # what was is forgiven
     two.rest.do = "500"
-    two.pay(60)
+    two.pay_on(60)
     is_(two.status()["state"], "on", "one that is better does")
     two.rest.do = ""
     two.switch("on")
@@ -137,10 +147,58 @@ def back(two):
     two.until_back("success is what counts: refusing is failing, too")
     two.canary.do = ""
     two.switch("on")
+    is_((set(two.pay_on(20)[0]), two.status()["state"]), ({200}, "on"), "forgiven without a restart, too")
+
+
+def limits(two):
+    """Each number of step_back counts as it is written."""
+    def stays(back, name, pay=lambda: two.pay_on(200)):
+        two.pools(canary(f"step_back rest {back};", "share=1/4"), REST)
+        two.switch("on")
+        mine, c = pay()[1], two.control().json
+        is_((mine > 20, c["state"], c.get("switch")), (True, "on", None), f"{back}: {name}")
+
+    two.canary.do = "500"
+    stays("requests=180 slower=off", "fewer failures than that are early", lambda: two.pay(400))
+    two.until_back("then it steps back")
+    reason = two.control().json["switch"]["reason"]
+    ok(int(re.search(r" of (\d+) failed", reason)[1]) >= 180, "and not before", reason)
+    stays("requests=20 failures=100% slower=off", "all of them may fail")
+    # the canary takes six times as long
+    two.canary.do, two.rest.do = "slow 0.03", "slow 0.005"
+    stays("requests=20 slower=10000%", "not slow enough")
+    stays("requests=20 slower=off", "it may take any time")
+    two.canary.do = two.rest.do = ""
+    two.pools(canary(), REST)
+    two.switch("on")
+
+
+def full(two):
+    two.pools(canary().replace("in_flight 100;", "in_flight 1;"), REST)
+    two.canary.do = "gate"
+    held = []
+
+    def look():
+        s = connect(two.e.socket)
+        s.sendall(signed(A, body=payment()))
+        held.append(s)
+        return two.status()["in_flight"] == 1
+
+    ok(wait_until(look), "the only place is taken")
+    two.until_back("one that is full steps back")
+    like(two.control().json["switch"]["reason"], r"^[\d.]+% of \d+ failed", "because it refuses")
+    for s in held:
+        s.close()
+    two.canary.do = ""
+    two.canary.gate.set()
+    ok(wait_until(lambda: two.status()["in_flight"] == 0), "its place is free again")
+    two.canary.gate.clear()
+    two.switch("on")
 
 
 def slow(two):
-    two.pools(canary("step_back rest requests=20;"), REST)
+    # more places than will be needed: no request is refused
+    two.pools(canary("step_back rest requests=20;").replace("in_flight 100;", "in_flight 900;"), REST)
     two.canary.do = "slow 0.3"
 
     def client():
@@ -164,6 +222,7 @@ def slow(two):
         return two.status()["state"] == "off"
 
     ok(wait_until(look, 60), "one that never answers does: who waits counts")
+    like(two.control().json["switch"]["reason"], r"^\d+ requests took \d+ ms, ", "by the time they wait")
     is_(two.pay(10)[0], [200] * 10, "and the others go on")
     for s in held:
         s.close()
@@ -197,7 +256,7 @@ def operators(two):
     # one without step_back never steps back
     two.canary.do = "500"
     two.pools(canary(""), REST)
-    two.pay(80)
+    two.pay_on(80)
     is_((two.status()["state"], two.status()["stepped_back"] > 0), ("on", True), "unless it is told to, it goes on")
     two.canary.do = ""
 
@@ -253,6 +312,8 @@ def main():
             two.pools(canary(), REST)
             well(two)
             back(two)
+            limits(two)
+            full(two)
             slow(two)
             operators(two)
             damaged(two)

@@ -107,6 +107,25 @@ def lost(e, a, b):
     ok(wait_until(lambda: e.call(K[10]).status == 200), "and so does what is asked afterwards")
 
 
+def useless(e, others):
+    """Of three, the first one that is asked beside the one of the feed hangs, and later is away: the third is asked."""
+    for payd in (e.payd, *others):
+        payd.mode = "silent"
+    for payd in others:
+        payd.ticking = False
+    is_(e.call(K[0]).code, "RETRY_SAME_NUMBER", "nobody answers")
+    wait_until(lambda: others[0].asked or others[1].asked)
+    hangs, third = others if others[0].asked else reversed(others)
+    is_((hangs.asked, third.asked), ([K[0].serial], []), "one other was asked")
+    third.mode = "answer"
+    ok(wait_until(lambda: e.call(K[1]).status == 200), "one that hangs is given up for the third")
+    like(e.log.read_text(), "for keys closed: silent for 3 s", "the log tells")
+    third.stop()
+    hangs.mode = "answer"
+    ok(wait_until(lambda: e.call(K[2]).status == 200), "and is asked again when the third is away")
+    is_(e.payd.asked.count(K[2].serial) > 0, True, "the first one was asked all the time")
+
+
 def main():
     with edge(*K, lookup="timeout=10s") as e:
         (e.folder / "two").mkdir(mode=0o711)
@@ -131,6 +150,19 @@ def main():
     with edge(*K, lookup="timeout=300ms hedge=50ms") as e:
         e.payd.mode = "silent"
         is_((e.call(K[0]).code, e.payd.asked, hedged(e)), ("RETRY_SAME_NUMBER", [K[0].serial], 0), "there is no other payd")
+
+    with edge(*K, lookup="timeout=300ms hedge=50ms") as e:
+        others = []
+        for name in ("two", "three"):
+            (e.folder / name).mkdir(mode=0o711)
+            others.append(FakePayd(e.folder / name, K).start())
+        try:
+            e.reload(lookup=f"unix:{e.folder}/two/internal.sock unix:{e.folder}/three/internal.sock timeout=300ms hedge=50ms", redis="")
+            ok(wait_until(lambda: len(e.payd.feeds) == 1 and not others[0].feeds + others[1].feeds), "the first one has the feed")
+            useless(e, others)
+        finally:
+            for payd in others:
+                payd.stop()
 
     e = Edge(K[0])
     for value in ("hedge=", "hedge=x", "hedge=-1", "hedge=of"):

@@ -53,7 +53,8 @@ with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} concur
 with bank() as b, nginx(f"""pay_channel bank {{ endpoint {b.url}; {SLOWLY} concurrency 10; }}
                             pay_channel half {{ endpoint {b.url}; {SLOWLY} concurrency 4 reserve=50%; }}
                             pay_channel all {{ endpoint {b.url}; {SLOWLY} concurrency 2 reserve=0%; }}
-                            pay_channel one {{ endpoint {b.url}; {SLOWLY} concurrency 1; }}""") as n:
+                            pay_channel one {{ endpoint {b.url}; {SLOWLY} concurrency 1; }}
+                            pay_channel odd {{ endpoint {b.url}; {SLOWLY} concurrency 3 reserve=50%; }}""") as n:
     held = []
 
     def hold(count, channel, kind):
@@ -73,10 +74,13 @@ with bank() as b, nginx(f"""pay_channel bank {{ endpoint {b.url}; {SLOWLY} concu
     ok(hold(2, "all", "pay"), "reserve=0%: all places")
     is_(n.call("/x", channel="all", kind="query").short, BUSY, "and nothing is left for a query")
     ok(hold(1, "one", "pay"), "a cap of one takes one payment")
+    ok(hold(1, "odd", "pay"), "half of three is one for payments")
+    is_(n.call("/x", channel="odd").short, BUSY, "and not two")
+    ok(hold(2, "odd", "query"), "the rest is for queries")
     is_(b.targets().count("/x"), 0, "nothing of what was refused reached the bank")
     b.gate.set()
     is_({h.get().short for h in held}, {OK}, "those that were let in are answered")
-    is_([n.channel(c)["in_flight"] + n.channel(c)["in_pay"] for c in ("bank", "half", "all", "one")], [0] * 4,
+    is_([n.channel(c)["in_flight"] + n.channel(c)["in_pay"] for c in ("bank", "half", "all", "one", "odd")], [0] * 5,
         "all places are free")
     is_(n.channel()["refused"]["CHANNEL_BUSY"], 6, "refusals are counted")
 

@@ -3,6 +3,7 @@
 back by probes and steps; the last one is kept when all are sick; routes leave out what is out."""
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import egress  # noqa: E402
@@ -99,8 +100,33 @@ with bank() as b, nginx(channel("bank", b.url, "failures=3 probe=100ms probes=2 
     wait_until(lambda: health(n)[0] == "probing")
     calls(n, ["/ok"] * 5, kind="query")
     is_(health(n)[0], "probing", "and queries do not call it well")
-    calls(n, ["/ok"] * 2)
-    is_(health(n)[0], "recovering", "payments do")
+    calls(n, ["/ok"])
+    is_(health(n)[0], "probing", "nor does one payment of two")
+    calls(n, ["/ok"])
+    is_(health(n)[0], "recovering", "two do")
+
+# while it is probed only so many payments are let through; lost results give as many places again after each second
+PROBES = "failures=3 probe=1s probes=2 step=1h"
+SLOWLY = "adapter test; methods native; timeout connect=1s send=1s read=30s;"
+
+
+def given(began):
+    """Places for probes since then, at most."""
+    return 2 * (1 + int(time.monotonic() - began))
+
+
+with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {SLOWLY} breaker {PROBES}; }}" + channel("well", b.url, ""),
+                        workers=2) as n:
+    calls(n, ["/reset"] * 3)
+    began = time.monotonic()
+    wait_until(lambda: health(n)[0] == "probing")
+    held = [n.call_later("/hold") for _ in range(60)]
+    ok(wait_until(lambda: b.targets().count("/hold") + n.channel()["refused"]["CHANNEL_OUT"] == 60), "sixty payments come")
+    passed, most = b.targets().count("/hold"), given(began)
+    ok(2 <= passed <= most, "probes alone are let through", f"{passed} of at most {most}")
+    b.gate.set()
+    is_({h.get().short for h in held}, {(200, None, "answered"), OUT}, "the others are refused")
+    ok(wait_until(lambda: health(n)[0] == "recovering"), "and the probes let it recover")
 
 # ---- and back ----
 
@@ -178,6 +204,15 @@ with bank() as b, edge(key, location="pay_route on;") as e:
     e.reload(http=channel("c", b.url, f"failures=3 {NEVER}") + server)
     fail("c")
     is_(create(e)[1:3], (None, "CHANNEL_OUT /method"), "nothing is left")
+
+    # probed: the first choice of as many orders as may probe
+    e.reload(http=channel("f", b.url, PROBES) + channel("g", b.url, "") + server)
+    fail("f")
+    began = time.monotonic()
+    wait_until(lambda: state("f") == "probing")
+    took = [create(e, out_trade_no=f"PROBE-{i}")[1].split(",")[0] for i in range(60)].count("f")
+    most = given(began)
+    ok(1 <= took <= most, "who is probed is the first choice of a few", f"{took} of at most {most}")
 
     # coming back: a stable part of the orders
     e.reload(http=channel("d", b.url, "failures=3 probe=100ms probes=1 step=1h") + channel("e", b.url, "") + server)

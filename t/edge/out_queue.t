@@ -111,6 +111,8 @@ with bank() as b, nginx(block(b, "concurrency 1 reserve=0%; queue 5 timeout=100m
     n.reload(block(b, "concurrency 1 reserve=0%; queue 5 timeout=10s;"))
     first = n.call_later("/x", attempt=77, before=20_000_000)
     ok(waits(n, 1), "the attempt waits again")
+    is_(n.call("/x", before=100_000).short, LATE, "one that must be sent sooner is too late")
+    is_(n.channel()["waiting"], 1, "while the first one waits on, as long as the queue's time-out lets it")
     is_(n.call("/x", attempt=77).short, (409, "ALREADY_PASSED", "maybe"), "its second arrival is not called unsent")
     n.switch("off")
     b.gate.set()

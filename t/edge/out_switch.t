@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 """R1.7: channels are switched at run time over the control socket: at once in every process, by those who may,
 beside what the configuration says. Calls that rescue payments go on; calls in flight are untouched."""
+import datetime
 import os
 import re
 import sys
+import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from egress import CHANNEL, Nginx, bank, nginx, wait_until  # noqa: E402
@@ -33,11 +36,14 @@ with bank() as b, nginx(f"""pay_channel bank {{ endpoint {b.url}; {CHANNEL} }}
     held = n.call_later("/hold")
     ok(wait_until(lambda: b.targets() == ["/hold"]), "a payment is under way")
     for state, pay, rescue in (("off", OFF, OK), ("drain", OFF, OK), ("block", OFF, OFF), ("on", OK, OK)):
+        began = int(time.time())
         a = n.switch(state, reason=f"try {state}")
         is_((a.status, a.header("Content-Type"), a.json["state"], a.json["configured"]),
             (200, "application/json", state, "on"), f"switched {state}")
         is_((a.json["switch"]["uid"], a.json["switch"]["reason"]), (os.getuid(), f"try {state}"), "by whom and why")
         like(a.json["switch"]["at"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+08:00$", "and when")
+        at = datetime.datetime.fromisoformat(a.json["switch"]["at"]).timestamp()
+        ok(began <= at <= time.time(), "which is now", a.json["switch"]["at"])
         workers_say(n, "pay", pay)
         is_({n.call(kind=k).short for k in RESCUE}, {rescue}, f"{state}: {', '.join(RESCUE)}")
         c = n.channel()
@@ -145,6 +151,19 @@ with bank() as b, nginx(BLOCKS.format(b.url, CHANNEL), http=STATE, detached=True
     is_({c["name"]: c.get("switch") for c in n.control("GET", "/channels").json["channels"]}, before,
         "a restart finds them, with who, when and why")
     is_(n.call().short, OFF, "and they act")
+
+    # somebody else's, of long ago
+    n.kill()
+    said = re.sub(r"(?m)^bank off \d+ \d+ ", "bank off 1700000000 4242 ", (n.folder / "state").read_text()).splitlines(True)
+    said[-1] = f"end {len(said) - 2} {zlib.crc32(''.join(said[:-1]).encode()):08x}\n"
+    (n.folder / "state").write_text("".join(said))
+    n.start()
+    is_(n.control("GET", "/channels/bank").json["switch"],
+        {"state": "off", "at": "2023-11-15T06:13:20+08:00", "uid": 4242, "reason": "bank says so"}, "one by somebody else, long ago")
+    is_(n.channel()["switch"]["uid"], 4242, "the status page shows it")
+    is_(n.switch("off", "shut").json["kept"], True, "when another is switched")
+    like((n.folder / "state").read_text(), r"\nbank off 1700000000 4242 bank says so\n", "it is written again as it was")
+    n.switch("on", "shut")
 
     # a block that is away for a while
     n.reload(f"pay_channel third {{ endpoint {b.url}; {CHANNEL} }}")
