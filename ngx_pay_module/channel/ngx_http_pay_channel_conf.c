@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_pay_channel_conf.h"
+#include "ngx_http_pay_rate.h"
 
 #include "core/api.h"
 
@@ -344,6 +345,8 @@ ngx_http_pay_channel_finish(ngx_conf_t *cf, ngx_http_pay_block_t *block)
                       &ch->name, ch->file, ch->line);
         return NGX_CONF_ERROR;
     }
+
+    ngx_http_pay_rate_init(ch);
 
     if (ch->keepalive == NGX_CONF_UNSET_UINT) {
         ch->keepalive = ngx_min(ch->cap, 64);

@@ -136,7 +136,7 @@ ngx_http_pay_health_report(ngx_http_pay_channel_main_conf_t *cmcf,
 
 ngx_uint_t
 ngx_http_pay_health_admit(ngx_http_pay_channel_main_conf_t *cmcf,
-    ngx_http_pay_channel_t *ch, ngx_log_t *log)
+    ngx_http_pay_channel_t *ch, ngx_uint_t take, ngx_log_t *log)
 {
     ngx_uint_t                   ok;
     struct breaker              *b;
@@ -149,7 +149,7 @@ ngx_http_pay_health_admit(ngx_http_pay_channel_main_conf_t *cmcf,
     b = ngx_http_pay_health_begin(cmcf, ch, &seen);
 
     breaker_tick(b, &ch->breaker, ngx_http_pay_health_now());
-    ok = breaker_admit(b);
+    ok = take ? breaker_admit(b) : b->state != BREAKER_OPEN;
 
     ngx_http_pay_health_end(cmcf, ch, &seen, log);
 

@@ -55,9 +55,12 @@ void ngx_http_pay_health_report(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_t *ch, ngx_http_pay_outcome_t *outcomes,
     ngx_uint_t n, ngx_log_t *log);
 
-/* 1: a new payment may be sent to the channel now */
+/*
+ * 1: a new payment may be sent to the channel now.  take: it is sent now, and
+ * counts as one of the few that probe; else only whether the channel is out.
+ */
 ngx_uint_t ngx_http_pay_health_admit(ngx_http_pay_channel_main_conf_t *cmcf,
-    ngx_http_pay_channel_t *ch, ngx_log_t *log);
+    ngx_http_pay_channel_t *ch, ngx_uint_t take, ngx_log_t *log);
 
 /* which of the channel's exits is used now */
 #define ngx_http_pay_health_exit(cmcf, ch)                                    \

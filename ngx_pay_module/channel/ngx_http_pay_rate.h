@@ -4,6 +4,10 @@
  *
  * The budgets are apart: a burst of queries takes nothing from the payments'
  * rate.  Only "all" is shared, by whoever comes first.
+ *
+ * A call that is over the rate is given its turn, in the order of arrival, if
+ * that is not later than it can wait: the time-out of the channel's queue, and
+ * twice that for one that was refused before.
  */
 
 #ifndef _NGX_HTTP_PAY_RATE_H_INCLUDED_
@@ -13,13 +17,17 @@
 #include "ngx_http_pay_channel.h"
 
 
-/* 1: the call may go and is counted; 0: over one of its rates */
-ngx_uint_t ngx_http_pay_rate_take(ngx_http_pay_channel_main_conf_t *cmcf,
-    ngx_http_pay_channel_t *ch, ngx_uint_t kind);
+/* when the block has been read */
+void ngx_http_pay_rate_init(ngx_http_pay_channel_t *ch);
 
-/* milliseconds until the next call may go, 0: now.  Nothing is counted. */
-ngx_msec_t ngx_http_pay_rate_wait(ngx_http_pay_channel_main_conf_t *cmcf,
-    ngx_http_pay_channel_t *ch, ngx_uint_t kind);
+/* NGX_OK: counted, it goes in *wait ms.  NGX_BUSY: over one of its rates. */
+ngx_int_t ngx_http_pay_rate_take(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch, ngx_uint_t kind, ngx_msec_t patience,
+    ngx_msec_t *wait);
+
+/* 1: a new payment would have to wait too long for its turn */
+ngx_uint_t ngx_http_pay_rate_full(ngx_http_pay_channel_main_conf_t *cmcf,
+    ngx_http_pay_channel_t *ch);
 
 
 #endif /* _NGX_HTTP_PAY_RATE_H_INCLUDED_ */

@@ -84,7 +84,6 @@ typedef struct {
     ngx_http_pay_wait_t               *wait;        /* for a place, or NULL */
     ngx_event_t                       *bound;       /* ends a call, or NULL */
     ngx_event_t                       *pause;       /* for its rate, or NULL */
-    ngx_msec_t                         patience;    /* it ends */
 
     /* the balancer's */
     ngx_http_upstream_t               *upstream;
@@ -108,6 +107,7 @@ typedef struct {
     unsigned                           recorded:1;  /* attempt, by this call */
     unsigned                           gave_up:1;   /* waited for nothing */
     unsigned                           pressed:1;   /* until send_before */
+    unsigned                           rated:1;     /* counted in its rate */
     unsigned                           admitted:1;  /* to proxy_pass */
     unsigned                           held:1;      /* counted in flight */
     unsigned                           passed:1;    /* a byte may have left */

@@ -14,11 +14,12 @@
 
 static ngx_int_t ngx_http_pay_egress_wait(ngx_http_request_t *r,
     ngx_http_pay_egress_ctx_t *ctx);
-static int64_t ngx_http_pay_egress_patience(ngx_http_pay_egress_ctx_t *ctx);
+static ngx_msec_t ngx_http_pay_egress_patience(ngx_http_pay_egress_ctx_t *ctx,
+    ngx_msec_t most);
 static ngx_int_t ngx_http_pay_egress_watch(ngx_http_request_t *r);
 static void ngx_http_pay_egress_waited(ngx_http_pay_wait_t *wait,
     ngx_int_t rc);
-static ngx_int_t ngx_http_pay_egress_pause(ngx_http_request_t *r,
+static ngx_int_t ngx_http_pay_egress_turn(ngx_http_request_t *r,
     ngx_http_pay_egress_ctx_t *ctx);
 static void ngx_http_pay_egress_paused(ngx_event_t *ev);
 static void ngx_http_pay_egress_go_on(ngx_http_request_t *r);
@@ -39,7 +40,8 @@ ngx_http_pay_egress_place(ngx_http_request_t *r,
     cmcf = ctx->main->channels;
 
     if (ctx->kind == NGX_HTTP_PAY_KIND_PAY
-        && !ngx_http_pay_health_admit(cmcf, ctx->channel, r->connection->log))
+        && !ngx_http_pay_health_admit(cmcf, ctx->channel, 0,
+                                      r->connection->log))
     {
         *reason = NGX_HTTP_PAY_REFUSED_OUT;
         return NGX_BUSY;
@@ -65,13 +67,27 @@ ngx_http_pay_egress_place(ngx_http_request_t *r,
         ctx->held = 1;
     }
 
-    if (!ngx_http_pay_rate_take(cmcf, ctx->channel, ctx->kind)) {
-        *reason = NGX_HTTP_PAY_REFUSED_RATE;
-        return ctx->again ? ngx_http_pay_egress_pause(r, ctx) : NGX_BUSY;
+    if (!ctx->rated) {
+        rc = ngx_http_pay_egress_turn(r, ctx);
+
+        if (rc != NGX_OK) {
+            *reason = NGX_HTTP_PAY_REFUSED_RATE;
+            return rc;
+        }
     }
 
     if (ctx->channel->shared && ngx_http_pay_egress_bound(r, ctx) != NGX_OK) {
         *reason = NGX_HTTP_PAY_REFUSED_BUSY;
+        return NGX_BUSY;
+    }
+
+    /* at last: who takes one of the few places to probe also goes */
+
+    if (ctx->kind == NGX_HTTP_PAY_KIND_PAY
+        && !ngx_http_pay_health_admit(cmcf, ctx->channel, 1,
+                                      r->connection->log))
+    {
+        *reason = NGX_HTTP_PAY_REFUSED_OUT;
         return NGX_BUSY;
     }
 
@@ -161,7 +177,9 @@ ngx_http_pay_egress_wait(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
     wait->again = ctx->again;
 
     rc = ngx_http_pay_queue_enter(ctx->main->channels, ctx->channel, ctx->kind,
-                                  ngx_http_pay_egress_patience(ctx), wait);
+                                  ngx_http_pay_egress_patience(ctx,
+                                                 ctx->channel->queue_timeout),
+                                  wait);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -179,23 +197,19 @@ ngx_http_pay_egress_wait(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
 
 
 /*
- * How long it may wait, in ms.  Who waits until send_before is told that it is
+ * How long it may wait, in ms, of most.  Who waits until send_before is told that it is
  * late, though the timer counts from a time read earlier.
  */
 
-static int64_t
-ngx_http_pay_egress_patience(ngx_http_pay_egress_ctx_t *ctx)
+static ngx_msec_t
+ngx_http_pay_egress_patience(ngx_http_pay_egress_ctx_t *ctx, ngx_msec_t most)
 {
     int64_t  left;
 
     left = (ctx->send_before - clock_read_boot_us()) / USEC_PER_MSEC + 1;
-    ctx->pressed = left < (int64_t) ctx->channel->queue_timeout;
+    ctx->pressed = left < (int64_t) most;
 
-    if (!ctx->pressed) {
-        return ctx->channel->queue_timeout;
-    }
-
-    return ngx_max(left, 1);
+    return ctx->pressed ? (ngx_msec_t) ngx_max(left, 1) : most;
 }
 
 
@@ -218,32 +232,32 @@ ngx_http_pay_egress_watch(ngx_http_request_t *r)
 }
 
 
-/*
- * Over the rate, and refused before: takes the next turn, which new calls, that
- * do not wait, would take before it.
- */
+/* its turn in the rate, now or after a pause that is not too long for it */
 
 static ngx_int_t
-ngx_http_pay_egress_pause(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
+ngx_http_pay_egress_turn(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
 {
-    ngx_msec_t  wait;
+    ngx_msec_t  patience, wait;
 
-    if (ctx->pause == NULL) {
-        ctx->pause = ngx_http_pay_egress_event(r, ctx,
-                                               ngx_http_pay_egress_paused);
-        if (ctx->pause == NULL) {
-            return NGX_BUSY;
-        }
+    patience = ngx_http_pay_egress_patience(ctx,
+                            (ctx->again ? 2 : 1) * ctx->channel->queue_timeout);
 
-        ctx->patience = ngx_current_msec + ngx_http_pay_egress_patience(ctx);
+    if (ngx_http_pay_rate_take(ctx->main->channels, ctx->channel, ctx->kind,
+                               patience, &wait)
+        != NGX_OK)
+    {
+        return NGX_BUSY;
     }
 
-    wait = ngx_http_pay_rate_wait(ctx->main->channels, ctx->channel, ctx->kind);
-    wait = ngx_max(wait, 1);
+    ctx->rated = 1;
 
-    if ((ngx_msec_int_t) (ctx->patience - ngx_current_msec - wait) < 0
-        || ngx_http_pay_egress_watch(r) != NGX_OK)
-    {
+    if (wait == 0) {
+        return NGX_OK;
+    }
+
+    ctx->pause = ngx_http_pay_egress_event(r, ctx, ngx_http_pay_egress_paused);
+
+    if (ctx->pause == NULL || ngx_http_pay_egress_watch(r) != NGX_OK) {
         return NGX_BUSY;
     }
 

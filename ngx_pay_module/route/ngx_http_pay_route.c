@@ -190,9 +190,7 @@ ngx_http_pay_route_full(const void *arg, unsigned i)
     row = &rmcf->channels->sh->rows[rmcf->rows[i]];
 
     return ngx_http_pay_channel_full(row, rmcf->sorted[i])
-           || ngx_http_pay_rate_wait(rmcf->channels, rmcf->sorted[i],
-                                     NGX_HTTP_PAY_KIND_PAY)
-              > 0;
+           || ngx_http_pay_rate_full(rmcf->channels, rmcf->sorted[i]);
 }
 
 

@@ -128,6 +128,22 @@ with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {SLOWLY} breaker
     is_({h.get().short for h in held}, {(200, None, "answered"), OUT}, "the others are refused")
     ok(wait_until(lambda: health(n)[0] == "recovering"), "and the probes let it recover")
 
+# who found no place in the cap has taken none of the probes'
+with bank() as b:
+    def sick(cap):
+        return (f"pay_channel bank {{ endpoint {b.url}; {SLOWLY} breaker {PROBES}; concurrency {cap}; }}" +
+                channel("well", b.url, ""))
+    with nginx(sick(1)) as n:
+        calls(n, ["/reset"] * 3)
+        wait_until(lambda: health(n)[0] == "probing")
+        held = n.call_later("/hold", kind="query")
+        wait_until(lambda: "/hold" in b.targets())
+        is_({n.call().code for _ in range(5)}, {"CHANNEL_BUSY"}, "probing, but no place is free")
+        n.reload(sick(10))
+        is_(n.call().short, (200, None, "answered"), "who was refused then took no probe's place")
+        b.gate.set()
+        held.get()
+
 # ---- and back ----
 
 SHORT = "failures=3 probe=100ms probes=2 step=100ms"

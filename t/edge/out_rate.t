@@ -66,16 +66,20 @@ with bank() as b, nginx(f"pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate p
     is_(n.call().short, OK, "the first one")
     ok(wait_until(lambda: n.call().short == OK), "another one, in its time")
 
-# one that was refused before waits for its turn, as long as a call waits in a queue
-with bank() as b, nginx(f'''
-    pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate pay=30/m burst=0; queue 0 timeout=10s; }}
-    pay_channel slow {{ endpoint {b.url}; {CHANNEL} rate pay=1/h burst=0; queue 0 timeout=10s; }}''') as n:
+# over the rate calls are given their turns, in order, as far ahead as one waits in a queue; who was refused before, twice as far
+with bank() as b, nginx(f"""
+    pay_channel bank {{ endpoint {b.url}; {CHANNEL} rate pay=20/m burst=0; queue 0 timeout=4s; }}
+    pay_channel slow {{ endpoint {b.url}; {CHANNEL} rate pay=1/h burst=0; queue 0 timeout=4s; }}""") as n:
     AGAIN = ("Pay-Not-Sent: 1",)
-    is_([n.call().short, n.call().short], [OK, OVER], "a new one does not wait")
-    is_([n.call(headers=AGAIN).short for _ in range(2)], [OK, OK], "one that was refused before does")
-    gone = n.call_later(headers=AGAIN, before=300_000)
-    is_(gone.get().short, OVER, "but not beyond Pay-Send-Before")
-    is_([n.call(channel="slow").short, n.call(channel="slow", headers=AGAIN).short], [OK, OVER], "nor beyond the time-out")
+    is_(n.call("/ok?first").short, OK, "the first one goes at once")
+    second = n.call_later("/ok?second", before=20_000_000)
+    wait_until(lambda: n.channel()["in_flight"] == 1)
+    is_(n.call("/ok?third").short, OVER, "after the second one, which has its turn in 3 s, another one would wait too long")
+    is_(n.call("/ok?pressed", headers=AGAIN, before=1_000_000).short, OVER, "or beyond Pay-Send-Before")
+    is_(n.call("/ok?again", headers=AGAIN, before=20_000_000).short, OK, "one that was refused before waits longer")
+    is_(second.get().short, OK, "the second one went")
+    is_(b.targets(), ["/ok?first", "/ok?second", "/ok?again"], "in the order of their turns")
+    is_([n.call(channel="slow").short, n.call(channel="slow", headers=AGAIN).short], [OK, OVER], "an hour is too long for both")
     is_([n.channel(c)["in_flight"] for c in ("bank", "slow")], [0, 0], "no place is kept")
 
 # who is over the rate of all kinds has taken nothing of his own

@@ -61,7 +61,7 @@ static void test_per_minute(void **unused)
 
 static void test_no_limit(void **unused)
 {
-    struct gcra_rate rate = {0, 0};
+    struct gcra_rate rate = {0};
     int64_t state = 0;
     (void)unused;
 
@@ -96,12 +96,37 @@ static void test_clock_back(void **unused)
     assert_int_equal(gcra_wait(state, &rate, T0), SEC / 10);
 }
 
+/* Turns are promised in order, never more often than the rate, and not beyond the caller's
+ * patience. */
+static void test_turns(void **unused)
+{
+    struct gcra_rate rate = gcra_rate_of(10, SEC, 1);
+    int64_t state = 0;
+    (void)unused;
+
+    rate.ahead_ns = SEC / 2;
+    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), 0);
+    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), 0);
+    for (int i = 1; i <= 3; i++)
+        assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC * 3 / 10), i * SEC / 10);
+    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC * 3 / 10), -1);
+    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), SEC * 4 / 10);
+    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), SEC * 5 / 10);
+    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), -1); /* further ahead than is kept */
+    assert_int_equal(gcra_wait(state, &rate, T0), SEC * 6 / 10);
+    assert_false(gcra_take(&state, &rate, T0 + SEC * 6 / 10 - 1));
+    assert_true(gcra_take(&state, &rate, T0 + SEC * 6 / 10));
+    /* and a clock set back makes nobody wait longer than burst and promises */
+    assert_int_equal(gcra_wait(state, &rate, T0 - 4000 * SEC), SEC * 6 / 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_burst_then_rate), cmocka_unit_test(test_never_over_the_rate),
         cmocka_unit_test(test_per_minute),      cmocka_unit_test(test_no_limit),
         cmocka_unit_test(test_give_back),       cmocka_unit_test(test_clock_back),
+        cmocka_unit_test(test_turns),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
