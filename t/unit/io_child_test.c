@@ -56,9 +56,11 @@ static void test_inherits_nothing(void **state)
 
     (void)state;
     assert_int_equal(pipe(fds), 0);
-    run_shell("read x; ls /proc/$$/fd | tr '\\n' ' ' >&2", 50 * USEC_PER_SEC);
-    assert_null(strstr(said, " 3 "));
-    assert_non_null(strstr(said, "0 1 2"));
+    /* asked one by one: a pipe or a folder that the shell reads would be open itself */
+    run_shell("read x; i=0; while [ $i -lt 64 ]; do [ -e /proc/$$/fd/$i ] && open=$open$i,; "
+              "i=$((i+1)); done; echo $open >&2",
+              50 * USEC_PER_SEC);
+    assert_string_equal(said, "0,1,2,");
     close(fds[0]);
     close(fds[1]);
 }
