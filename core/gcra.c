@@ -23,27 +23,25 @@ int64_t gcra_wait(int64_t state, const struct gcra_rate *rate, int64_t now_ns)
     return wait > 0 ? wait : 0;
 }
 
+int64_t gcra_ask(int64_t *state, const struct gcra_rate *rate, int64_t now_ns)
+{
+    if (rate->interval_ns)
+        *state = due(*state, rate, now_ns);
+    return gcra_wait(*state, rate, now_ns);
+}
+
 bool gcra_take(int64_t *state, const struct gcra_rate *rate, int64_t now_ns)
 {
-    return gcra_take_turn(state, rate, now_ns, 0) == 0;
+    if (gcra_ask(state, rate, now_ns) > 0)
+        return false;
+    gcra_promise(state, rate, now_ns, now_ns);
+    return true;
 }
 
-int64_t gcra_take_turn(int64_t *state, const struct gcra_rate *rate, int64_t now_ns,
-                       int64_t patience_ns)
+void gcra_promise(int64_t *state, const struct gcra_rate *rate, int64_t now_ns, int64_t at_ns)
 {
-    int64_t wait;
+    int64_t from = due(*state, rate, now_ns);
 
-    if (rate->interval_ns == 0)
-        return 0;
-    *state = due(*state, rate, now_ns);
-    wait = gcra_wait(*state, rate, now_ns);
-    if (wait > patience_ns || wait > rate->ahead_ns)
-        return -1;
-    *state += rate->interval_ns;
-    return wait;
-}
-
-void gcra_give_back(int64_t *state, const struct gcra_rate *rate)
-{
-    *state -= rate->interval_ns;
+    if (rate->interval_ns)
+        *state = (from > at_ns ? from : at_ns) + rate->interval_ns;
 }

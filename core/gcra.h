@@ -21,13 +21,14 @@ struct gcra_rate gcra_rate_of(int64_t count, int64_t period_ns, int64_t burst);
 
 /* True: the call may go and is counted. False: over the rate. */
 bool gcra_take(int64_t *state, const struct gcra_rate *rate, int64_t now_ns);
-/* The same for a call that can wait so long, at most ahead_ns: nanoseconds until it may go, and it
- * is counted; -1: over the rate for longer than that. */
-int64_t gcra_take_turn(int64_t *state, const struct gcra_rate *rate, int64_t now_ns,
-                       int64_t patience_ns);
-/* A call that was counted last did not go after all. */
-void gcra_give_back(int64_t *state, const struct gcra_rate *rate);
-/* Nanoseconds until the next call may go; 0 = now. */
+/* Counts a call that will go at at_ns: when it may (gcra_wait) or later, but not after ahead_ns. Of
+ * several rates each is told when it goes, so that none sees calls that waited for another one
+ * bunch. */
+void gcra_promise(int64_t *state, const struct gcra_rate *rate, int64_t now_ns, int64_t at_ns);
+/* Nanoseconds until the next call may go; 0 = now. gcra_ask, which whoever waits or refuses must
+ * use, also keeps that a state was too far ahead: else it would be so again at the next question.
+ */
+int64_t gcra_ask(int64_t *state, const struct gcra_rate *rate, int64_t now_ns);
 int64_t gcra_wait(int64_t state, const struct gcra_rate *rate, int64_t now_ns);
 
 #endif

@@ -197,8 +197,8 @@ ngx_http_pay_egress_wait(ngx_http_request_t *r, ngx_http_pay_egress_ctx_t *ctx)
 
 
 /*
- * How long it may wait, in ms, of most.  Who waits until send_before is told that it is
- * late, though the timer counts from a time read earlier.
+ * How long it may wait, in ms, of most.  Who waits until send_before is told
+ * that it is late, though the timer counts from a time read earlier.
  */
 
 static ngx_msec_t

@@ -149,5 +149,7 @@ with bank() as b, edge(key, location="pay_route on;") as e:
     is_({create(e)[3] for _ in range(20)}, {"b"}, "a channel over its rate is left out")
     a = e.call(key, body=payment(channel="a"))
     is_((a.status, a.code, a.header("Retry-After")), (503, "CHANNEL_BUSY", "1"), "a wish for a channel over its rate")
+    e.reload(http=channel("a", endpoint=b.url, rate="pay=50/s burst=1") + channel("b", endpoint=b.url) + server)
+    ok(wait_until(lambda: create(e, channel="a")[3] == "a"), "a rate that was raised does not hold back for the old one's hour")
 
 done()

@@ -69,18 +69,6 @@ static void test_no_limit(void **unused)
     assert_int_equal(state, 0);
 }
 
-static void test_give_back(void **unused)
-{
-    struct gcra_rate rate = gcra_rate_of(10, SEC, 2);
-    int64_t state = 0;
-    (void)unused;
-
-    assert_int_equal(taken(&state, &rate, T0, 3), 3);
-    assert_false(gcra_take(&state, &rate, T0));
-    gcra_give_back(&state, &rate);
-    assert_int_equal(taken(&state, &rate, T0, 3), 1);
-}
-
 /* A clock set back, or a state of a much slower rate, holds nobody longer than one burst. */
 static void test_clock_back(void **unused)
 {
@@ -96,8 +84,16 @@ static void test_clock_back(void **unused)
     assert_int_equal(gcra_wait(state, &rate, T0), SEC / 10);
 }
 
-/* Turns are promised in order, never more often than the rate, and not beyond the caller's
- * patience. */
+/* When the next call has its turn; it is promised it. */
+static int64_t turn(int64_t *state, const struct gcra_rate *rate, int64_t now)
+{
+    int64_t wait = gcra_wait(*state, rate, now);
+
+    gcra_promise(state, rate, now, now + wait);
+    return wait;
+}
+
+/* Turns are promised in order, never more often than the rate. */
 static void test_turns(void **unused)
 {
     struct gcra_rate rate = gcra_rate_of(10, SEC, 1);
@@ -105,14 +101,9 @@ static void test_turns(void **unused)
     (void)unused;
 
     rate.ahead_ns = SEC / 2;
-    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), 0);
-    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), 0);
-    for (int i = 1; i <= 3; i++)
-        assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC * 3 / 10), i * SEC / 10);
-    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC * 3 / 10), -1);
-    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), SEC * 4 / 10);
-    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), SEC * 5 / 10);
-    assert_int_equal(gcra_take_turn(&state, &rate, T0, SEC), -1); /* further ahead than is kept */
+    assert_int_equal(turn(&state, &rate, T0), 0);
+    for (int i = 0; i <= 5; i++)
+        assert_int_equal(turn(&state, &rate, T0), i * SEC / 10);
     assert_int_equal(gcra_wait(state, &rate, T0), SEC * 6 / 10);
     assert_false(gcra_take(&state, &rate, T0 + SEC * 6 / 10 - 1));
     assert_true(gcra_take(&state, &rate, T0 + SEC * 6 / 10));
@@ -120,13 +111,29 @@ static void test_turns(void **unused)
     assert_int_equal(gcra_wait(state, &rate, T0 - 4000 * SEC), SEC * 6 / 10);
 }
 
+/* A call that waits for another rate, too, counts when it goes: the next one comes an interval
+ * later. */
+static void test_waits_for_another_rate(void **unused)
+{
+    struct gcra_rate rate = gcra_rate_of(10, SEC, 0);
+    int64_t state = 0;
+    (void)unused;
+
+    rate.ahead_ns = SEC;
+    gcra_promise(&state, &rate, T0, T0 + SEC / 2);
+    assert_int_equal(gcra_wait(state, &rate, T0), SEC * 6 / 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_burst_then_rate), cmocka_unit_test(test_never_over_the_rate),
-        cmocka_unit_test(test_per_minute),      cmocka_unit_test(test_no_limit),
-        cmocka_unit_test(test_give_back),       cmocka_unit_test(test_clock_back),
+        cmocka_unit_test(test_burst_then_rate),
+        cmocka_unit_test(test_never_over_the_rate),
+        cmocka_unit_test(test_per_minute),
+        cmocka_unit_test(test_no_limit),
+        cmocka_unit_test(test_clock_back),
         cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_waits_for_another_rate),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
