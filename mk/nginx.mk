@@ -70,9 +70,12 @@ build/nginx-%/nginx: mk/nginx.mk $(EDGE_SOURCES) build-cache/nginx-%/configure
 .PHONY: statics test-nginx
 statics: $(NGINX_VERSIONS:%=static-%)
 static-%:
-	@if [ -e build-cache/nginx-$*/configure ] || $(MAKE) -s --no-print-directory build-cache/nginx-$*/configure; \
+	@mkdir -p build
+	@if [ -e build-cache/nginx-$*/configure ] || $(MAKE) -s --no-print-directory build-cache/nginx-$*/configure \
+	    > build/nginx-$*.fetch 2>&1; \
 	 then rm -f build/nginx-$*.missing && $(MAKE) -s --no-print-directory build/nginx-$*/nginx; \
-	 else rm -rf build/nginx-$*; mkdir -p build; echo "no source package of nginx $* here" | tee build/nginx-$*.missing; fi
+	 else rm -rf build/nginx-$*; echo "no source package of nginx $* here (build/nginx-$*.fetch says why)"; \
+	    echo "no source package of nginx $* here" > build/nginx-$*.missing; fi
 
 test-nginx: built build/nginx-$(NGINX)/nginx ## every test that runs nginx, with a static one: NGINX=1.26.3
 	@PAY_NGINX=$(CURDIR)/build/nginx-$(NGINX)/nginx PAY_NGINX_MODULE= t/run-tests \

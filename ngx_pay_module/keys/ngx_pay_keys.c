@@ -60,8 +60,9 @@ ngx_pay_key_get(ngx_str_t *serial, ngx_pay_key_t **key,
                 return NGX_BUSY;
             }
 
-        } else if ((ngx_msec_int_t) (k->retry - ngx_current_msec) > 0
-                   && ngx_pay_key_usable(k))
+        } else if (ngx_pay_key_usable(k)
+                   && (!ngx_pay_feed_connected()
+                       || (ngx_msec_int_t) (k->retry - ngx_current_msec) > 0))
         {
             ngx_http_pay_count(key_stale);
             goto found;
@@ -248,6 +249,13 @@ void
 ngx_pay_keys_aside_lost(void)
 {
     ngx_pay_lookups_lost(NGX_PAY_FEED_ASIDE);
+}
+
+
+void
+ngx_pay_keys_connected(void)
+{
+    ngx_pay_lookups_resume();
 }
 
 

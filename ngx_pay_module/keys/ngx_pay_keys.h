@@ -127,8 +127,9 @@ void ngx_pay_feed_stop(void);
 #define NGX_PAY_FEED_ASIDE  1
 #define NGX_PAY_FEEDS       2
 
-/* NGX_OK: sent or queued; NGX_ERROR: not connected */
+/* NGX_OK: sent or queued; NGX_DECLINED: not connected; NGX_ERROR: no room */
 ngx_int_t ngx_pay_feed_ask(ngx_uint_t which, ngx_str_t *serial);
+ngx_uint_t ngx_pay_feed_connected(void);
 /* whether there is another payd to ask */
 ngx_uint_t ngx_pay_feed_has_aside(void);
 /*
@@ -152,11 +153,12 @@ void ngx_pay_keys_event(ngx_uint_t from, ngx_pay_feed_e event,
 /* "WORD serial[ record]" but TICK, without its newline; NGX_ERROR: nonsense */
 ngx_int_t ngx_pay_keys_line(ngx_uint_t from, struct slice line);
 /*
- * The connection is gone: look-ups that nobody else was asked for end, entries
- * were right until then.
+ * The connection is gone: entries were right until then; a look-up that nobody
+ * else was asked for is served by what is known, or waits for the next one.
  */
 void ngx_pay_keys_lost(ngx_uint_t generation, ngx_msec_t until);
 void ngx_pay_keys_aside_lost(void);
+void ngx_pay_keys_connected(void);
 
 
 /* the records in the zone (ngx_pay_keys_zone.c) */

@@ -226,6 +226,10 @@ ngx_pay_feed_connect(ngx_pay_feed_t *f)
     f->ticked = ngx_current_msec;
     buf_clear(&f->out);
 
+    if (f == &feed) {
+        ngx_pay_keys_connected();
+    }
+
     if (rc == NGX_OK) {
         ngx_pay_feed_write(f->c->write);
     }
@@ -353,6 +357,13 @@ ngx_pay_feed_aside(void)
 
 
 ngx_uint_t
+ngx_pay_feed_connected(void)
+{
+    return feed.c != NULL;
+}
+
+
+ngx_uint_t
 ngx_pay_feed_has_aside(void)
 {
     return feed.conf->addrs.nelts > 1;
@@ -369,7 +380,7 @@ ngx_pay_feed_ask(ngx_uint_t which, ngx_str_t *serial)
         || (which == NGX_PAY_FEED_ASIDE && ngx_pay_feed_aside() != NGX_OK)
         || f->c == NULL)
     {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     n = f->out.n;

@@ -1,7 +1,8 @@
 /*
  * One question to payd for any number of requests that wait for its answer.
  * When it owes the answer for too long, or cannot tell, another payd is asked
- * as well, and the first answer counts.
+ * as well, and the first answer counts.  Between two connections to payd - one
+ * stops, its successor is there in a moment - a question waits for the next.
  */
 
 #include "ngx_pay_keys_lookup.h"
@@ -124,9 +125,12 @@ ngx_pay_lookup_timeout(ngx_event_t *ev)
 ngx_pay_lookup_t *
 ngx_pay_lookup_start(ngx_str_t *serial, ngx_uint_t hash)
 {
+    ngx_int_t          rc;
     ngx_pay_lookup_t  *lookup, **bucket;
 
-    if (ngx_pay_feed_ask(NGX_PAY_FEED_MAIN, serial) != NGX_OK) {
+    rc = ngx_pay_feed_ask(NGX_PAY_FEED_MAIN, serial);
+
+    if (rc == NGX_ERROR) {
         return NULL;
     }
 
@@ -136,7 +140,7 @@ ngx_pay_lookup_start(ngx_str_t *serial, ngx_uint_t hash)
     }
 
     lookup->fd = (ngx_socket_t) -1;
-    lookup->owed[NGX_PAY_FEED_MAIN] = 1;
+    lookup->owed[NGX_PAY_FEED_MAIN] = rc == NGX_OK;
     lookup->hash = hash;
     lookup->serial.data = lookup->text;
     lookup->serial.len = serial->len;
@@ -155,6 +159,10 @@ ngx_pay_lookup_start(ngx_str_t *serial, ngx_uint_t hash)
     *bucket = lookup;
 
     ngx_http_pay_count(key_misses);
+
+    if (rc == NGX_DECLINED) {
+        ngx_pay_lookup_hedge(lookup);
+    }
 
     return lookup;
 }
@@ -247,6 +255,23 @@ ngx_pay_lookup_wait_on(ngx_pay_lookup_t *lookup, ngx_uint_t from,
 
 
 /*
+ * Nobody owes it an answer any more.  What we know serves; else another payd
+ * is asked, or the next connection brings the answer in time.
+ */
+
+static void
+ngx_pay_lookup_orphaned(ngx_pay_lookup_t *lookup)
+{
+    if (ngx_pay_key_usable(ngx_pay_cache_find(&lookup->serial, lookup->hash))) {
+        ngx_pay_lookup_failed(lookup);
+        return;
+    }
+
+    ngx_pay_lookup_hedge(lookup);
+}
+
+
+/*
  * Nothing more comes from there.  Those who are told may start and end others:
  * the bucket is looked through anew after each.
  */
@@ -270,8 +295,25 @@ ngx_pay_lookups_lost(ngx_uint_t which)
 
         for (l = lookups[i]; l; l = l ? l->next : lookups[i]) {
             if (l->lost) {
-                ngx_pay_lookup_failed(l);
+                l->lost = 0;
+                ngx_pay_lookup_orphaned(l);
                 l = NULL;
+            }
+        }
+    }
+}
+
+
+void
+ngx_pay_lookups_resume(void)
+{
+    ngx_uint_t         i;
+    ngx_pay_lookup_t  *l;
+
+    for (i = 0; i < NGX_PAY_LOOKUP_BUCKETS; i++) {
+        for (l = lookups[i]; l; l = l->next) {
+            if (ngx_pay_lookup_owed(l) == 0) {
+                (void) ngx_pay_lookup_ask(l, NGX_PAY_FEED_MAIN);
             }
         }
     }

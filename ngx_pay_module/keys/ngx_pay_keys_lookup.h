@@ -40,7 +40,7 @@ void ngx_pay_lookup_init(ngx_pay_keys_conf_t *conf, ngx_log_t *log);
 ngx_uint_t ngx_pay_key_usable(ngx_pay_key_t *key);
 
 ngx_pay_lookup_t *ngx_pay_lookup_find(ngx_str_t *serial, ngx_uint_t hash);
-/* asks; NULL when nobody can be asked */
+/* asks, as soon as payd can be asked; NULL when too much is asked already */
 ngx_pay_lookup_t *ngx_pay_lookup_start(ngx_str_t *serial, ngx_uint_t hash);
 /* tells all who wait, each with a reference of its own, and frees it */
 void ngx_pay_lookup_end(ngx_pay_lookup_t *lookup, ngx_int_t rc,
@@ -56,6 +56,8 @@ ngx_uint_t ngx_pay_lookup_wait_on(ngx_pay_lookup_t *lookup, ngx_uint_t from,
     ngx_pay_feed_e event);
 /* nothing more comes from there */
 void ngx_pay_lookups_lost(ngx_uint_t which);
+/* the main one can be asked again */
+void ngx_pay_lookups_resume(void);
 
 
 #endif /* _NGX_PAY_KEYS_LOOKUP_H_INCLUDED_ */

@@ -187,6 +187,25 @@ with edge(*K, lookup="timeout=3s") as e:
     [t.join() for t in threads]
     is_([a.status for a in got], [200] * 5, "reload while keys are awaited: all are answered")
 
+# between two connections to payd: the question that the old one owed, and one that nobody could be asked
+with edge(*K[:2], workers=1, lookup="timeout=9s") as e:
+    e.payd.mode = "silent"
+    got = {}
+    threads = [threading.Thread(target=lambda i=i: got.update({i: e.call(K[i])})) for i in range(2)]
+    threads[0].start()
+    wait_until(lambda: e.payd.asked == [K[0].serial])
+    e.payd.stop()
+    wait_until(lambda: "for keys closed" in e.log.read_text())
+    misses = e.status()["edge"]["key_misses"]
+    threads[1].start()
+    wait_until(lambda: e.status()["edge"]["key_misses"] > misses)
+    is_(got, {}, "payd is gone: neither the one that was asked for nor a new one is given up")
+    e.payd.mode = "answer"
+    e.payd.start()
+    [t.join() for t in threads]
+    is_([got[i].status for i in range(2)], [200, 200], "the next connection brings both")
+    is_(sorted(e.payd.asked[1:]), [K[0].serial, K[1].serial], "each asked there once")
+
 # nonsense on the line
 with edge(H) as e:
     e.payd.tell("HELLO world")
