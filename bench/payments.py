@@ -27,11 +27,14 @@ SELECT i, 100, now(), now(), now(), now(), 3, 1, 1, 0, 17, 3, 2, 1, 1, 2, 0, 0, 
     decode(md5(i::text) || md5((-i)::text), 'hex'), 'CNY', 'store', 'retail', 'store-0001', 'Benchmark order', '',
     'https://merchant.example/callback', md5(i::text), 'bank', 'main', 'weight', 'B' || i, 'bank://pay?o=' || i, ''
   FROM generate_series(1, %(n)d) i;
+INSERT INTO pay.payment_history (payment_id, event_id, at, version, attempt_n, slot, from_state, to_state, event, input, code, xid,
+    opens_n, attempt_id, adapter_version, send_before, kind, command_seq, channel, account)
+SELECT i, i * 4 + 1, now(), 1, 0, 17, 0, 1, 0, 'CREATE', '', 0, 1, i, 1, now(), 1, 1, 'bank', 'main' FROM generate_series(1, %(n)d) i;
+INSERT INTO pay.payment_history (payment_id, event_id, at, version, attempt_n, slot, from_state, to_state, event, input, code, xid,
+    http_status, sent, class, message)
+SELECT i, i * 4 + 2, now(), 2, 1, 17, 1, 2, 1, 'PREPARE_ACCEPTED', 'OK', 0, 200, 3, 2, '' FROM generate_series(1, %(n)d) i;
 INSERT INTO pay.payment_history (payment_id, event_id, at, version, attempt_n, slot, from_state, to_state, event, input, code, xid)
-SELECT i, i * 4 + v, now(), v, 0, 17, v - 1, v, 1, 'preloaded', '', 0 FROM generate_series(1, %(n)d) i, generate_series(1, 3) v;
-INSERT INTO pay.payment_attempt (payment_id, attempt_id, adapter_version, committed_at, send_before, answered_at, n,
-    http_status, slot, kind, command_seq, sent, class, channel, account, code, message)
-SELECT i, i, 1, now(), now(), now(), 1, 200, 17, 1, 1, 3, 2, 'bank', 'main', 'OK', '' FROM generate_series(1, %(n)d) i;
+SELECT i, i * 4 + 3, now(), 3, 0, 17, 2, 3, 2, 'SUCCESS', 'SUCCESS', 0 FROM generate_series(1, %(n)d) i;
 """
 
 # ... and the merchants' agreement to them

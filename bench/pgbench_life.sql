@@ -13,21 +13,18 @@ VALUES (:id, 888, now(), now() + interval '2 hours', now() + interval '5 s', now
     'Benchmark order, two lines of text as a shop would write them, size M, colour blue',
     'a note that comes back in the callback, long enough to be like the ones that merchants use, with ids 0123456789',
     'http://127.0.0.1:10000/callback', '0123456789abcdef0123456789abcdef', 'bank', 'main', 'weight', '', '', '');
-INSERT INTO bench_life.payment_history (payment_id, event_id, at, version, attempt_n, slot, from_state, to_state, event, input, code)
-VALUES (:id, :id, now(), 1, 0, 17, 0, 1, 0, 'CREATE', '');
-INSERT INTO bench_life.payment_attempt (payment_id, attempt_id, adapter_version, committed_at, send_before, n, slot, kind,
-    command_seq, channel, account)
-VALUES (:id, :id, 1, now(), now() + interval '5 s', 1, 17, 1, 1, 'bank', 'main');
+INSERT INTO bench_life.payment_history (payment_id, event_id, at, version, attempt_n, slot, from_state, to_state, event, input, code,
+    opens_n, attempt_id, adapter_version, send_before, kind, command_seq, channel, account)
+VALUES (:id, :id, now(), 1, 0, 17, 0, 1, 0, 'CREATE', '', 1, :id, 1, now() + interval '5 s', 1, 1, 'bank', 'main');
 INSERT INTO bench_life.payment_timer (payment_id, due_at, tries, slot, kind) VALUES (:id, now() + interval '2 minutes', 0, 17, 1);
 COMMIT;
 BEGIN;
 UPDATE bench_life.payment SET version = 2, state = 2, prev_state = 1, prepare_last = 2, busy_kind = 0, busy_before = NULL,
     code_url = 'bank://pay?o=0123456789abcdef'
  WHERE slot = 17 AND id = :id AND version = 1;
-INSERT INTO bench_life.payment_history (payment_id, event_id, at, version, attempt_n, slot, from_state, to_state, event, input, code)
-VALUES (:id, :answered, now(), 2, 1, 17, 1, 2, 1, 'PREPARED', 'OK');
-UPDATE bench_life.payment_attempt SET sent = 3, class = 2, http_status = 200, code = 'OK', message = '', answered_at = now()
- WHERE slot = 17 AND payment_id = :id AND n = 1;
+INSERT INTO bench_life.payment_history (payment_id, event_id, at, version, attempt_n, slot, from_state, to_state, event, input, code,
+    sent, class, http_status, message)
+VALUES (:id, :answered, now(), 2, 1, 17, 1, 2, 1, 'PREPARED', 'OK', 3, 2, 200, '');
 COMMIT;
 BEGIN;
 UPDATE bench_life.payment SET version = 3, state = 3, prev_state = 2, final_at = now(), succeeded_at = now(),

@@ -220,7 +220,7 @@ const struct admin_text admin_statements[ADMIN_STATEMENTS] = {
             " " CLASS("class") " AS class, NULLIF(http_status, 0) AS http, code, message,"
             " NULLIF(refund_id, 0) AS refund_id, encode(request_digest, 'hex') AS request,"
             " encode(answer_digest, 'hex') AS answer"
-            " FROM pay.payment_attempt WHERE slot = $1::smallint AND payment_id = $2::bigint ORDER BY n"},
+            " FROM pay.attempt WHERE slot = $1::smallint AND payment_id = $2::bigint ORDER BY n"},
     [ADMIN_PAYMENT_TRIES] =
         {2, "SELECT callback_id, n AS try, " TIME("at") "at, NULLIF(http_status, 0) AS http, error,"
             " took_us / 1000 AS ms, " CALLBACK("state") " AS state"

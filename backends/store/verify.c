@@ -44,7 +44,8 @@ static const struct {
     {{"attempts", "each attempt was written down, numbered from one without a gap"}, false,
      "SELECT p.id AS payment_id, p.attempts || ' attempts, ' || coalesce(a.n, 0) || ' rows up to '"
      " || coalesce(a.last, 0) AS what FROM pay.payment p LEFT JOIN (SELECT slot, payment_id, count(*) AS n,"
-     " min(n) AS first, max(n) AS last FROM pay.payment_attempt GROUP BY 1, 2) a"
+     " max(n) AS last FROM (SELECT slot, payment_id, opens_n AS n FROM pay.payment_history WHERE opens_n > 0"
+     " UNION ALL SELECT slot, payment_id, n FROM pay.payment_attempt) o GROUP BY 1, 2) a"
      " ON a.slot = p.slot AND a.payment_id = p.id"
      " WHERE (coalesce(a.n, 0), coalesce(a.last, 0)) <> (p.attempts, p.attempts)"},
     {{"final_facts", "a payment or refund has the time of its end when it is final, and only then"}, false,
@@ -81,6 +82,7 @@ static const struct {
     {{"orphans", "nothing stands in the database without its payment"}, false,
      "SELECT payment_id, what FROM (SELECT slot, payment_id, 'history' AS what FROM pay.payment_history"
      " UNION SELECT slot, payment_id, 'attempt' FROM pay.payment_attempt"
+     " UNION SELECT slot, payment_id, 'answer' FROM pay.payment_answer"
      " UNION SELECT slot, payment_id, 'timer' FROM pay.payment_timer"
      " UNION SELECT slot, payment_id, 'callback' FROM pay.callback"
      " UNION SELECT slot, payment_id, 'refund' FROM pay.refund"

@@ -32,7 +32,7 @@ def main():
         time.sleep(AWAY)
         stack.start_process("postgres")
         becomes(stack, no, "pending", "the channel's answer is stored when the database is back", 20)
-        is_(rows(stack, no, "payment_attempt", "t.n, t.kind, t.sent, t.class", "t.n")[0][2:], ["3", "2"],
+        is_(rows(stack, no, "attempt", "t.n, t.kind, t.sent, t.class", "t.n")[0][2:], ["3", "2"],
             "as what the channel said: answered, accepted")
         is_([b["prepares"] for b in bank_orders(stack, payment_id(stack, no))], [1], "the bank was asked once")
         is_([b for b in stack.bank("GET", "/orders")[1]["orders"] if b["amount"] == AMOUNT + 1], [], "and never for what was not stored")

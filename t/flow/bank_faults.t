@@ -45,7 +45,7 @@ def prepare_faults(stack):
             eventually(lambda: code_url(stack, no), f"{what}: the timer gets the code")
             is_(state_of(stack, no), "pending", f"{what}: the order waits for its payer")
             if booked:
-                sent = rows(stack, no, "payment_attempt", "count(*)")
+                sent = rows(stack, no, "attempt", "count(*)")
                 ok(int(sent[0][0]) >= 2, f"{what}: cleared up by further attempts under the same number")
             pay_and_finish(stack, no, what)
         clear_faults(stack)

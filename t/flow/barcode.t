@@ -43,7 +43,7 @@ def reversal(stack, no):
 
 def attempts(stack, no, kind):
     """How many were made; core/terms.h: 2 query, 3 close, 4 charge, 5 reverse."""
-    return [int(r[0]) for r in rows(stack, no, "payment_attempt", "t.kind", "t.n")].count(kind)
+    return [int(r[0]) for r in rows(stack, no, "attempt", "t.kind", "t.n")].count(kind)
 
 
 def told(stack, no, events, name):

@@ -75,7 +75,7 @@ def reversal(stack, no):
 
 
 def attempts(stack, no, kind):
-    return len([k for k, in rows(stack, no, "payment_attempt", "t.kind") if k == str(kind)])
+    return len([k for k, in rows(stack, no, "attempt", "t.kind") if k == str(kind)])
 
 
 def events(stack, no):
@@ -185,7 +185,7 @@ def ended(stack, ch, o, notifier):
 def not_too_early(stack):
     """From the last moment at which the charge can have left, not from its making."""
     for name, seconds in EARLIEST.items():
-        early = stack.sql("select c.payment_id from pay.payment_attempt c join pay.payment_attempt r using (slot, payment_id) "
+        early = stack.sql("select c.payment_id from pay.attempt c join pay.attempt r using (slot, payment_id) "
                           f"where c.kind = {CHARGE} and r.kind = {REVERSE} and c.channel = '{name}' "
                           f"and r.committed_at < c.send_before + interval '{seconds} s'")
         is_(early, [], f"{name}: R2.8: no reversal before the channel takes one")

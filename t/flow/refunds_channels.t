@@ -91,7 +91,7 @@ def rerouted(stack):
     fault(stack, "code", "native", channel="wechat_v3", code="NO_AUTH", status=403, times=1)
     made = client.create_payment(no, 888)
     is_((made.status, made.json["channel"]), (201, "wechat_v2"), "R3.6: the samples' second way into the wallet takes over")
-    is_(list(dict.fromkeys(r[0] for r in rows(stack, no, "payment_attempt", "t.channel", "t.n"))), ["wechat", "wechat_v2"], "after the first")
+    is_(list(dict.fromkeys(r[0] for r in rows(stack, no, "attempt", "t.channel", "t.n"))), ["wechat", "wechat_v2"], "after the first")
     pay(stack, made.json["code_url"])
     becomes(stack, no, "succeeded", "paid there")
     is_(client.refund(no, "REFUND01", 888).status, 201, "and refunded ...")

@@ -28,7 +28,7 @@ def orders(stack, no):
 
 
 def commands(stack, no):
-    return rows(stack, no, "payment_attempt", "t.n, t.command_seq, t.channel", "t.n")
+    return rows(stack, no, "attempt", "t.n, t.command_seq, t.channel", "t.n")
 
 
 def refused_then_taken(stack):

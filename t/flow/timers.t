@@ -58,7 +58,7 @@ def strangers(stack, orders):
         before, now = holders(stack), stack.sql("select clock_timestamp()")[0][0]
 
         def asked():
-            return stack.sql("select distinct a.slot % 64, split_part(l.holder, ':', 2), a.payment_id from pay.payment_attempt a"
+            return stack.sql("select distinct a.slot % 64, split_part(l.holder, ':', 2), a.payment_id from pay.attempt a"
                              " join pay.process_lease l on l.process = (a.attempt_id >> 14) & 255"
                              f" where a.kind = 2 and a.committed_at > '{now}'")
         wait_until(lambda: len({i for _, _, i in asked()}) == len(orders), "each order is asked for once more", 60)

@@ -17,7 +17,7 @@ BROKEN = (
     ("a final state that moved", "update pay.payment set state = 5, refund_reserved = 0, refunded = 0 where id = {p}",
      {"history_end", "final_facts", "refunds", "money"}),
     ("a state that no step led to", "update pay.payment set state = 1 where id = {o}", {"history_end"}),
-    ("an attempt that was not written down", "delete from pay.payment_attempt where payment_id = {p} and n = 1", {"attempts"}),
+    ("an attempt that was not written down", "update pay.payment_history set opens_n = null where payment_id = {p} and opens_n = 1", {"attempts"}),
     ("an end without a time", "update pay.payment set final_at = null where id = {p}", {"final_facts"}),
     ("a callback that is not there", "delete from pay.callback where payment_id = {p} and subject_id = {p}", {"callbacks"}),
     ("a refund's callback that is not there", "delete from pay.callback where payment_id = {p} and subject_id = {r}", {"callbacks"}),
@@ -64,7 +64,7 @@ def main():
         for name in stack.payd_names:
             stack.processes[name].stop()
         stack.sql("alter table pay.payment drop constraint payment_refunds, drop constraint payment_moves")
-        tables = ("payment", "payment_history", "payment_attempt", "payment_timer", "callback", "refund")
+        tables = ("payment", "payment_history", "payment_timer", "callback", "refund")
         for name, statement, checks in BROKEN:
             stack.sql("; ".join(f"create table pay.kept_{t} as table pay.{t}" for t in tables))
             stack.sql("set session_replication_role = replica; " + statement.format(**ids))

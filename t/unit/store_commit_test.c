@@ -53,7 +53,7 @@ static void test_life_of_an_order(void **state)
                               " WHERE payment_id = %lld AND slot = 9) h WHERE version = nth",
                               (long long)p.id),
                      4);
-    assert_int_equal(sql_intf("SELECT count(*) FROM pay.payment_attempt WHERE payment_id = %lld"
+    assert_int_equal(sql_intf("SELECT count(*) FROM pay.attempt WHERE payment_id = %lld"
                               " AND adapter_version = 4000000000 AND channel = 'bank'"
                               " AND (n, kind, sent IS NOT NULL) IN ((1, 1, true), (2, 2, false))",
                               (long long)p.id),
@@ -96,6 +96,30 @@ static void test_late_facts_are_recorded(void **state)
                      2);
 }
 
+/* An answer to an order that is final moves nothing; it is kept, and the first one counts. */
+static void test_answer_that_moves_nothing(void **state)
+{
+    struct work *w = new_create(new_order(9, new_no()));
+    struct payment final;
+
+    (void)state;
+    assert_int_equal(commit(w), STORE_DONE);
+    w = new_work(&w->step.after, paid(SLICE("B4")), T0 + 1);
+    assert_int_equal(commit(w), STORE_DONE);
+    final = w->step.after;
+    for (int i = 0; i < 2; i++) {
+        w = new_work(&final, answer(CALL_PREPARE, 1, i ? CLASS_UNKNOWN : CLASS_ACCEPTED),
+                     T0 + 2 + i);
+        assert_int_equal(w->step.verdict, STEP_RECORD);
+        assert_int_equal(commit(w), STORE_DONE);
+    }
+    assert_image(&load(final.id)->payment, &final);
+    assert_int_equal(sql_intf("SELECT class FROM pay.attempt WHERE payment_id = %lld AND n = 1"
+                              " AND answered_at IS NOT NULL AND kind = 1",
+                              (long long) final.id),
+                     CLASS_ACCEPTED);
+}
+
 /* Several attempts without an answer: each keeps its own, told once. */
 static void test_answers_find_their_attempt(void **state)
 {
@@ -118,11 +142,11 @@ static void test_answers_find_their_attempt(void **state)
         w = new_work(&w->step.after, answer(calls[i], n, CLASS_UNKNOWN), T0 + 5 + i);
         assert_int_equal(w->step.verdict, STEP_COMMIT);
         assert_int_equal(commit(w), STORE_DONE);
-        assert_int_equal(sql_intf("SELECT count(*) FROM pay.payment_attempt WHERE payment_id = %lld"
+        assert_int_equal(sql_intf("SELECT count(*) FROM pay.attempt WHERE payment_id = %lld"
                                   " AND answered_at IS NULL",
                                   id),
                          2 - i);
-        assert_int_equal(sql_intf("SELECT n FROM pay.payment_attempt WHERE payment_id = %lld"
+        assert_int_equal(sql_intf("SELECT n FROM pay.attempt WHERE payment_id = %lld"
                                   " ORDER BY answered_at DESC NULLS LAST LIMIT 1",
                                   id),
                          n);
@@ -356,6 +380,7 @@ int main(int argc, char **argv)
         STORE_TEST(test_image_is_what_was_decided),
         STORE_TEST(test_life_of_an_order),
         STORE_TEST(test_late_facts_are_recorded),
+        STORE_TEST(test_answer_that_moves_nothing),
         STORE_TEST(test_answers_find_their_attempt),
         STORE_TEST(test_without_url_the_callback_is_skipped),
         STORE_TEST(test_duplicates_in_one_batch_and_across),

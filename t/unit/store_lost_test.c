@@ -124,7 +124,7 @@ static void test_committed_create(void **state)
     (void)state;
     assert_int_equal(commit_one_unheard(w), STORE_DONE); /* not EXISTS: it is our own */
     assert_image(&load(w->before.id)->payment, &w->step.after);
-    assert_int_equal(rows("payment_attempt", w), 1);
+    assert_int_equal(rows("attempt", w), 1);
 }
 
 static void test_committed_step(void **state)

@@ -176,7 +176,7 @@ static void test_life(void **state)
                               " AND refund_id = %lld",
                               (long long)p.id, (long long)r.id),
                      2);
-    assert_int_equal(sql_intf("SELECT count(*) FROM pay.payment_attempt WHERE payment_id = %lld"
+    assert_int_equal(sql_intf("SELECT count(*) FROM pay.attempt WHERE payment_id = %lld"
                               " AND refund_id = %lld AND kind = %d AND class = %d",
                               (long long)p.id, (long long)r.id, CALL_REFUND, CLASS_SUCCESS),
                      1);

@@ -209,6 +209,8 @@ static void test_facts_do_not_change(void **state)
         "DELETE FROM pay.payment_history",
         "UPDATE pay.payment_attempt SET attempt_id = 1",
         "DELETE FROM pay.payment_attempt",
+        "UPDATE pay.payment_answer SET sent = 1",
+        "DELETE FROM pay.payment_answer",
         "UPDATE pay.callback SET body = 'x'",
         "DELETE FROM pay.callback",
         "UPDATE pay.callback_attempt SET http_status = 200",
@@ -268,6 +270,59 @@ static void test_slots_of_a_merchant_stay(void **state)
     assert_string_equal(tryf(app, "UPDATE pay.merchant SET enabled = false"), "");
 }
 
+/* What workers of the version before wrote, and what both wrote of one attempt. */
+static void test_attempts_of_two_versions(void **state)
+{
+    static const char *const written[] = {
+        /* 1 theirs; 2 theirs, answered by ours; 3 ours, answered by theirs; 4 ours, answered twice
+         */
+        "INSERT INTO pay.payment_attempt (payment_id, attempt_id, adapter_version, committed_at,"
+        " send_before, n, slot, kind, command_seq, channel, account, answered_at, sent, class,"
+        " http_status, code, message) VALUES (7700001, 11, 1, 'epoch', now(), 1, 77, 1, 1, 'bank', "
+        "'main',"
+        " now(), 3, 2, 200, 'OLD', 'x'), (7700001, 12, 1, 'epoch', now(), 2, 77, 2, 1, 'bank', "
+        "'main',"
+        " NULL, NULL, NULL, NULL, NULL, NULL)",
+        "INSERT INTO pay.payment_history (payment_id, event_id, at, version, attempt_n, slot,"
+        " from_state, to_state, event, input, code, attempt_id, adapter_version, send_before, "
+        "opens_n,"
+        " kind, command_seq, channel, account, http_status, sent, class, message) VALUES"
+        " (7700001, 1, 'epoch', 2, 2, 77, 1, 2, 1, '', 'NEW', 13, 1, now(), 3, 6, 1, 'bank', "
+        "'main', "
+        "200, 3, 2, 'y'),"
+        " (7700001, 2, 'epoch', 3, 3, 77, 2, 2, 1, '', 'BARE', 14, 1, now(), 4, 1, 1, 'bank', "
+        "'main', "
+        "NULL, NULL, NULL, NULL),"
+        " (7700001, 3, now(), 4, 4, 77, 2, 2, 1, '', 'LATE', NULL, NULL, NULL, NULL, NULL, NULL, "
+        "NULL, NULL, 200, 3, 2, '')",
+        "INSERT INTO pay.payment_answer (payment_id, event_id, at, attempt_n, http_status, slot, "
+        "sent,"
+        " class, code, message) VALUES (7700001, 4, 'epoch', 4, 500, 77, 3, 5, 'FIRST', '')",
+    };
+    static const char *const told[] = {"1 11 1 3 2 200 OLD x", "2 12 2 3 2 200 NEW y",
+                                       "3 13 6 - - - BARE -", "4 14 1 3 5 500 FIRST "};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++)
+        assert_string_equal(try_sql(app, written[i]), "");
+    for (size_t n = 1; n <= sizeof(told) / sizeof(told[0]); n++) {
+        PGresult *r = PQexec(
+            app,
+            arena_cstr(
+                &memory,
+                arena_printf(&memory,
+                             "SELECT format('%%s %%s %%s %%s %%s %%s %%s %%s', n, attempt_id, kind,"
+                             " coalesce(sent::text, '-'), coalesce(class::text, '-'),"
+                             " coalesce(http_status::text, '-'), code, coalesce(message, '-'))"
+                             " FROM pay.attempt WHERE payment_id = 7700001 AND n = %zu",
+                             n)));
+
+        assert_int_equal(PQntuples(r), 1);
+        assert_string_equal(PQgetvalue(r, 0, 0), told[n - 1]);
+        PQclear(r);
+    }
+}
+
 /* The newest migration of the moves is what the table says now. */
 static void test_migration_is_generated(void **state)
 {
@@ -305,6 +360,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_facts_do_not_change),
         cmocka_unit_test(test_one_callback_each),
         cmocka_unit_test(test_slots_of_a_merchant_stay),
+        cmocka_unit_test(test_attempts_of_two_versions),
         cmocka_unit_test(test_migration_is_generated),
     };
 
