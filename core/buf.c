@@ -39,7 +39,7 @@ void buf_consume(struct buf *b, size_t n)
  */
 static bool buf_grow(struct buf *b, size_t need)
 {
-    size_t size = b->alloc ? b->alloc : BUF_ALLOC_MIN;
+    size_t size = b->alloc ? b->alloc : b->cap < BUF_ALLOC_MIN ? b->cap : BUF_ALLOC_MIN;
     char *p;
 
     while (size < need)
@@ -67,32 +67,14 @@ char *buf_reserve(struct buf *b, size_t n)
     return b->p + b->n;
 }
 
-void buf_add(struct buf *b, const void *p, size_t n)
+void buf_add_growing(struct buf *b, const void *p, size_t n)
 {
-    char *to;
+    char *to = buf_reserve(b, n);
 
-    if (n == 0)
-        return;
-    to = buf_reserve(b, n);
     if (!to)
         return;
     memcpy(to, p, n);
     b->n += n;
-}
-
-void buf_add_slice(struct buf *b, struct slice s)
-{
-    buf_add(b, s.p, s.n);
-}
-
-void buf_add_str(struct buf *b, const char *cstr)
-{
-    buf_add(b, cstr, strlen(cstr));
-}
-
-void buf_add_char(struct buf *b, char c)
-{
-    buf_add(b, &c, 1);
 }
 
 void buf_add_int64(struct buf *b, int64_t v)

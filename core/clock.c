@@ -1,6 +1,5 @@
 #include "clock.h"
 
-#include <stdio.h>
 #include <time.h>
 
 #define SEC_PER_DAY 86400
@@ -165,16 +164,20 @@ static int64_t china_seconds(pay_time_t t)
     return (s > WALL_MAX_S ? WALL_MAX_S : s) + CHINA_OFFSET_S;
 }
 
-/* snprintf would take longer than all the rest of a message. */
-static char *put_number(char *to, unsigned v, int digits, char mark)
+char *put_digits(char *to, uint64_t v, int digits)
 {
-    if (mark)
-        *to++ = mark;
     for (int i = digits - 1; i >= 0; i--) {
         to[i] = (char)('0' + v % 10);
         v /= 10;
     }
     return to + digits;
+}
+
+static char *put_number(char *to, unsigned v, int digits, char mark)
+{
+    if (mark)
+        *to++ = mark;
+    return put_digits(to, v, digits);
 }
 
 void time_format_rfc3339(char out[RFC3339_LEN + 1], pay_time_t t)
@@ -195,9 +198,11 @@ void time_format_rfc3339(char out[RFC3339_LEN + 1], pay_time_t t)
 void time_format_day(char out[9], pay_time_t t)
 {
     struct civil c = civil_from_days(china_seconds(t) / SEC_PER_DAY);
+    char *to = put_number(out, (unsigned)c.year, 4, 0);
 
-    snprintf(out, 9, "%04u%02u%02u", (unsigned)c.year % 10000, (unsigned)c.month % 100,
-             (unsigned)c.day % 100);
+    to = put_number(to, (unsigned)c.month, 2, 0);
+    to = put_number(to, (unsigned)c.day, 2, 0);
+    *to = '\0';
 }
 
 void time_format_wall(char out[TIME_WALL_LEN + 1], pay_time_t t, bool marks)

@@ -19,6 +19,9 @@ int time_parse_rfc3339(struct slice s, pay_time_t *out);
 #define RFC3339_LEN 25
 void time_format_rfc3339(char out[RFC3339_LEN + 1], pay_time_t t);
 /* Day in China (+08:00), "20260901"; 8 characters. */
+/* v in so many digits, with zeros in front; returns the end. snprintf would take longer than all
+ * the rest of a message. */
+char *put_digits(char *to, uint64_t v, int digits);
 void time_format_day(char out[9], pay_time_t t);
 /* China's wall clock without an offset, as channels write it: "20260901120000" (14 characters), or
  * with `marks` "2026-09-01 12:00:00" (19 characters). Reading: 0 or -1; same range as RFC 3339. */

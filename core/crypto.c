@@ -11,9 +11,10 @@
 #include "crypto_sha256.h"
 
 #include <openssl/crypto.h>
+#include <errno.h>
 #include <openssl/md5.h>
-#include <openssl/rand.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
@@ -179,7 +180,20 @@ int hmac_verify(const struct hmac_key *k, const struct slice *parts, size_t coun
 
 int random_bytes(void *p, size_t n)
 {
-    return n <= INT32_MAX && RAND_bytes(p, (int)n) == 1 ? 0 : -1;
+    char *to = p;
+
+    /* the kernel's: a generator of our own process would have to notice forks */
+    while (n) {
+        ssize_t got = getrandom(to, n, 0);
+
+        if (got < 0 && errno != EINTR)
+            return -1;
+        if (got > 0) {
+            to += got;
+            n -= (size_t)got;
+        }
+    }
+    return 0;
 }
 
 void random_token(char *out, size_t n)

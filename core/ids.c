@@ -1,8 +1,6 @@
 #include "ids.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 
 #define SECONDS_MAX   0x7fffffffLL /* 31 bits */
 #define COUNTER_MAX   16383u
@@ -78,7 +76,7 @@ void id_format(char out[ID_TEXT_LEN + 1], char kind, int64_t id)
     assert(id >= 0);
     out[0] = kind;
     time_format_day(out + 1, id_time(id));
-    snprintf(out + 1 + DAY_LEN, DIGITS_LEN + 1, "%019" PRId64, id);
+    *put_digits(out + 1 + DAY_LEN, (uint64_t)id, DIGITS_LEN) = '\0';
 }
 
 int id_parse(struct slice s, char kind, int64_t *id)

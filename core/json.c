@@ -6,9 +6,8 @@
 #include "json.h"
 
 #include "json_input.h"
-#include "word.h"
+#include "json_text.h"
 
-#include <endian.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -62,29 +61,6 @@ static inline bool take(struct parser *ps, char c)
 static struct slice keep(struct parser *ps, const char *p, size_t n)
 {
     return ps->limits.in_place ? slice_n(p, n) : arena_copy(ps->arena, slice_n(p, n));
-}
-
-static bool is_plain(char c)
-{
-    return (unsigned char)c >= 0x20 && c != '"' && c != '\\';
-}
-
-/* From p inside a string to the first byte that is not simply itself: quote, backslash, control
- * character, or the end of the input. */
-static inline const char *plain_end(const char *p, const char *end)
-{
-    while (end - p >= 8) {
-        uint64_t w = le64toh(word_at(p));
-        uint64_t found = word_zero(w ^ EACH((uint64_t)'"')) | word_zero(w ^ EACH((uint64_t)'\\')) |
-                         word_below(w, 0x20);
-
-        if (found) /* its lowest bit is exact: a borrow only goes upwards */
-            return p + __builtin_ctzll(found) / 8;
-        p += 8;
-    }
-    while (p < end && is_plain(*p))
-        p++;
-    return p;
 }
 
 static char *put_utf8(char *to, unsigned c)

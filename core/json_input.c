@@ -29,7 +29,7 @@ size_t utf8_prefix(struct slice s)
     size_t i = slice_ascii(s);
 
     while (i < s.n) {
-        size_t len = utf8_len(p + i, s.n - i);
+        size_t len = p[i] < 0x80 ? 1 : utf8_len(p + i, s.n - i);
 
         if (len == 0)
             break;

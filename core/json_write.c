@@ -4,6 +4,8 @@
  */
 #include "json.h"
 
+#include "json_text.h"
+
 #define DEPTH_MAX 32u
 
 void json_writer_init(struct json_writer *w, struct buf *b)
@@ -90,17 +92,16 @@ static void add_escape(struct buf *b, char c)
 /* s is valid UTF-8. */
 static void add_escaped(struct buf *b, struct slice s)
 {
-    size_t from = 0;
+    const char *p = s.p, *end = s.p + s.n;
 
-    for (size_t i = 0; i < s.n; i++) {
-        if ((unsigned char)s.p[i] >= 0x20 && s.p[i] != '"' && s.p[i] != '\\')
-            continue;
-        buf_add(b, s.p + from, i - from);
-        add_escape(b, s.p[i]);
-        from = i + 1;
+    while (p < end) {
+        const char *plain = plain_end(p, end);
+
+        buf_add(b, p, (size_t)(plain - p));
+        if (plain < end)
+            add_escape(b, *plain++);
+        p = plain;
     }
-    if (from < s.n)
-        buf_add(b, s.p + from, s.n - from);
 }
 
 static void add_quoted(struct buf *b, struct slice s)

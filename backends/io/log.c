@@ -18,6 +18,8 @@
 #define LOG_MAX_STR 2048 /* of one value; the rest is cut */
 #define LOG_LINE    16384
 
+#define TIME_TO_SECOND 19 /* 2026-09-01T12:00:00 */
+
 static const char *const level_names[] = {"debug", "info", "notice", "warn", "error", "alert"};
 #define LEVELS (sizeof(level_names) / sizeof(level_names[0]))
 
@@ -143,14 +145,17 @@ static void put_time(struct json_writer *w)
 {
     pay_time_t now = clock_read_wall();
     int64_t second = now / USEC_PER_SEC;
-    char text[RFC3339_LEN + 16];
+    char text[RFC3339_LEN + 16], *to;
 
     if (second != logger.second) {
         time_format_rfc3339(logger.stamp, now);
         logger.second = second;
     }
-    snprintf(text, sizeof(text), "%.19s.%06d%s", logger.stamp, (int)(now % USEC_PER_SEC),
-             logger.stamp + 19);
+    memcpy(text, logger.stamp, TIME_TO_SECOND);
+    to = text + TIME_TO_SECOND;
+    *to++ = '.';
+    to = put_digits(to, (uint64_t)(now % USEC_PER_SEC), 6);
+    memcpy(to, logger.stamp + TIME_TO_SECOND, sizeof(logger.stamp) - TIME_TO_SECOND);
     json_member_str(w, "t", slice_of(text));
 }
 
