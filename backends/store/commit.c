@@ -28,8 +28,8 @@
 #define DOUBT_US    (60 * USEC_PER_SEC)
 #define RETRIES_MAX 20
 #define BATCH_LIMIT 512
-#define GATHER      16
-#define GATHER_US   (2 * USEC_PER_MSEC)
+#define GATHER      64
+#define GATHER_US   (5 * USEC_PER_MSEC)
 
 enum job_kind { JOB_CREATE, JOB_STEP, JOB_ANSWER, JOB_REFUND, JOB_RECORD, JOB_KINDS };
 
