@@ -64,7 +64,7 @@ void json_begin_object(struct json_writer *w);
 void json_end_object(struct json_writer *w);
 void json_begin_array(struct json_writer *w);
 void json_end_array(struct json_writer *w);
-void json_key(struct json_writer *w, const char *key);
+void json_key(struct json_writer *w, const char *key); /* a name of ours: written as it is */
 void json_key_slice(struct json_writer *w, struct slice key);
 void json_put_str(struct json_writer *w, struct slice s); /* escapes; non-UTF-8 -> U+FFFD */
 void json_put_int64(struct json_writer *w, int64_t v);

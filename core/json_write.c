@@ -130,7 +130,11 @@ void json_key_slice(struct json_writer *w, struct slice key)
 
 void json_key(struct json_writer *w, const char *key)
 {
-    json_key_slice(w, slice_of(key));
+    separate(w);
+    w->comma &= ~depth_bit(w);
+    buf_add_char(w->b, '"');
+    buf_add_str(w->b, key);
+    buf_add_str(w->b, "\":");
 }
 
 void json_put_str(struct json_writer *w, struct slice s)

@@ -34,6 +34,10 @@ const char sql_relay_claim[] =
     "   AND k.stream = c.stream) ON CONFLICT (streams, stream, upto) DO NOTHING)"
     " SELECT upto, open, last_ms, last_seq FROM c";
 
+#define EVENT_COLUMNS                                                                              \
+    "r.slot, r.payment_id, r.refund_id, r.version, r.event_id, r.at, r.from_state, r.to_state,"    \
+    " r.input, r.code, r.xid"
+
 /* b: where the window ends and what is open below. w: the rows in it. x: with them, earlier
  * versions behind the end, where the window was cut: what is behind a snapshot's end nobody sees.
  */
@@ -45,20 +49,22 @@ const char sql_relay_read[] =
     "   THEN greatest(pg_snapshot_xmax(s.snap)::text::int8, $3::int8)"
     "   ELSE greatest(c.cut, $3::int8 + 1) END AS upto, s.snap FROM s, c),"
     " w AS MATERIALIZED (SELECT h.* FROM b, LATERAL"
-    "  (SELECT r.* FROM pay.payment_history r WHERE r.xid >= $3::int8 AND r.xid < b.upto"
+    "  (SELECT " EVENT_COLUMNS
+    " FROM pay.payment_history r WHERE r.xid >= $3::int8 AND r.xid < b.upto"
     "    AND r.xid > 0 OFFSET 0) h"
     "  WHERE h.slot BETWEEN $1::int2 AND $2::int2 AND h.from_state <> h.to_state"
     "  UNION ALL SELECT h.*"
     "  FROM unnest(string_to_array(nullif($4::text, ''), ',')::int8[]) AS o(xid)"
-    "  CROSS JOIN LATERAL (SELECT r.* FROM pay.payment_history r"
+    "  CROSS JOIN LATERAL (SELECT " EVENT_COLUMNS " FROM pay.payment_history r"
     "   WHERE r.xid = ANY (ARRAY[o.xid]) AND r.xid > 0 OFFSET 0) h"
     "  WHERE o.xid < $3::int8 AND h.slot BETWEEN $1::int2 AND $2::int2"
     "   AND h.from_state <> h.to_state),"
     " x AS MATERIALIZED (SELECT w.* FROM w UNION ALL SELECT h.*"
     "  FROM (SELECT w.slot, w.payment_id, max(w.version) AS version FROM w"
-    "   GROUP BY w.slot, w.payment_id) m, b, LATERAL (SELECT e.* FROM pay.payment_history e"
-    "   WHERE b.more AND e.slot = ANY (ARRAY[m.slot]) AND e.payment_id = m.payment_id"
-    "   AND e.version < m.version OFFSET 0) h"
+    "   GROUP BY w.slot, w.payment_id) m, b, LATERAL (SELECT " EVENT_COLUMNS
+    "   FROM pay.payment_history r"
+    "   WHERE b.more AND r.slot = ANY (ARRAY[m.slot]) AND r.payment_id = m.payment_id"
+    "   AND r.version < m.version OFFSET 0) h"
     "  WHERE h.xid >= b.upto AND h.from_state <> h.to_state),"
     " e AS MATERIALIZED (SELECT x.*, max(x.at) OVER (PARTITION BY x.slot, x.payment_id"
     "   ORDER BY x.version) AS told FROM x)"
