@@ -45,11 +45,14 @@ static bool next_line(const char *data, size_t end, size_t *pos, struct slice *l
     return true;
 }
 
+/* Names of headers are letters and hyphens but for oddities. */
 static bool is_token(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
 
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-')
+            continue;
         if (c <= ' ' || c >= 127 || strchr("\"(),/:;<=>?@[\\]{}", c))
             return false;
     }
