@@ -34,6 +34,9 @@ ngx_int_t
 ngx_http_pay_balancer_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
 {
     ngx_uint_t                         i, k, n;
+#if (NGX_HTTP_SSL)
+    ngx_pool_cleanup_t                *cln;
+#endif
     ngx_http_pay_peers_t              *peers;
     ngx_http_pay_channel_t           **chp;
     ngx_http_pay_channel_main_conf_t  *cmcf;
@@ -54,6 +57,18 @@ ngx_http_pay_balancer_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
         chp[i]->peers = peers;
         peers->channel = chp[i];
         ngx_queue_init(&peers->waiting);
+
+#if (NGX_HTTP_SSL)
+
+        cln = ngx_pool_cleanup_add(cf->pool, 0);
+        if (cln == NULL) {
+            return NGX_ERROR;
+        }
+
+        cln->handler = ngx_http_pay_tls_forget_session;
+        cln->data = peers;
+
+#endif
 
         n = chp[i]->by_name ? NGX_HTTP_PAY_ADDRESSES_MAX : chp[i]->url.naddrs;
 

@@ -190,6 +190,8 @@ ngx_int_t ngx_http_pay_balancer_init(ngx_conf_t *cf,
 /* of the peer: sessions, and the channel's TLS alerts */
 ngx_int_t ngx_http_pay_tls_set_session(ngx_peer_connection_t *pc, void *data);
 void ngx_http_pay_tls_save_session(ngx_peer_connection_t *pc, void *data);
+/* of the peers; a pool's cleanup */
+void ngx_http_pay_tls_forget_session(void *data);
 
 #endif
 

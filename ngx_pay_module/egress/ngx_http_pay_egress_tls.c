@@ -85,6 +85,18 @@ ngx_http_pay_tls_save_session(ngx_peer_connection_t *pc, void *data)
 }
 
 
+void
+ngx_http_pay_tls_forget_session(void *data)
+{
+    ngx_http_pay_peers_t  *peers = data;
+
+    if (peers->session) {
+        ngx_ssl_free_session(peers->session);
+        peers->session = NULL;
+    }
+}
+
+
 /* in place of nginx's own, which looks at connections that come in only */
 
 static void
