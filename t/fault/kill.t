@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from faults import kill_worker  # noqa: E402
 from flow import done, ok  # noqa: E402
 from market import PATIENCE, Market, check, market_stack, slow_bank  # noqa: E402
 from processes import wait_until  # noqa: E402
@@ -35,9 +36,7 @@ def bank(stack):
 
 
 def nginx_worker(stack):
-    before = stack.children("nginx")
-    os.kill(random.choice(before), signal.SIGKILL)
-    wait_until(lambda: len(stack.children("nginx")) == len(before) and stack.children("nginx") != before, "a new worker")
+    kill_worker(stack, random)
 
 
 def postgres_backend(stack):
