@@ -9,8 +9,11 @@
  *   lost      it may be committed: once more as it is, "in doubt". What was committed loses its
  *             swap then, and a loser in doubt is looked up by its event's id in the history
  *
- * While a commit runs, what arrives is collected: another connection is used only for GATHER orders
- * or when the oldest waited GATHER_US. A batch of one costs PostgreSQL what sixteen rows do.
+ * A batch of one costs PostgreSQL what sixteen rows do. So while a commit runs, what arrives is
+ * collected: another connection is used only for GATHER orders or when the oldest waited GATHER_US.
+ * Under load (the last batch had BUSY jobs) a batch is not sent before its oldest job has waited as
+ * long as two commits take, even when none runs: who is alone never waits, and a commit that is
+ * quick is not made slow.
  *
  * Batches that must run again go before new ones. Nothing waits longer than WAIT_US for a
  * connection; in doubt DOUBT_US.
@@ -28,14 +31,16 @@
 #define DOUBT_US    (60 * USEC_PER_SEC)
 #define RETRIES_MAX 20
 #define BATCH_LIMIT 512
-#define GATHER      64
-#define GATHER_US   (5 * USEC_PER_MSEC)
+#define GATHER      128
+#define GATHER_US   (10 * USEC_PER_MSEC)
+#define BUSY        8
 
 enum job_kind { JOB_CREATE, JOB_STEP, JOB_ANSWER, JOB_REFUND, JOB_RECORD, JOB_KINDS };
 
 struct batch {
     struct batch *next;
     struct commits *c;
+    int64_t sent_us;
     unsigned retries;
     bool look_up; /* losers in doubt: only ask whether they are there */
     size_t n;
@@ -52,6 +57,8 @@ struct commits {
     struct store_job *refused;
     struct loop_timer *gather;
     unsigned running;
+    size_t last_n;     /* jobs of the batch sent last */
+    int64_t commit_us; /* what commits take, the latest count most */
     bool run_deferred, refuse_deferred, stopping;
 };
 
@@ -277,6 +284,7 @@ static void on_batch(void *arg, const struct pg_answer *answer)
     c->running--;
     if (answer->outcome == PG_DONE) {
         failpoint(FAILPOINT_COMMIT_ANSWERED);
+        c->commit_us += (loop_now_us(c->loop) - b->sent_us - c->commit_us) / 4;
         if (b->look_up)
             looked_up(b, answer);
         else
@@ -322,23 +330,28 @@ static void send_batch(struct batch *b)
         at += count;
     }
     b->c->running++;
+    b->c->last_n = b->n;
+    b->sent_us = loop_now_us(b->c->loop);
     failpoint(FAILPOINT_COMMIT_SEND);
     pg_run(b->c->pool, s, n, on_batch, b);
     failpoint(FAILPOINT_COMMIT_SENT);
 }
 
-/* Is it better to wait for the commit that runs? */
+/* Is it better to wait for the commit that runs, or for more? */
 static bool gathering(struct commits *c)
 {
     const struct store_job *first = mailbox_first(c->mail);
-    int64_t waited;
+    int64_t patience = GATHER_US, left;
 
-    if (c->running == 0 || !first || mailboxes_ready(c->mail) >= GATHER)
+    if (!first || mailboxes_ready(c->mail) >= GATHER)
         return false;
-    waited = loop_now_us(c->loop) - first->queued_us;
-    if (waited >= GATHER_US)
+    if (c->running == 0)
+        patience = c->last_n < BUSY ? 0 : 2 * c->commit_us;
+    patience = patience < GATHER_US ? patience : GATHER_US;
+    left = first->queued_us + patience - loop_now_us(c->loop);
+    if (left <= 0)
         return false;
-    loop_timer_set(c->gather, GATHER_US - waited);
+    loop_timer_set(c->gather, left);
     return true;
 }
 
