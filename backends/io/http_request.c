@@ -50,6 +50,6 @@ int http_request_head(struct buf *b, const struct http_call *call)
         buf_add_int64(b, (int64_t)call->body.n);
         buf_add(b, "\r\n", 2);
     }
-    buf_add_str(b, "Connection: keep-alive\r\n\r\n");
+    buf_add(b, "\r\n", 2); /* a connection of HTTP/1.1 is kept without saying so */
     return buf_ok(b) ? 0 : -1;
 }

@@ -13,7 +13,7 @@
 #define CALL_TIMEOUT_US (36 * USEC_PER_SEC)
 #define ANSWER_MAX      (64u << 10)
 #define ENCODE_MAX      (256u << 10)
-#define PAY_HEADERS     5
+#define PAY_HEADERS     5 /* at most */
 
 struct unsent {
     struct flow *f;
@@ -218,16 +218,22 @@ static unsigned not_sent_before(const struct flow *f)
     }
 }
 
-static void add_pay_headers(const struct flow *f, struct arena *a, struct http_header *h,
-                            struct slice kind)
+/* How many there are. */
+static size_t add_pay_headers(const struct flow *f, struct arena *a, struct http_header *h,
+                              struct slice kind)
 {
+    unsigned not_sent = not_sent_before(f);
+
     h[0] = (struct http_header){SLICE("Pay-Channel"), flow_channel(f)};
     h[1] = (struct http_header){SLICE("Pay-Attempt"),
                                 arena_printf(a, "%lld", (long long)f->attempt_id)};
     h[2] = (struct http_header){SLICE("Pay-Kind"), kind};
     h[3] = (struct http_header){SLICE("Pay-Send-Before"),
                                 arena_printf(a, "%lld", (long long)f->send_before_boot_us)};
-    h[4] = (struct http_header){SLICE("Pay-Not-Sent"), arena_printf(a, "%u", not_sent_before(f))};
+    if (not_sent == 0)
+        return PAY_HEADERS - 1;
+    h[4] = (struct http_header){SLICE("Pay-Not-Sent"), arena_printf(a, "%u", not_sent)};
+    return PAY_HEADERS;
 }
 
 /* The bytes of the call live only until the egress client has copied them: thousands of flows may
@@ -240,20 +246,21 @@ static const char *encode_and_send(struct flow *f, const struct channel *c,
     struct http_header headers[sizeof(req.headers) / sizeof(req.headers[0]) + PAY_HEADERS];
     const char *reason = "out of memory";
     char nonce[32];
+    size_t n;
 
     random_token(nonce, sizeof(nonce));
     order_of(f, a, &order);
     if (channel_encode(c, acc, f->attempt.kind, &order, worker_now(f->w),
                        slice_n(nonce, sizeof(nonce)), a, &req, &reason) != 0)
         return reason;
-    add_pay_headers(f, a, headers, req.egress_kind);
+    n = add_pay_headers(f, a, headers, req.egress_kind);
     if (a->failed) /* never without its Pay-Attempt and Pay-Send-Before */
         return "out of memory";
-    memcpy(headers + PAY_HEADERS, req.headers, req.nheaders * sizeof(headers[0]));
+    memcpy(headers + n, req.headers, req.nheaders * sizeof(headers[0]));
     struct http_call call = {.method = req.method,
                              .target = req.target,
                              .headers = headers,
-                             .nheaders = PAY_HEADERS + req.nheaders,
+                             .nheaders = n + req.nheaders,
                              .body = req.body,
                              .timeout_us = CALL_TIMEOUT_US};
     note_request(f, a, &req);

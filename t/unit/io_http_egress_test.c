@@ -313,7 +313,7 @@ static void test_request_text(void **state)
     assert_int_equal(call("POST", "/ok", &g), HTTP_ANSWERED);
     assert_string_equal(server.head, "POST /ok HTTP/1.1\r\nPay-Attempt: 42\r\n"
                                      "Content-Type: application/json\r\nHost: egress\r\n"
-                                     "Content-Length: 7\r\nConnection: keep-alive\r\n");
+                                     "Content-Length: 7\r\n");
     assert_int_equal(server.body_bytes, 7);
     stop();
 }
