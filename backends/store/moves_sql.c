@@ -17,10 +17,10 @@ static const char triggers[] =
     "LANGUAGE plpgsql AS $$\n"
     "BEGIN\n"
     "    IF TG_OP = 'INSERT' THEN\n"
-    "        RAISE EXCEPTION 'payment %%: illegal birth in state %%, version %%',\n"
+    "        RAISE EXCEPTION 'payment %: illegal birth in state %, version %',\n"
     "            NEW.id, NEW.state, NEW.version USING ERRCODE = 'PAY01';\n"
     "    END IF;\n"
-    "    RAISE EXCEPTION 'payment %%: illegal update, state %% -> %%, version %% -> %%',\n"
+    "    RAISE EXCEPTION 'payment %: illegal update, state % -> %, version % -> %',\n"
     "        OLD.id, OLD.state, NEW.state, OLD.version, NEW.version USING ERRCODE = 'PAY01';\n"
     "END $$;\n"
     "\n"
@@ -37,24 +37,35 @@ static const char triggers[] =
     "    out_trade_no, digest, method, amount, currency, created_at, time_expire, payer\n"
     "    ON pay.payment FOR EACH ROW EXECUTE FUNCTION pay.refuse_move();\n"
     "\n"
-    "-- By one version, where it is or by a move. A channel that refused it may be followed by\n"
-    "-- another one. What became final stays; but refunds count in it.\n"
+    "-- By one version, where it is or by a move; a final state has none in the CHECK.\n"
+    "-- PostgreSQL parses a WHEN anew for every statement: what an answer of the channel cannot\n"
+    "-- change stands in triggers of its own.\n"
     "CREATE OR REPLACE TRIGGER payment_moves AFTER UPDATE ON pay.payment FOR EACH ROW\n"
     "    WHEN (NEW.version <> OLD.version + 1\n"
     "          OR NOT (NEW.prev_state = OLD.state\n"
     "                  OR NEW.state = OLD.state AND NEW.prev_state = OLD.prev_state)\n"
-    "          OR (NEW.channel, NEW.account, NEW.command_seq)\n"
-    "             IS DISTINCT FROM (OLD.channel, OLD.account, OLD.command_seq)\n"
-    "             AND NOT (OLD.state = %d AND NEW.state = %d\n"
-    "                      AND NEW.command_seq = OLD.command_seq + 1)\n"
     "          OR OLD.state IN (";
-static const char tail[] =
+static const char channel[] =
+    ") AND NEW.channel_trade_no <> OLD.channel_trade_no)\n"
+    "    EXECUTE FUNCTION pay.refuse_move();\n"
+    "\n"
+    "-- A channel that refused it may be followed by another one.\n"
+    "CREATE OR REPLACE TRIGGER payment_channel AFTER UPDATE OF channel, account, command_seq\n"
+    "    ON pay.payment FOR EACH ROW\n"
+    "    WHEN ((NEW.channel, NEW.account, NEW.command_seq)\n"
+    "          IS DISTINCT FROM (OLD.channel, OLD.account, OLD.command_seq)\n"
+    "          AND NOT (OLD.state = %d AND NEW.state = %d\n"
+    "                   AND NEW.command_seq = OLD.command_seq + 1))\n"
+    "    EXECUTE FUNCTION pay.refuse_move();\n"
+    "\n"
+    "-- What became final stays; but refunds count in it.\n"
+    "CREATE OR REPLACE TRIGGER payment_final AFTER UPDATE OF final_at, succeeded_at, fail_code,\n"
+    "    reversal ON pay.payment FOR EACH ROW\n"
+    "    WHEN (OLD.state IN (";
+static const char final[] =
     ")\n"
-    "             AND (NEW.state, NEW.prev_state, NEW.final_at, NEW.succeeded_at, NEW.fail_code,\n"
-    "                  NEW.channel_trade_no, NEW.reversal)\n"
-    "                 IS DISTINCT FROM (OLD.state, OLD.prev_state, OLD.final_at, "
-    "OLD.succeeded_at,\n"
-    "                                   OLD.fail_code, OLD.channel_trade_no, OLD.reversal))\n"
+    "          AND (NEW.final_at, NEW.succeeded_at, NEW.fail_code, NEW.reversal) IS DISTINCT FROM\n"
+    "              (OLD.final_at, OLD.succeeded_at, OLD.fail_code, OLD.reversal))\n"
     "    EXECUTE FUNCTION pay.refuse_move();\n"
     "\n"
     "RESET ROLE;\n";
@@ -118,7 +129,9 @@ void moves_sql(struct buf *b)
     add_names(b);
     buf_add_str(b, check);
     add_check(b);
-    buf_addf(b, triggers, PAYMENT_PROCESSING, PAYMENT_PROCESSING);
+    buf_add_str(b, triggers);
     add_finals(b);
-    buf_add_str(b, tail);
+    buf_addf(b, channel, PAYMENT_PROCESSING, PAYMENT_PROCESSING);
+    add_finals(b);
+    buf_add_str(b, final);
 }

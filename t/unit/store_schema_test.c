@@ -152,6 +152,9 @@ static void test_channel_moves_with_the_command(void **state)
                  {2, "channel = 'b2', command_seq = 2", false},
                  {3, "channel = 'b2', command_seq = 2", false},
                  {5, "reversal = 2", false},
+                 {3, "fail_code = 'x'", false},
+                 {3, "succeeded_at = now()", false},
+                 {4, "final_at = now()", false},
                  {5, "extra_paid = 5", true},
                  {3, "extra_paid = -1", false}};
 
