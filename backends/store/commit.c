@@ -33,7 +33,7 @@
 #define BATCH_LIMIT 512
 #define GATHER      128
 #define GATHER_US   (10 * USEC_PER_MSEC)
-#define BUSY        8
+#define BUSY        32
 
 enum job_kind { JOB_CREATE, JOB_STEP, JOB_ANSWER, JOB_REFUND, JOB_RECORD, JOB_KINDS };
 
