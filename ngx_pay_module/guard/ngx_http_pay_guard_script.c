@@ -34,7 +34,7 @@ static const char  ngx_http_pay_guard_ask[] =
     "    local was = call('GET', KEYS[i])\n"
     "    local over, wait, more, text, life\n"
     "    if step > 0 then\n"
-    "      local ahead = was and was - now or 0\n"
+    "      local ahead = (tonumber(was) or now) - now\n"
     "      if ahead < 0 or ahead > step + room then ahead = 0 end\n"
     "      over = ahead > room\n"
     "      wait = ahead - room\n"

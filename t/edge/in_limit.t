@@ -138,6 +138,13 @@ with edge(A, B, location=limits, server=REAL_IP) as e:
     is_(from_ip(e, B, "10.0.1.2", headers={"X-Store": "s"}).code, "RATE_LIMITED", "and was counted once")
     is_(e.status()["edge"]["fallbacks"], 0, "all by Redis")
 
+# ---- what stands in Redis and is no count of this limit counts as none
+with edge(A, location="pay_limit app rate=4r/h burst=3;") as e:
+    is_(e.call(A).status, 200, "a request leaves its count")
+    spoil = "local k = redis.call('KEYS', '*}a????app1') for i = 1, #k do redis.call('SET', k[i], '7 3 0') end return #k"
+    is_(e.redis.command("EVAL", spoil, "0"), b":1\r\n", "which is replaced by a sliding window's")
+    is_((e.call(A).status, e.status()["edge"]["fallbacks"]), (200, 0), "the next one passes, judged by Redis")
+
 # ---- sliding window
 for where in "redis", "local":
     with edge(A, location="pay_limit app rate=5r/h algorithm=sliding;") as e:
