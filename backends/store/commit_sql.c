@@ -68,10 +68,10 @@ const char *const sql_settings[] = {"SET plan_cache_mode = force_generic_plan",
  * plain condition would become a nested loop over all pairs. */
 const char sql_create[] =
     "WITH w AS (INSERT INTO pay.payment (slot, id, mchid, app_id, out_trade_no, digest, method,"
-    "  scene, product, store_id, amount, currency, description, attach, notify_url, trace_id, "
-    "channel,"
-    "  account, route, created_at, time_expire, prepare_before, busy_before, command_seq, version,"
-    "  state, prev_state, attempts, prepare_n, not_sent, prepare_last, prepare_past, busy_kind,"
+    "  scene, product, store_id, amount, currency, description, attach, notify_url, trace_id,"
+    "  channel, account, route, created_at, time_expire, prepare_before, busy_before, command_seq,"
+    "  version, state, prev_state, attempts, prepare_n, not_sent, prepare_last, prepare_past, "
+    "busy_kind,"
     "  payer, channel_trade_no, code_url, fail_code)"
     " SELECT slot, id, mchid, app_id, out_trade_no, digest, method, scene, product, store_id,"
     "  amount, currency, description, attach, notify_url, trace_id, channel, account, route,"
