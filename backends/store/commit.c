@@ -5,6 +5,8 @@
  *
  *   done      winners are DONE; losers moved on under us: CONFLICT, EXISTS
  *   retry     serialisation or deadlock: once more as it is
+ *   there     new orders are written as if none was there, which is cheaper than to look for each.
+ *             When one is: once more, carefully, and so are the next CAREFUL batches
  *   error     some job cannot be written: both halves on their own, until it stands alone
  *   lost      it may be committed: once more as it is, "in doubt". What was committed loses its
  *             swap then, and a loser in doubt is looked up by its event's id in the history
@@ -22,6 +24,7 @@
 
 #include "backends/io/failpoint.h"
 #include "backends/io/log.h"
+#include "commit_batch.h"
 #include "commit_params.h"
 #include "mailbox.h"
 
@@ -30,23 +33,12 @@
 #define WAIT_US     (5 * USEC_PER_SEC)
 #define DOUBT_US    (60 * USEC_PER_SEC)
 #define RETRIES_MAX 20
-#define BATCH_LIMIT 512
 #define GATHER      128
 #define GATHER_US   (10 * USEC_PER_MSEC)
 #define BUSY        32
+#define CAREFUL     64
 
-enum job_kind { JOB_CREATE, JOB_STEP, JOB_ANSWER, JOB_REFUND, JOB_RECORD, JOB_KINDS };
-
-struct batch {
-    struct batch *next;
-    struct commits *c;
-    int64_t sent_us;
-    unsigned retries;
-    bool look_up; /* losers in doubt: only ask whether they are there */
-    size_t n;
-    size_t of_kind[JOB_KINDS];
-    struct store_job *jobs[];
-};
+#define UNIQUE_VIOLATION "23505"
 
 struct commits {
     struct loop *loop;
@@ -57,6 +49,7 @@ struct commits {
     struct store_job *refused;
     struct loop_timer *gather;
     unsigned running;
+    unsigned careful;  /* so many more batches with new orders */
     size_t last_n;     /* jobs of the batch sent last */
     int64_t commit_us; /* what commits take, the latest count most */
     bool run_deferred, refuse_deferred, stopping;
@@ -100,77 +93,6 @@ static void run_again(struct batch *b)
     b->c->again_end = &b->next;
 }
 
-/* ---- making a batch ---- */
-
-static enum job_kind kind_of(const struct store_job *job)
-{
-    if (job->step->verdict == STEP_RECORD)
-        return JOB_RECORD;
-    if (job->before->version == 0)
-        return JOB_CREATE;
-    if (job->refund)
-        return JOB_REFUND;
-    return step_is_answer(job) ? JOB_ANSWER : JOB_STEP;
-}
-
-static int compare_slices(struct slice a, struct slice b)
-{
-    size_t n = a.n < b.n ? a.n : b.n;
-    int d = n ? memcmp(a.p, b.p, n) : 0;
-
-    return d ? d : (a.n > b.n) - (a.n < b.n);
-}
-
-/* By statement, then as rows are locked: whoever writes several orders takes them in this order.
- * New orders meet in their number's unique key, others in their row. */
-static int compare_jobs(const void *x, const void *y)
-{
-    const struct store_job *a = *(struct store_job *const *)x;
-    const struct store_job *b = *(struct store_job *const *)y;
-    const struct payment *p = a->before, *q = b->before;
-    int d = a->kind - b->kind;
-
-    if (!d)
-        d = (p->slot > q->slot) - (p->slot < q->slot);
-    if (!d && p->version == 0) {
-        d = compare_slices(p->mchid, q->mchid);
-        if (!d)
-            d = compare_slices(p->out_trade_no, q->out_trade_no);
-    }
-    return d ? d : (p->id > q->id) - (p->id < q->id);
-}
-
-/* Beside a step answers are steps too: two statements over orders would lock them in two orders,
- * and a second statement costs more than the wider rows. */
-static void sort_jobs(struct batch *b)
-{
-    for (size_t i = 0; i < b->n; i++) {
-        b->jobs[i]->kind = kind_of(b->jobs[i]);
-        b->of_kind[b->jobs[i]->kind]++;
-    }
-    for (size_t i = 0; i < b->n && b->of_kind[JOB_STEP]; i++)
-        if (b->jobs[i]->kind == JOB_ANSWER)
-            b->jobs[i]->kind = JOB_STEP;
-    if (b->of_kind[JOB_STEP]) {
-        b->of_kind[JOB_STEP] += b->of_kind[JOB_ANSWER];
-        b->of_kind[JOB_ANSWER] = 0;
-    }
-    qsort(b->jobs, b->n, sizeof(struct store_job *), compare_jobs);
-}
-
-static struct batch *batch_new(struct commits *c, struct store_job *const *jobs, size_t n)
-{
-    struct batch *b = calloc(1, sizeof(*b) + n * sizeof(struct store_job *));
-
-    if (!b)
-        abort();
-    b->c = c;
-    b->n = n;
-    memcpy(b->jobs, jobs, n * sizeof(struct store_job *));
-    sort_jobs(b);
-    return b;
-}
-
 /* ---- answers ---- */
 
 /* A batch of jobs taken out of another one; the others stay. */
@@ -195,6 +117,13 @@ static void mark_winners(const PGresult *r, struct store_job *const *jobs, size_
     }
 }
 
+/* Where it is all or none. */
+static void mark_all(struct store_job *const *jobs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        jobs[i]->won = true;
+}
+
 static void batch_done(struct batch *b, const struct pg_answer *answer)
 {
     struct store_job *doubtful[BATCH_LIMIT];
@@ -203,9 +132,8 @@ static void batch_done(struct batch *b, const struct pg_answer *answer)
     for (unsigned kind = 0; kind < JOB_KINDS; kind++) {
         if (!b->of_kind[kind])
             continue;
-        if (kind == JOB_RECORD)
-            for (size_t i = at; i < b->n; i++)
-                b->jobs[i]->won = true;
+        if (kind == JOB_RECORD || (kind == JOB_CREATE && !b->careful))
+            mark_all(b->jobs + at, b->of_kind[kind]);
         else
             mark_winners(answer->results[statement], b->jobs + at, b->of_kind[kind]);
         at += b->of_kind[kind];
@@ -253,6 +181,12 @@ static bool is_outage(const char *sqlstate)
     return false;
 }
 
+static bool is_there(const struct batch *b, const struct pg_answer *answer)
+{
+    return answer->outcome == PG_ERROR && strcmp(answer->sqlstate, UNIQUE_VIOLATION) == 0 &&
+           b->of_kind[JOB_CREATE] && !b->careful && !b->look_up;
+}
+
 static void batch_failed(struct batch *b, const struct pg_answer *answer)
 {
     size_t half = b->n / 2;
@@ -289,6 +223,10 @@ static void on_batch(void *arg, const struct pg_answer *answer)
             looked_up(b, answer);
         else
             batch_done(b, answer);
+    } else if (is_there(b, answer)) {
+        b->c->careful = CAREFUL;
+        b->careful = true;
+        run_again(b);
     } else if (answer->outcome == PG_ERROR ||
                (answer->outcome == PG_RETRY && b->retries++ >= RETRIES_MAX)) {
         batch_failed(b, answer);
@@ -302,6 +240,16 @@ static void on_batch(void *arg, const struct pg_answer *answer)
 }
 
 /* ---- running ---- */
+
+/* What is in doubt may be there. */
+static bool must_look(const struct batch *b)
+{
+    bool look = b->careful || b->c->careful > 0;
+
+    for (size_t i = 0; i < b->of_kind[JOB_CREATE] && !look; i++)
+        look = b->jobs[i]->doubt;
+    return look;
+}
 
 static void send_batch(struct batch *b)
 {
@@ -318,6 +266,10 @@ static void send_batch(struct batch *b)
 
     for (size_t i = 0; i < b->n; i++)
         b->jobs[i]->won = false;
+    if (b->of_kind[JOB_CREATE] && !b->look_up) {
+        b->careful = must_look(b);
+        b->c->careful -= b->c->careful > 0;
+    }
     if (b->look_up)
         s[n++] = (struct pg_unit_statement){"known", params_known(b->jobs, b->n)};
     for (unsigned kind = 0; kind < JOB_KINDS && !b->look_up; kind++) {
@@ -325,7 +277,7 @@ static void send_batch(struct batch *b)
 
         if (!count)
             continue;
-        s[n].name = kinds[kind].name;
+        s[n].name = kind == JOB_CREATE && b->careful ? "create_missing" : kinds[kind].name;
         s[n++].params = kinds[kind].params(b->jobs + at, count);
         at += count;
     }

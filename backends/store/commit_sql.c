@@ -24,6 +24,9 @@ const char *const sql_settings[] = {"SET plan_cache_mode = force_generic_plan",
 #define JOBS              "generate_series(1, cardinality($1::int2[])) AS k"
 #define JOB(columns)      " CROSS JOIN LATERAL (SELECT ($1::int2[])[k] AS slot" columns ") AS j"
 
+/* The default of payment_history.xid, but worked out once. */
+#define XID "(SELECT pg_current_xact_id()::text::int8)"
+
 /* clang-format off */
 #define JOB_CREATE JOB( \
     AT(2, int8, id) AT(3, text, mchid) AT(4, text, app_id) AT(5, text, out_trade_no) \
@@ -62,32 +65,41 @@ const char *const sql_settings[] = {"SET plan_cache_mode = force_generic_plan",
     AT(17, text, code) AT(18, int4, answers) AT(19, int2, sent) AT(20, int2, class) \
     AT(21, int4, http_status) AT(22, text, message) AT(23, bytea, request_digest) \
     AT(24, bytea, answer_digest))
-/* clang-format on */
+
+#define CREATE_PAYMENT \
+    "INSERT INTO pay.payment (slot, id, mchid, app_id, out_trade_no, digest, method," \
+    "  scene, product, store_id, amount, currency, description, attach, notify_url, trace_id," \
+    "  channel, account, route, created_at, time_expire, prepare_before, busy_before, command_seq," \
+    "  version, state, prev_state, attempts, prepare_n, not_sent, prepare_last, prepare_past," \
+    "  busy_kind, payer, channel_trade_no, code_url, fail_code)" \
+    " SELECT slot, id, mchid, app_id, out_trade_no, digest, method, scene, product, store_id," \
+    "  amount, currency, description, attach, notify_url, trace_id, channel, account, route," \
+    "  created_at, time_expire, send_before, send_before, command_seq, 1, 1, 0, 1, 1, 0, 2, 0," \
+    "  kind, payer, '', '', ''" \
+    " FROM " JOBS JOB_CREATE
+#define CREATE_HISTORY(jobs) \
+    "INSERT INTO pay.payment_history (slot, payment_id, version, event_id, at, attempt_n," \
+    "  from_state, to_state, event, input, code, opens_n, attempt_id, kind, command_seq, channel," \
+    "  account, adapter_version, send_before, xid)" \
+    " SELECT slot, id, 1, event_id, created_at, 0, 0, 1, 0, 'CREATE', '', 1, attempt_id, kind," \
+    "  command_seq, channel, account, adapter_version, send_before, " XID " FROM " jobs JOB_CREATE
+#define CREATE_TIMER(jobs) \
+    "INSERT INTO pay.payment_timer (slot, payment_id, due_at, kind, tries, channel)" \
+    " SELECT slot, id, due_at, due_kind, 0, channel FROM " jobs JOB_CREATE
+
+const char sql_create[] =
+    "WITH h AS (" CREATE_HISTORY(JOBS) "), t AS (" CREATE_TIMER(JOBS) ") " CREATE_PAYMENT;
 
 /* The filter of `c` is a hashed look-up: INSERT cannot return columns of its source, and IN as a
  * plain condition would become a nested loop over all pairs. */
-const char sql_create[] =
-    "WITH w AS (INSERT INTO pay.payment (slot, id, mchid, app_id, out_trade_no, digest, method,"
-    "  scene, product, store_id, amount, currency, description, attach, notify_url, trace_id,"
-    "  channel, account, route, created_at, time_expire, prepare_before, busy_before, command_seq,"
-    "  version, state, prev_state, attempts, prepare_n, not_sent, prepare_last, prepare_past,"
-    "  busy_kind, payer, channel_trade_no, code_url, fail_code)"
-    " SELECT slot, id, mchid, app_id, out_trade_no, digest, method, scene, product, store_id,"
-    "  amount, currency, description, attach, notify_url, trace_id, channel, account, route,"
-    "  created_at, time_expire, send_before, send_before, command_seq, 1, 1, 0, 1, 1, 0, 2, 0,"
-    "  kind, payer, '', '', ''"
-    " FROM " JOBS JOB_CREATE
+const char sql_create_missing[] =
+    "WITH w AS (" CREATE_PAYMENT
     " ON CONFLICT (slot, mchid, out_trade_no) WHERE id > 0 DO NOTHING RETURNING id),"
     " c AS MATERIALIZED (SELECT k FROM " JOBS
     " WHERE (($2::int8[])[k] IN (SELECT w.id FROM w)) IS TRUE),"
-    " h AS (INSERT INTO pay.payment_history (slot, payment_id, version, event_id, at, attempt_n,"
-    "  from_state, to_state, event, input, code, opens_n, attempt_id, kind, command_seq, channel,"
-    "  account, adapter_version, send_before)"
-    " SELECT slot, id, 1, event_id, created_at, 0, 0, 1, 0, 'CREATE', '', 1, attempt_id, kind,"
-    "  command_seq, channel, account, adapter_version, send_before FROM c" JOB_CREATE "),"
-    " t AS (INSERT INTO pay.payment_timer (slot, payment_id, due_at, kind, tries, channel)"
-    " SELECT slot, id, due_at, due_kind, 0, channel FROM c" JOB_CREATE ")"
+    " h AS (" CREATE_HISTORY("c") "), t AS (" CREATE_TIMER("c") ")"
     " SELECT k FROM c";
+/* clang-format on */
 
 /* All else is done for the winners alone. */
 const char sql_step[] =
@@ -104,11 +116,12 @@ const char sql_step[] =
     "  AND p.state = j.from_state"
     " RETURNING k, p.mchid, p.app_id, p.notify_url, p.amount, p.trace_id),"
     " h AS (INSERT INTO pay.payment_history (slot, payment_id, version, event_id, at, attempt_n,"
-    "  from_state, to_state, event, input, code, refund_id, " OPENED_COLUMNS ", " ANSWER_COLUMNS ")"
+    "  from_state, to_state, event, input, code, refund_id, xid, " OPENED_COLUMNS
+    ", " ANSWER_COLUMNS ")"
     " SELECT slot, id, version + 1, event_id, at, answers,"
     "  CASE WHEN extra_refund > 0 THEN 0 ELSE from_state END,"
     "  CASE WHEN extra_refund > 0 THEN 1 ELSE state END, event, input, code, extra_refund,"
-    "  " OPENED ", " ANSWER " FROM w" JOB_STEP "),"
+    "  " XID ", " OPENED ", " ANSWER " FROM w" JOB_STEP "),"
     " ts AS (INSERT INTO pay.payment_timer AS t (slot, payment_id, due_at, kind, tries, channel)"
     " SELECT slot, id, due_at, due_kind, due_tries, channel FROM w" JOB_STEP " WHERE timer = 1"
     " ON CONFLICT (slot, payment_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind,"
@@ -158,9 +171,9 @@ const char sql_answer[] =
     "  AND p.state = j.from_state"
     " RETURNING k),"
     " h AS (INSERT INTO pay.payment_history (slot, payment_id, version, event_id, at, attempt_n,"
-    "  from_state, to_state, event, input, code, " ANSWER_COLUMNS ")"
+    "  from_state, to_state, event, input, code, xid, " ANSWER_COLUMNS ")"
     " SELECT slot, id, version + 1, event_id, at, answers, from_state, state, event, input, code,"
-    "  " ANSWER " FROM w" JOB_ANSWER ")"
+    "  " XID ", " ANSWER " FROM w" JOB_ANSWER ")"
     " SELECT k FROM w";
 
 const char sql_record[] =

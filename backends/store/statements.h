@@ -13,12 +13,13 @@
 extern const char *const sql_settings[]; /* NULL-terminated */
 
 /* commit: what one batch writes (commit_sql.c; parameters: commit_params.c) */
-extern const char sql_create[]; /* -> k of the orders that are new */
-extern const char sql_step[];   /* -> k of the steps that won */
-extern const char sql_answer[]; /* the same for steps that only take an answer */
-extern const char sql_refund[]; /* -> k of the refunds' steps that won (refund_sql.c) */
-extern const char sql_record[]; /* -> nothing */
-extern const char sql_known[];  /* -> k of the events whose history row is there */
+extern const char sql_create[]; /* -> nothing; error 23505 when one of the orders is there */
+extern const char sql_create_missing[]; /* -> k of the orders that were not there */
+extern const char sql_step[];           /* -> k of the steps that won */
+extern const char sql_answer[];         /* the same for steps that only take an answer */
+extern const char sql_refund[];         /* -> k of the refunds' steps that won (refund_sql.c) */
+extern const char sql_record[];         /* -> nothing */
+extern const char sql_known[];          /* -> k of the events whose history row is there */
 
 /* reads (read.c) */
 extern const char sql_by_id[];

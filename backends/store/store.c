@@ -9,8 +9,10 @@
 #define TICK_US (200 * USEC_PER_MSEC)
 
 static const struct pg_statement writer_statements[] = {
-    {"create", sql_create}, {"step", sql_step},   {"answer", sql_answer}, {"record", sql_record},
-    {"known", sql_known},   {"tried", sql_tried}, {"refund", sql_refund}};
+    {"create", sql_create}, {"create_missing", sql_create_missing},
+    {"step", sql_step},     {"answer", sql_answer},
+    {"record", sql_record}, {"known", sql_known},
+    {"tried", sql_tried},   {"refund", sql_refund}};
 
 static const struct pg_statement reader_statements[] = {{"by_id", sql_by_id},
                                                         {"by_no", sql_by_no},

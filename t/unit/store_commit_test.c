@@ -198,6 +198,41 @@ static void test_duplicates_in_one_batch_and_across(void **state)
                      1);
 }
 
+/* Tries of an INSERT that were made since the last call, also those that were rolled back. */
+static int64_t tries(void)
+{
+    static int64_t before;
+    int64_t now = sql_intf("SELECT nextval('public.tries')"), n = now - before - 1;
+
+    before = now;
+    return n;
+}
+
+static void test_a_number_that_is_there_makes_careful(void **state)
+{
+    struct slice no = new_no();
+
+    (void)state;
+    sql_do("CREATE SEQUENCE public.tries;"
+           "CREATE FUNCTION public.count_try() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+           " AS $$ BEGIN PERFORM nextval('public.tries'); RETURN NEW; END $$;"
+           "CREATE TRIGGER count_try BEFORE INSERT ON pay.payment"
+           " FOR EACH ROW EXECUTE FUNCTION public.count_try()");
+    assert_int_equal(commit(new_create(new_order(11, no))), STORE_DONE);
+    tries();
+    assert_int_equal(commit(new_create(new_order(11, no))), STORE_EXISTS);
+    assert_int_equal(tries(), 2); /* as if it was new, carefully */
+    assert_int_equal(commit(new_create(new_order(11, no))), STORE_EXISTS);
+    assert_int_equal(tries(), 1);
+    for (int i = 0; i < 64; i++)
+        assert_int_equal(commit(new_create(new_order(11, new_no()))), STORE_DONE);
+    assert_int_equal(tries(), 64);
+    assert_int_equal(commit(new_create(new_order(11, no))), STORE_EXISTS);
+    assert_int_equal(tries(), 2);
+    sql_do("DROP TRIGGER count_try ON pay.payment; DROP FUNCTION public.count_try();"
+           "DROP SEQUENCE public.tries");
+}
+
 static void test_conflicts_lose(void **state)
 {
     enum { ORDERS = 50, JOBS = 1000 };
@@ -384,6 +419,7 @@ int main(int argc, char **argv)
         STORE_TEST(test_answers_find_their_attempt),
         STORE_TEST(test_without_url_the_callback_is_skipped),
         STORE_TEST(test_duplicates_in_one_batch_and_across),
+        STORE_TEST(test_a_number_that_is_there_makes_careful),
         STORE_TEST(test_conflicts_lose),
         STORE_TEST(test_poison_stands_alone),
         STORE_TEST(test_mixed_batches),

@@ -11,6 +11,7 @@
 static const struct {
     const char *name, *sql;
 } statements[] = {{"create", sql_create},
+                  {"create_missing", sql_create_missing},
                   {"step", sql_step},
                   {"answer", sql_answer},
                   {"record", sql_record},
