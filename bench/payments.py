@@ -47,6 +47,15 @@ SELECT 17, i, i, 1, now(), 200, 2, '', 1000 FROM generate_series(1, %(n)d) i;
 """
 
 
+def used(stack: Stack, preload: str, n: int) -> None:
+    """A database that has been used: rows, statistics, and files of the log that are written again. A new server would
+    make, and fill with zeros, one for every 16 MB of what is measured."""
+    stack.sql(preload % {"n": n})
+    stack.sql(f"SELECT count(pg_logical_emit_message(false, 'used', repeat('x', {n} * 36))) FROM generate_series(1, 100)")
+    stack.sql("VACUUM ANALYZE")
+    stack.sql("CHECKPOINT")
+
+
 class Meter:
     """CPU nanoseconds by program."""
 

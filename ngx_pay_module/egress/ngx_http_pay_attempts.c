@@ -41,11 +41,13 @@ ngx_http_pay_attempts_add(ngx_conf_t *cf, ngx_uint_t count,
         return NULL;
     }
 
-    at->count = count;
+    for (at->count = NGX_HTTP_PAY_ATTEMPTS_MIN; at->count < count; ) {
+        at->count *= 2;
+    }
 
     /* slab keeps a descriptor for each page in front of the pages */
 
-    size = count * sizeof(ngx_http_pay_attempt_t);
+    size = at->count * sizeof(ngx_http_pay_attempt_t);
     size += size / ngx_pagesize * sizeof(ngx_slab_page_t);
     size = ngx_align(size, ngx_pagesize) + 16 * ngx_pagesize;
 
@@ -163,6 +165,18 @@ ngx_http_pay_attempts_forget(ngx_http_pay_attempts_t *at, uint64_t id)
 }
 
 
+/* splitmix64's finalizer */
+
+static ngx_inline uint64_t
+ngx_http_pay_attempts_mix(uint64_t h)
+{
+    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    h = (h ^ (h >> 27)) * 0x94d049bb133111ebULL;
+
+    return h ^ (h >> 31);
+}
+
+
 /*
  * With the zone locked.  1: *place has the id; 0: *place is the first free
  * place for it, NULL if there is none.
@@ -172,35 +186,37 @@ static ngx_uint_t
 ngx_http_pay_attempts_find(ngx_http_pay_attempts_t *at, uint64_t id,
     uint64_t now, ngx_http_pay_attempt_t **place)
 {
-    uint64_t                 h;
+    uint64_t                 bucket, step, mask;
     ngx_uint_t               i, n;
     ngx_http_pay_attempt_t  *p;
 
     *place = NULL;
 
     /*
-     * Ids made one after another share a few pages: runs of 64 are spread
-     * (splitmix64's finalizer), within a run they keep their order.
+     * Ids made one after another share a few pages: the first bucket is that
+     * of a run of ids, and the runs are spread.  The others are the id's own.
      */
 
-    h = id >> 6;
-    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    h = (h ^ (h >> 27)) * 0x94d049bb133111ebULL;
-    h ^= h >> 31;
-    h += id & 63;
+    mask = at->count / NGX_HTTP_PAY_ATTEMPTS_BUCKET - 1;
 
-    i = h % at->count;
+    bucket = ngx_http_pay_attempts_mix(id / NGX_HTTP_PAY_ATTEMPTS_RUN)
+             + id % NGX_HTTP_PAY_ATTEMPTS_RUN / NGX_HTTP_PAY_ATTEMPTS_BUCKET;
+    step = ngx_http_pay_attempts_mix(id) | 1;
 
-    for (n = 0; n < NGX_HTTP_PAY_ATTEMPTS_WINDOW; n++) {
-        p = &at->places[i];
+    for (n = 0; n < NGX_HTTP_PAY_ATTEMPTS_BUCKETS; n++) {
+        p = &at->places[(bucket & mask) * NGX_HTTP_PAY_ATTEMPTS_BUCKET];
 
-        if (p->until > now) {
-            if (p->id == id) {
-                *place = p;
-                return 1;
+        for (i = 0; i < NGX_HTTP_PAY_ATTEMPTS_BUCKET; i++, p++) {
+
+            if (p->until > now) {
+                if (p->id == id) {
+                    *place = p;
+                    return 1;
+                }
+
+                continue;
             }
 
-        } else {
             if (*place == NULL) {
                 *place = p;
             }
@@ -210,7 +226,7 @@ ngx_http_pay_attempts_find(ngx_http_pay_attempts_t *at, uint64_t id,
             }
         }
 
-        i = (i + 1 == at->count) ? 0 : i + 1;
+        bucket += step;
     }
 
     return 0;

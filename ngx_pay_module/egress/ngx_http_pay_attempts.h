@@ -3,9 +3,10 @@
  * minutes, for all processes of the node.  An id is passed on at most once in
  * that time, whatever happens.
  *
- * A hash with open addressing and a window: an id stands within the first
- * WINDOW places from its hash.  Expired and forgotten places are used again;
- * they differ from those that never were used, which end a search.
+ * A hash of buckets: an id stands in the first of its BUCKETS buckets that had
+ * room.  Expired and forgotten places are used again; they differ from those
+ * that never were used, which end a search.  A refusal means that all of them
+ * are full: not before half of the table is, even if ids are made without gaps.
  */
 
 #ifndef _NGX_HTTP_PAY_ATTEMPTS_H_INCLUDED_
@@ -18,12 +19,15 @@
 
 #define NGX_HTTP_PAY_ATTEMPTS_SECONDS  600
 #define NGX_HTTP_PAY_ATTEMPTS_DEFAULT  1048576
-#define NGX_HTTP_PAY_ATTEMPTS_WINDOW   128      /* also the smallest table */
+#define NGX_HTTP_PAY_ATTEMPTS_MIN      128
+#define NGX_HTTP_PAY_ATTEMPTS_BUCKET   16       /* places */
+#define NGX_HTTP_PAY_ATTEMPTS_BUCKETS  16       /* of an id */
+#define NGX_HTTP_PAY_ATTEMPTS_RUN      64       /* ids side by side */
 
 
 typedef struct ngx_http_pay_attempts_s  ngx_http_pay_attempts_t;
 
-/* adds the zone for `count` ids; NULL with the reason logged */
+/* adds the zone for `count` ids, or the next power of two; NULL: logged */
 ngx_http_pay_attempts_t *ngx_http_pay_attempts_add(ngx_conf_t *cf,
     ngx_uint_t count, ngx_module_t *module);
 

@@ -26,7 +26,7 @@ static ngx_int_t ngx_http_pay_egress_init(ngx_conf_t *cf);
 
 
 static ngx_conf_num_bounds_t  ngx_http_pay_egress_attempts_bounds = {
-    ngx_conf_check_num_bounds, NGX_HTTP_PAY_ATTEMPTS_WINDOW, 67108864
+    ngx_conf_check_num_bounds, NGX_HTTP_PAY_ATTEMPTS_MIN, 67108864
 };
 
 

@@ -16,8 +16,10 @@ from tap import done, is_, ok, skip  # noqa: E402
 SLICES = {
     "edge": (["--requests", "400", "--rounds", "1", "--connections", "16", "--idle", "100", "--no-instructions"],
              {"plain", "tls", "plain_alone", "tls_alone", "beside_rsa", "idle"}),
-    "create": (["--payments", "320", "--rounds", "1", "--connections", "32", "--preload", "2000"], {"us", "pgbench_us", "wechat_us"}),
-    "lifecycle": (["--payments", "160", "--rounds", "1", "--connections", "16", "--preload", "1000", "--latency", "60"],
+    "create": (["--payments", "320", "--rounds", "1", "--connections", "32", "--preload", "2000", "--stolen", "100"],
+               {"us", "pgbench_us", "wechat_us"}),
+    "lifecycle": (["--payments", "160", "--rounds", "1", "--connections", "16", "--preload", "1000", "--latency", "60",
+                   "--stolen", "100"],
                   {"us", "pgbench_us", "half"}),
     "memory": (["--payments", "50", "--delay-ms", "4000"], {"payd_mb", "nginx_mb", "bare_mb"}),
     "route": (["--rounds", "1", "--repeats", "1"], {"usual", "worst"}),

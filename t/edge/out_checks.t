@@ -115,6 +115,11 @@ with bank() as b:
         is_(n.call(channel="on").short, (503, "CHANNEL_BUSY", "no"), "one more is refused as not sent")
         is_((len(b.requests), n.channel("on")["in_flight"]), (128, 0), "and not passed on, and holds no place")
 
+    # ... and half of it is there for ids that are made without gaps
+    b.requests.clear()
+    with nginx(channels, http="pay_attempts 2048;") as n:
+        is_({n.call(channel="on", attempt=str(7_000_000 + i)).short for i in range(1024)}, {OK}, "half of the places can be used")
+
     # late while connecting: the time is checked again when the first byte is about to leave
     import socket as so
     with so.socket() as full:
