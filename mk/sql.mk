@@ -1,7 +1,7 @@
 # The migration that is generated: the moves of a payment. Once it was applied anywhere, a changed
-# table of moves becomes a new migration of its own: make sql MOVES=sql/0024_payment_moves.sql
+# table of moves becomes a new migration of its own: make sql MOVES=sql/0025_payment_moves.sql
 
-MOVES ?= sql/0023_payment_moves.sql
+MOVES ?= sql/0024_payment_moves.sql
 
 .PHONY: sql
 sql: $(BUILD)/sql/gen_moves ## write the payment's moves to sql/
