@@ -219,16 +219,26 @@ ngx_http_pay_lease_number(u_char *p, int64_t n)
 
 /* writes our note to a node and asks for a half of its note */
 
-static u_char *
-ngx_http_pay_lease_command(u_char *p, ngx_http_pay_channel_t *ch,
+static void
+ngx_http_pay_lease_command(ngx_pay_redis_ask_t *ask, ngx_http_pay_channel_t *ch,
     uint32_t self, uint32_t peer, struct lease_note *note, u_char half)
 {
-    u_char  text[64 + NGX_HTTP_PAY_NAME_MAX];
+    u_char               *p, *start, text[64 + NGX_HTTP_PAY_NAME_MAX];
+    ngx_pay_redis_cmd_t  *cmd;
 
-    p = ngx_pay_redis_head(p, NGX_HTTP_PAY_LEASE_SCRIPT, 1, 7);
-    p = ngx_http_pay_lease_bulk(p, text,
+    cmd = &ask->cmds[ask->n++];
+    cmd->script = NGX_HTTP_PAY_LEASE_SCRIPT;
+    cmd->nkeys = 1;
+    cmd->nargs = 7;
+    cmd->own = 0;
+
+    start = ask->text + ask->len;
+    p = ngx_http_pay_lease_bulk(start, text,
                                 ngx_sprintf(text, "pay:lease:{%V}", &ch->name)
                                 - text);
+    cmd->keys = p - start;
+
+    start = p;
     p = ngx_http_pay_lease_number(p, self + 1);
     p = ngx_http_pay_lease_number(p, peer + 1);
     p = ngx_http_pay_lease_number(p, note->a);
@@ -240,7 +250,10 @@ ngx_http_pay_lease_command(u_char *p, ngx_http_pay_channel_t *ch,
                                 - text);
     p = ngx_http_pay_lease_number(p, LEASE_CALL_MAX / USEC_PER_SEC + 60);
 
-    return ngx_http_pay_lease_bulk(p, &half, 1);
+    p = ngx_http_pay_lease_bulk(p, &half, 1);
+    cmd->args = p - start;
+
+    ask->len = p - ask->text;
 }
 
 
@@ -248,14 +261,13 @@ static void
 ngx_http_pay_lease_channel(ngx_http_pay_channel_main_conf_t *cmcf,
     ngx_http_pay_channel_t *ch)
 {
-    u_char              *p, *start, text[NGX_PAY_REDIS_TEXT];
-    size_t               lens[NGX_PAY_REDIS_CMDS];
     int64_t              now;
     uint32_t             peer;
-    ngx_uint_t           n, want, in_use;
+    ngx_uint_t           want, in_use;
     struct lease        *lease;
     struct lease_note    notes[LEASE_NODES];
     struct lease_terms   terms;
+    ngx_pay_redis_ask_t  ask;
 
     now = clock_read_boot_us();
     ngx_http_pay_lease_terms(cmcf, ch, &terms);
@@ -285,8 +297,8 @@ ngx_http_pay_lease_channel(ngx_http_pay_channel_main_conf_t *cmcf,
         return;
     }
 
-    p = text;
-    n = 0;
+    ask.n = 0;
+    ask.len = 0;
 
     for (peer = 0; peer < terms.nodes; peer++) {
 
@@ -294,19 +306,13 @@ ngx_http_pay_lease_channel(ngx_http_pay_channel_main_conf_t *cmcf,
             continue;
         }
 
-        start = p;
-        p = ngx_http_pay_lease_command(p, ch, terms.self, peer, &notes[peer],
-                                       'a');
-        lens[n++] = p - start;
-
-        start = p;
-        p = ngx_http_pay_lease_command(p, ch, terms.self, peer, &notes[peer],
-                                       'b');
-        lens[n++] = p - start;
+        ngx_http_pay_lease_command(&ask, ch, terms.self, peer, &notes[peer],
+                                   'a');
+        ngx_http_pay_lease_command(&ask, ch, terms.self, peer, &notes[peer],
+                                   'b');
     }
 
-    ch->asking = ngx_pay_redis_eval(text, lens, n, ngx_http_pay_lease_reply, ch)
-                 != NULL;
+    ch->asking = ngx_pay_redis_eval(&ask, ngx_http_pay_lease_reply, ch) != NULL;
 }
 
 

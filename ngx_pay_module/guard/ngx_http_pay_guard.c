@@ -124,8 +124,8 @@ static ngx_int_t
 ngx_http_pay_guard_ask(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
     ngx_http_pay_guard_loc_conf_t *glcf, ngx_http_pay_guard_set_t *set)
 {
-    ngx_http_cleanup_t         *cln;
-    ngx_http_pay_guard_cmds_t   cmds;
+    ngx_http_cleanup_t   *cln;
+    ngx_pay_redis_ask_t   ask;
 
     if (ctx->cln == NULL) {
         cln = ngx_http_cleanup_add(r, 0);
@@ -138,15 +138,14 @@ ngx_http_pay_guard_ask(ngx_http_request_t *r, ngx_http_pay_ctx_t *ctx,
     }
 
     ngx_http_pay_guard_write(ctx, glcf, set, NGX_HTTP_PAY_GUARD_ASK,
-                             NGX_HTTP_PAY_GUARD_ALL, &cmds);
+                             NGX_HTTP_PAY_GUARD_ALL, &ask);
 
-    ctx->op = ngx_pay_redis_eval(cmds.text, cmds.lens, cmds.n,
-                                 ngx_http_pay_guard_redis_done, r);
+    ctx->op = ngx_pay_redis_eval(&ask, ngx_http_pay_guard_redis_done, r);
     if (ctx->op == NULL) {
         return NGX_DECLINED;
     }
 
-    ctx->value = cmds.n;
+    ctx->value = ask.n;
     ctx->cln->handler = ngx_http_pay_guard_cleanup;
 
     return NGX_AGAIN;
@@ -275,15 +274,15 @@ ngx_http_pay_guard_undo(ngx_http_pay_ctx_t *ctx,
     ngx_http_pay_guard_loc_conf_t *glcf, ngx_http_pay_guard_set_t *set,
     ngx_uint_t passed)
 {
-    ngx_http_pay_guard_cmds_t  cmds;
+    ngx_pay_redis_ask_t  ask;
 
     if (passed == 0) {
         return;
     }
 
     ngx_http_pay_guard_write(ctx, glcf, set, NGX_HTTP_PAY_GUARD_UNDO, passed,
-                             &cmds);
-    ngx_pay_redis_tell(cmds.text, cmds.lens, cmds.n);
+                             &ask);
+    ngx_pay_redis_tell(&ask);
     ngx_http_pay_count(undone);
 }
 

@@ -63,17 +63,11 @@ typedef struct {
 } ngx_http_pay_guard_set_t;
 
 
-typedef struct {
-    u_char                  text[NGX_PAY_REDIS_TEXT];
-    size_t                  lens[NGX_PAY_REDIS_CMDS];
-    ngx_uint_t              first[NGX_PAY_REDIS_CMDS]; /* index in the set */
-    ngx_uint_t              n;
-} ngx_http_pay_guard_cmds_t;
-
 #define NGX_HTTP_PAY_GUARD_ASK   0      /* the scripts */
 #define NGX_HTTP_PAY_GUARD_UNDO  1
 
-extern const char *const  ngx_http_pay_guard_scripts[NGX_PAY_REDIS_SCRIPTS];
+extern const ngx_pay_redis_script_t
+    ngx_http_pay_guard_scripts[NGX_PAY_REDIS_SCRIPTS];
 
 
 /* ngx_http_pay_guard_keys.c */
@@ -87,7 +81,7 @@ void ngx_http_pay_guard_who(ngx_http_pay_ctx_t *ctx,
 /* one command per hash tag whose bit is set in tags; the merchant's is last */
 void ngx_http_pay_guard_write(ngx_http_pay_ctx_t *ctx,
     ngx_http_pay_guard_loc_conf_t *glcf, ngx_http_pay_guard_set_t *set,
-    ngx_uint_t script, ngx_uint_t tags, ngx_http_pay_guard_cmds_t *cmds);
+    ngx_uint_t script, ngx_uint_t tags, ngx_pay_redis_ask_t *ask);
 
 
 /* directives */

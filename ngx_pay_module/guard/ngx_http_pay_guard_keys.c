@@ -318,22 +318,25 @@ ngx_http_pay_guard_limit(u_char *p, ngx_http_pay_ctx_t *ctx,
 static u_char *
 ngx_http_pay_guard_command(u_char *p, ngx_http_pay_ctx_t *ctx,
     ngx_http_pay_guard_loc_conf_t *glcf, ngx_http_pay_guard_set_t *set,
-    ngx_uint_t from, ngx_uint_t to, ngx_uint_t script, ngx_uint_t nonce)
+    ngx_uint_t from, ngx_uint_t to, ngx_uint_t nonce, ngx_pay_redis_cmd_t *cmd)
 {
+    u_char           *start;
     ngx_uint_t        i;
     ngx_pay_limit_t  *limit;
 
-    p = ngx_pay_redis_head(p, script, nonce + to - from, 1 + 2 * (to - from));
+    cmd->nkeys = to - from;
+    cmd->nargs = 1 + 2 * (to - from);
 
-    if (nonce) {
-        p = ngx_http_pay_guard_nonce(p, ctx);
-    }
+    start = p;
 
     for (i = from; i < to; i++) {
         p = ngx_http_pay_guard_limit(p, ctx, set->use[i].limit, set->value[i],
                                      (u_char *) set->value[i].p
                                      == set->hash[i]);
     }
+
+    cmd->keys = p - start;
+    start = p;
 
     if (nonce) {
         p = ngx_cpymem(p, glcf->life.data, glcf->life.len);
@@ -347,6 +350,15 @@ ngx_http_pay_guard_command(u_char *p, ngx_http_pay_ctx_t *ctx,
         p = ngx_cpymem(p, limit->argv.data, limit->argv.len);
     }
 
+    cmd->args = p - start;
+    start = p;
+
+    if (nonce) {
+        p = ngx_http_pay_guard_nonce(p, ctx);
+    }
+
+    cmd->own = p - start;
+
     return p;
 }
 
@@ -354,13 +366,14 @@ ngx_http_pay_guard_command(u_char *p, ngx_http_pay_ctx_t *ctx,
 void
 ngx_http_pay_guard_write(ngx_http_pay_ctx_t *ctx,
     ngx_http_pay_guard_loc_conf_t *glcf, ngx_http_pay_guard_set_t *set,
-    ngx_uint_t script, ngx_uint_t tags, ngx_http_pay_guard_cmds_t *cmds)
+    ngx_uint_t script, ngx_uint_t tags, ngx_pay_redis_ask_t *ask)
 {
-    u_char      *p, *start;
-    ngx_uint_t   i, next, tag;
+    u_char               *p;
+    ngx_uint_t            i, next, tag;
+    ngx_pay_redis_cmd_t  *cmd;
 
-    p = cmds->text;
-    cmds->n = 0;
+    p = ask->text;
+    ask->n = 0;
     tag = 0;
 
     for (i = 0; i <= set->n; i = next, tag++) {
@@ -372,16 +385,19 @@ ngx_http_pay_guard_write(ngx_http_pay_ctx_t *ctx,
         }
 
         if (tags & ((ngx_uint_t) 1 << tag)) {
-            start = p;
-            p = ngx_http_pay_guard_command(p, ctx, glcf, set, i, next, script,
+            cmd = &ask->cmds[ask->n++];
+            cmd->script = script;
+
+            p = ngx_http_pay_guard_command(p, ctx, glcf, set, i, next,
                                            next == set->n
-                                           && (i == next || !set->tag[i]));
-            cmds->first[cmds->n] = i;
-            cmds->lens[cmds->n++] = p - start;
+                                           && (i == next || !set->tag[i]),
+                                           cmd);
         }
 
         if (next == set->n && (i == next || !set->tag[i])) {
             break;
         }
     }
+
+    ask->len = p - ask->text;
 }

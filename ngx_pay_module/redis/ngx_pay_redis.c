@@ -13,10 +13,6 @@
 #include <openssl/evp.h>
 
 
-static void ngx_pay_redis_on_reply(redisAsyncContext *ac, void *reply,
-    void *data);
-
-
 ngx_pay_redis_t  ngx_pay_rd;
 
 
@@ -175,65 +171,16 @@ ngx_pay_redis_done(ngx_pay_redis_op_t *op, ngx_uint_t lost)
 }
 
 
-/* NGX_AGAIN: sent again */
-
-static ngx_int_t
-ngx_pay_redis_error(redisAsyncContext *ac, redisReply *reply,
-    ngx_pay_redis_cmd_t *cmd)
+void
+ngx_pay_redis_replied(ngx_pay_redis_part_t *part, int64_t *value,
+    ngx_uint_t lost)
 {
-    if (ngx_strncmp(reply->str, "NOSCRIPT", 8) == 0) {
-        ngx_pay_redis_load();
-
-        if (!cmd->retried && cmd->op->handler) {
-            cmd->retried = 1;
-
-            if (redisAsyncFormattedCommand(ac, ngx_pay_redis_on_reply, cmd,
-                                           (char *) cmd->op->text + cmd->start,
-                                           cmd->len)
-                == REDIS_OK)
-            {
-                return NGX_AGAIN;
-            }
-        }
-
-        return NGX_ERROR;
-    }
-
-    ngx_log_error(NGX_LOG_ERR, ngx_pay_rd.log, 0, "pay: redis says \"%*s\"",
-                  reply->len, reply->str);
-
-    if (ngx_strncmp(reply->str, "READONLY", 8) == 0) {
-        ngx_pay_redis_readonly();
-    }
-
-    return NGX_ERROR;
-}
-
-
-static void
-ngx_pay_redis_on_reply(redisAsyncContext *ac, void *data, void *privdata)
-{
-    redisReply           *reply = data;
-    ngx_pay_redis_cmd_t  *cmd = privdata;
-
     ngx_pay_redis_op_t  *op;
 
-    op = cmd->op;
+    op = part->op;
 
-    if (reply) {
-        ngx_pay_rd.link.heard = ngx_current_msec;
-    }
-
-    if (reply && reply->type == REDIS_REPLY_INTEGER) {
-        op->values[cmd - op->cmds] = reply->integer;
-
-    } else if (reply && reply->type == REDIS_REPLY_ERROR) {
-
-        if (ngx_pay_redis_error(ac, reply, cmd) == NGX_AGAIN) {
-            return;
-        }
-
-        op->failed = 1;
+    if (value) {
+        op->values[part - op->parts] = *value;
 
     } else {
         op->failed = 1;
@@ -248,7 +195,7 @@ ngx_pay_redis_on_reply(redisAsyncContext *ac, void *data, void *privdata)
         return;
     }
 
-    ngx_pay_redis_done(op, reply == NULL);
+    ngx_pay_redis_done(op, lost);
 }
 
 
@@ -268,45 +215,12 @@ ngx_pay_redis_alloc_op(void)
 }
 
 
-static ngx_inline u_char *
-ngx_pay_redis_number(u_char *p, ngx_uint_t n)
-{
-    if (n > 9) {
-        *p++ = (u_char) ('0' + n / 10);
-    }
-
-    *p++ = (u_char) ('0' + n % 10);
-
-    return p;
-}
-
-
-u_char *
-ngx_pay_redis_head(u_char *p, ngx_uint_t script, ngx_uint_t nkeys,
-    ngx_uint_t nargs)
-{
-    static const u_char  evalsha[] = "\r\n$7\r\nEVALSHA\r\n$40\r\n";
-
-    *p++ = '*';
-    p = ngx_pay_redis_number(p, nkeys + nargs + 3);
-    p = ngx_cpymem(p, evalsha, sizeof(evalsha) - 1);
-    p = ngx_cpymem(p, ngx_pay_rd.sha[script], 40);
-    p = ngx_cpymem(p, nkeys > 9 ? "\r\n$2\r\n" : "\r\n$1\r\n", 6);
-    p = ngx_pay_redis_number(p, nkeys);
-    *p++ = CR;
-    *p++ = LF;
-
-    return p;
-}
-
-
 static void
-ngx_pay_redis_begin(ngx_pay_redis_op_t *op, ngx_uint_t n,
-    ngx_pay_redis_pt handler, void *data)
+ngx_pay_redis_begin(ngx_pay_redis_op_t *op, ngx_pay_redis_pt handler,
+    void *data)
 {
     op->handler = handler;
     op->data = data;
-    op->n = n;
     op->pending = 0;
     op->failed = 0;
     op->told = handler == NULL;
@@ -321,41 +235,35 @@ ngx_pay_redis_begin(ngx_pay_redis_op_t *op, ngx_uint_t n,
 }
 
 
-/* all of the commands or none: hiredis refuses only the first */
+/* NGX_ERROR: none of the commands; of some, the operation will fail */
 
 static ngx_int_t
-ngx_pay_redis_send(ngx_pay_redis_op_t *op, u_char *text, size_t *lens)
+ngx_pay_redis_send(ngx_pay_redis_op_t *op, ngx_pay_redis_ask_t *ask)
 {
-    u_char               *p;
-    ngx_uint_t            i;
-    ngx_pay_redis_cmd_t  *cmd;
+    u_char                *text;
+    ngx_uint_t             i;
+    ngx_pay_redis_cmd_t   *cmd;
+    ngx_pay_redis_part_t  *part;
 
-    p = op->text;
+    text = op->ask.text;
+    ngx_memcpy(text, ask->text, ask->len);
+    ngx_memcpy(op->ask.cmds, ask->cmds, ask->n * sizeof(ngx_pay_redis_cmd_t));
 
-    for (i = 0; i < op->n; i++) {
-        cmd = &op->cmds[i];
-        cmd->op = op;
-        cmd->start = p - op->text;
-        cmd->len = lens[i];
-        cmd->retried = 0;
+    for (i = 0; i < ask->n; i++) {
+        cmd = &op->ask.cmds[i];
 
-        ngx_memcpy(p, text, lens[i]);
+        part = &op->parts[i];
+        part->op = op;
+        part->cmd = cmd;
+        part->text = text;
 
-        if (redisAsyncFormattedCommand(ngx_pay_rd.link.ac,
-                                       ngx_pay_redis_on_reply, cmd,
-                                       (char *) p, lens[i])
-            != REDIS_OK)
-        {
+        if (ngx_pay_redis_call(part) != NGX_OK) {
+            op->failed = 1;
             break;
         }
 
         op->pending++;
-        p += lens[i];
-        text += lens[i];
-    }
-
-    if (i < op->n) {
-        op->failed = 1;
+        text += cmd->keys + cmd->args + cmd->own;
     }
 
     return op->pending ? NGX_OK : NGX_ERROR;
@@ -363,8 +271,8 @@ ngx_pay_redis_send(ngx_pay_redis_op_t *op, u_char *text, size_t *lens)
 
 
 ngx_pay_redis_op_t *
-ngx_pay_redis_eval(u_char *text, size_t *lens, ngx_uint_t n,
-    ngx_pay_redis_pt handler, void *data)
+ngx_pay_redis_eval(ngx_pay_redis_ask_t *ask, ngx_pay_redis_pt handler,
+    void *data)
 {
     ngx_pay_redis_op_t  *op;
 
@@ -378,9 +286,9 @@ ngx_pay_redis_eval(u_char *text, size_t *lens, ngx_uint_t n,
         return NULL;
     }
 
-    ngx_pay_redis_begin(op, n, handler, data);
+    ngx_pay_redis_begin(op, handler, data);
 
-    if (ngx_pay_redis_send(op, text, lens) != NGX_OK) {
+    if (ngx_pay_redis_send(op, ask) != NGX_OK) {
         ngx_pay_rd.probing = 0;
         ngx_pay_redis_free_op(op);
         return NULL;
@@ -398,7 +306,7 @@ ngx_pay_redis_eval(u_char *text, size_t *lens, ngx_uint_t n,
 
 
 void
-ngx_pay_redis_tell(u_char *text, size_t *lens, ngx_uint_t n)
+ngx_pay_redis_tell(ngx_pay_redis_ask_t *ask)
 {
     ngx_pay_redis_op_t  *op;
 
@@ -413,9 +321,9 @@ ngx_pay_redis_tell(u_char *text, size_t *lens, ngx_uint_t n)
         return;
     }
 
-    ngx_pay_redis_begin(op, n, NULL, NULL);
+    ngx_pay_redis_begin(op, NULL, NULL);
 
-    if (ngx_pay_redis_send(op, text, lens) != NGX_OK) {
+    if (ngx_pay_redis_send(op, ask) != NGX_OK) {
         ngx_pay_redis_free_op(op);
     }
 }
@@ -431,13 +339,13 @@ ngx_pay_redis_cancel(ngx_pay_redis_op_t *op)
 
 ngx_int_t
 ngx_pay_redis_start(ngx_cycle_t *cycle, ngx_pay_redis_conf_t *conf,
-    const char *const *scripts)
+    const ngx_pay_redis_script_t *scripts)
 {
     u_char      sha[EVP_MAX_MD_SIZE];
     ngx_uint_t  i;
 
     for (i = 0; i < NGX_PAY_REDIS_SCRIPTS; i++) {
-        if (EVP_Digest(scripts[i], ngx_strlen(scripts[i]), sha, NULL,
+        if (EVP_Digest(scripts[i].text, ngx_strlen(scripts[i].text), sha, NULL,
                        EVP_sha1(), NULL)
             != 1)
         {
@@ -459,6 +367,7 @@ ngx_pay_redis_start(ngx_cycle_t *cycle, ngx_pay_redis_conf_t *conf,
     ngx_pay_rd.deadline.log = cycle->log;
 
     ngx_pay_redis_state();
+    ngx_pay_redis_call_start();
     ngx_pay_redis_conn_start();
 
     return NGX_OK;
@@ -476,6 +385,7 @@ ngx_pay_redis_stop(void)
 
     ngx_pay_rd.exiting = 1;
 
+    ngx_pay_redis_call_stop();
     ngx_pay_redis_conn_stop();
 
     if (ngx_pay_rd.deadline.timer_set) {

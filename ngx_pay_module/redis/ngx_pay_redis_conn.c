@@ -88,7 +88,7 @@ ngx_pay_redis_load(void)
 
     for (i = 0; i < NGX_PAY_REDIS_SCRIPTS; i++) {
         if (redisAsyncCommand(ngx_pay_rd.link.ac, ngx_pay_redis_on_load, NULL,
-                              "SCRIPT LOAD %s", ngx_pay_rd.scripts[i])
+                              "SCRIPT LOAD %s", ngx_pay_rd.scripts[i].text)
             == REDIS_OK)
         {
             ngx_pay_rd.loading++;

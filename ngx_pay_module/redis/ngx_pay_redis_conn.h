@@ -1,7 +1,7 @@
 /*
  * One process' Redis: shared by ngx_pay_redis.c (operations),
- * ngx_pay_redis_conn.c (the connection's life) and ngx_pay_redis_sentinel.c
- * (who the master is).
+ * ngx_pay_redis_call.c (their commands on the way), ngx_pay_redis_conn.c (the
+ * connection's life) and ngx_pay_redis_sentinel.c (who the master is).
  */
 
 #ifndef _NGX_PAY_REDIS_CONN_H_INCLUDED_
@@ -11,13 +11,13 @@
 #include "ngx_pay_redis.h"
 
 
+/* a command of an operation */
+
 typedef struct {
     ngx_pay_redis_op_t     *op;
-    uint32_t                start;      /* in the operation's text */
-    uint32_t                len;
-    int64_t                 value;
-    unsigned                retried:1;
-} ngx_pay_redis_cmd_t;
+    ngx_pay_redis_cmd_t    *cmd;
+    u_char                 *text;
+} ngx_pay_redis_part_t;
 
 
 struct ngx_pay_redis_op_s {
@@ -25,14 +25,13 @@ struct ngx_pay_redis_op_s {
     ngx_pay_redis_pt        handler;    /* NULL: nobody waits any more */
     void                   *data;
     ngx_msec_t              deadline;
-    ngx_uint_t              n;
     ngx_uint_t              pending;    /* replies that have not come */
     unsigned                probe:1;    /* sent while paused */
     unsigned                told:1;     /* nobody ever waited */
     unsigned                failed:1;
     int64_t                 values[NGX_PAY_REDIS_CMDS];
-    ngx_pay_redis_cmd_t     cmds[NGX_PAY_REDIS_CMDS];
-    u_char                  text[NGX_PAY_REDIS_TEXT];
+    ngx_pay_redis_part_t    parts[NGX_PAY_REDIS_CMDS];
+    ngx_pay_redis_ask_t     ask;
 };
 
 
@@ -40,7 +39,7 @@ typedef struct {
     ngx_pay_redis_link_t    link;       /* first: data of the timers, too */
     ngx_pay_redis_conf_t   *conf;
     ngx_log_t              *log;
-    const char *const      *scripts;
+    const ngx_pay_redis_script_t  *scripts;
     u_char                  sha[NGX_PAY_REDIS_SCRIPTS][40];
 
     ngx_pay_redis_addr_t    addr;       /* host is NULL: not known yet */
@@ -53,6 +52,10 @@ typedef struct {
     ngx_queue_t             waiting;    /* operations with a handler */
     ngx_queue_t             free;
     ngx_uint_t              inflight;
+
+    ngx_event_t             send;       /* posted: calls have gathered */
+    ngx_queue_t             gathered;   /* calls of this turn of the loop */
+    ngx_queue_t             spare;      /* calls */
 
     ngx_uint_t              failed;     /* in a row */
     ngx_msec_t              until;      /* paused */
@@ -71,6 +74,16 @@ extern ngx_pay_redis_t  ngx_pay_rd;
 
 /* ngx_pay_redis.c */
 void ngx_pay_redis_state(void);
+/* the reply to a part: value is NULL when it failed; lost: there was none */
+void ngx_pay_redis_replied(ngx_pay_redis_part_t *part, int64_t *value,
+    ngx_uint_t lost);
+
+/* ngx_pay_redis_call.c */
+void ngx_pay_redis_call_start(void);
+/* what has not left will not */
+void ngx_pay_redis_call_stop(void);
+/* the part will be replied to; NGX_ERROR: it will not */
+ngx_int_t ngx_pay_redis_call(ngx_pay_redis_part_t *part);
 
 /* ngx_pay_redis_conn.c */
 void ngx_pay_redis_conn_start(void);
