@@ -16,7 +16,7 @@ JOBS    ?= $(shell nproc)
 CLANG   := $(findstring clang,$(notdir $(CC)))
 BUILD   := build$(if $(CLANG),-clang)$(if $(SAN),-san)
 WARN    := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla
-HARDEN  := -fstack-protector-strong -fPIC
+HARDEN  := -fstack-protector-strong -fPIE
 SAN_ON  := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 OPT     := $(if $(SAN),-O1 $(SAN_ON) -fno-omit-frame-pointer,-O2 -D_FORTIFY_SOURCE=2)
 CFLAGS  := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -I. -I/usr/include/postgresql -MMD -MP $(EXTRA_CFLAGS)

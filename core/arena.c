@@ -123,6 +123,28 @@ struct slice arena_copy(struct arena *a, struct slice s)
     return slice_n(p, s.n);
 }
 
+struct slice arena_join(struct arena *a, const struct slice *parts, size_t n)
+{
+    size_t all = 0;
+    char *p, *to;
+
+    for (size_t i = 0; i < n; i++)
+        all += parts[i].n;
+    p = to = arena_take(a, all);
+    if (!p)
+        return SLICE_NULL;
+    for (size_t i = 0; i < n; i++)
+        to = parts[i].n ? (char *)memcpy(to, parts[i].p, parts[i].n) + parts[i].n : to;
+    return slice_n(p, all);
+}
+
+struct slice arena_int64(struct arena *a, int64_t v)
+{
+    char text[INT64_TEXT_LEN];
+
+    return arena_copy(a, slice_of_int64(text, v));
+}
+
 char *arena_cstr(struct arena *a, struct slice s)
 {
     char *p;

@@ -33,6 +33,9 @@ void *arena_alloc(struct arena *a, size_t n);
 void *arena_calloc(struct arena *a, size_t count, size_t size);
 
 struct slice arena_copy(struct arena *a, struct slice s);
+/* n slices, one after another. */
+struct slice arena_join(struct arena *a, const struct slice *parts, size_t n);
+struct slice arena_int64(struct arena *a, int64_t v);
 /* NUL-terminated copy; NULL (and a->failed) also when s contains a NUL. */
 char *arena_cstr(struct arena *a, struct slice s);
 struct slice arena_printf(struct arena *a, const char *fmt, ...)

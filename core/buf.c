@@ -79,16 +79,10 @@ void buf_add_growing(struct buf *b, const void *p, size_t n)
 
 void buf_add_int64(struct buf *b, int64_t v)
 {
-    char digits[24], *at = digits + sizeof(digits);
-    uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
+    char text[INT64_TEXT_LEN];
+    struct slice digits = slice_of_int64(text, v);
 
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
-    if (v < 0)
-        *--at = '-';
-    buf_add(b, at, (size_t)(digits + sizeof(digits) - at));
+    buf_add(b, digits.p, digits.n);
 }
 
 void buf_addf(struct buf *b, const char *fmt, ...)

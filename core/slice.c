@@ -97,6 +97,20 @@ int slice_int64(struct slice s, int64_t *out)
     return 0;
 }
 
+struct slice slice_of_int64(char text[INT64_TEXT_LEN], int64_t v)
+{
+    char *end = text + INT64_TEXT_LEN, *at = end;
+    uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
+
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (v < 0)
+        *--at = '-';
+    return slice_n(at, (size_t)(end - at));
+}
+
 /* ------------------------------------------------------------------ eight bytes at a time */
 
 size_t slice_ascii(struct slice s)

@@ -54,6 +54,9 @@ struct slice slice_cut(struct slice *rest, char sep);
 /* Whole slice as decimal int64, optional '-', no '+', no blanks, no leading zeros but "0".
  * 0 or -1 (syntax or overflow). */
 int slice_int64(struct slice s, int64_t *out);
+/* The number as slice_int64 reads it, at the end of text. */
+#define INT64_TEXT_LEN 20
+struct slice slice_of_int64(char text[INT64_TEXT_LEN], int64_t v);
 /* Bytes from the start, in steps of eight, that are ASCII; printable: and no control characters. At
  * most 7 less than there are: what stands behind is looked at one by one. */
 size_t slice_ascii(struct slice s);

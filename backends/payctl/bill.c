@@ -81,12 +81,10 @@ static int call(struct fetch *f, enum call_kind kind)
         return ctl_refuse("%s: %s", call_kind_name(kind), f->problem);
     headers[0] =
         (struct http_header){SLICE("Pay-Channel"), channel_facts(f->account.channel)->name};
-    headers[1] = (struct http_header){SLICE("Pay-Attempt"),
-                                      arena_printf(a, "%lld", (long long)attempt_id())};
+    headers[1] = (struct http_header){SLICE("Pay-Attempt"), arena_int64(a, attempt_id())};
     headers[2] = (struct http_header){SLICE("Pay-Kind"), req.egress_kind};
-    headers[3] =
-        (struct http_header){SLICE("Pay-Send-Before"),
-                             arena_printf(a, "%lld", (long long)(clock_read_boot_us() + SEND_US))};
+    headers[3] = (struct http_header){SLICE("Pay-Send-Before"),
+                                      arena_int64(a, clock_read_boot_us() + SEND_US)};
     memcpy(headers + PAY_HEADERS, req.headers, req.nheaders * sizeof(headers[0]));
     struct http_call hc = {.method = req.method,
                            .target = req.target,

@@ -21,7 +21,7 @@ static const char *who(struct arena *a, const struct json *sw)
     if (json_int64(json_get(sw, "uid"), &uid) != 0)
         return "nginx";
     pw = getpwuid((uid_t)uid);
-    return arena_cstr(a, pw ? slice_of(pw->pw_name) : arena_printf(a, "%lld", (long long)uid));
+    return arena_cstr(a, pw ? slice_of(pw->pw_name) : arena_int64(a, uid));
 }
 
 static const char *text(struct arena *a, const struct json *v, const char *path)

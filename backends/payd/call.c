@@ -225,14 +225,12 @@ static size_t add_pay_headers(const struct flow *f, struct arena *a, struct http
     unsigned not_sent = not_sent_before(f);
 
     h[0] = (struct http_header){SLICE("Pay-Channel"), flow_channel(f)};
-    h[1] = (struct http_header){SLICE("Pay-Attempt"),
-                                arena_printf(a, "%lld", (long long)f->attempt_id)};
+    h[1] = (struct http_header){SLICE("Pay-Attempt"), arena_int64(a, f->attempt_id)};
     h[2] = (struct http_header){SLICE("Pay-Kind"), kind};
-    h[3] = (struct http_header){SLICE("Pay-Send-Before"),
-                                arena_printf(a, "%lld", (long long)f->send_before_boot_us)};
+    h[3] = (struct http_header){SLICE("Pay-Send-Before"), arena_int64(a, f->send_before_boot_us)};
     if (not_sent == 0)
         return PAY_HEADERS - 1;
-    h[4] = (struct http_header){SLICE("Pay-Not-Sent"), arena_printf(a, "%u", not_sent)};
+    h[4] = (struct http_header){SLICE("Pay-Not-Sent"), arena_int64(a, not_sent)};
     return PAY_HEADERS;
 }
 

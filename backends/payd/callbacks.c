@@ -197,7 +197,7 @@ static struct slice signed_with(struct call *x, const struct verify_key *k,
 
 static struct slice timestamp(struct call *x)
 {
-    return arena_printf(&x->arena, "%lld", (long long)(worker_now(x->c->w) / USEC_PER_SEC));
+    return arena_int64(&x->arena, worker_now(x->c->w) / USEC_PER_SEC);
 }
 
 static int sign(struct call *x, struct signature *s)
@@ -230,8 +230,9 @@ static size_t add_members(struct call *x, const char *prefix, const struct signa
     size_t n = sizeof(members) / sizeof(members[0]);
 
     for (size_t i = 0; i < n; i++)
-        h[i] = (struct http_header){arena_printf(&x->arena, "%s%s", prefix, members[i].name),
-                                    members[i].value};
+        h[i] = (struct http_header){
+            arena_join(&x->arena, (struct slice[]){slice_of(prefix), slice_of(members[i].name)}, 2),
+            members[i].value};
     return n;
 }
 

@@ -152,11 +152,11 @@ static const char *send_call(struct certificates *c, const struct channel *chann
                                     &req, &reason) != 0)
         return reason;
     headers[0] = (struct http_header){SLICE("Pay-Channel"), c->channel};
-    headers[1] = (struct http_header){SLICE("Pay-Attempt"), arena_printf(m, "%lld", (long long)id)};
+    headers[1] = (struct http_header){SLICE("Pay-Attempt"), arena_int64(m, id)};
     headers[2] = (struct http_header){SLICE("Pay-Kind"), req.egress_kind};
-    headers[3] = (struct http_header){
-        SLICE("Pay-Send-Before"),
-        arena_printf(m, "%lld", (long long)(clock_read_boot_us() + c->w->options->send_window_us))};
+    headers[3] =
+        (struct http_header){SLICE("Pay-Send-Before"),
+                             arena_int64(m, clock_read_boot_us() + c->w->options->send_window_us)};
     memcpy(headers + PAY_HEADERS, req.headers, req.nheaders * sizeof(headers[0]));
     if (m->failed)
         return "out of memory";

@@ -71,10 +71,11 @@ static struct slice text_of(struct arena *a, const struct json *doc, const char 
 /* What the edge decided, for the trace: whose key signed, which channels were offered, and why. */
 static struct slice route_of(const struct http_req *req, struct arena *a)
 {
-    return arena_printf(a, "key=%.*s channels=%.*s %.*s",
-                        SLICE_FMT(http_req_header(req, "Pay-Serial")),
-                        SLICE_FMT(http_req_header(req, "Pay-Channels")),
-                        SLICE_FMT(http_req_header(req, "Pay-Route")));
+    const struct slice parts[] = {SLICE("key="),       http_req_header(req, "Pay-Serial"),
+                                  SLICE(" channels="), http_req_header(req, "Pay-Channels"),
+                                  SLICE(" "),          http_req_header(req, "Pay-Route")};
+
+    return arena_join(a, parts, sizeof(parts) / sizeof(parts[0]));
 }
 
 /* The new order, all slices in the flow's arena (the request may be answered before it ends). */

@@ -231,7 +231,7 @@ static void append(struct stream *s)
         argv[3] = slice_of(s->key);
         argv[4] = arena_printf(&s->read, "%lld-%lld", (long long)s->at.last_ms,
                                (long long)s->at.last_seq);
-        argv[n++] = arena_printf(&s->read, "%lld", (long long)r->w->options->relay.maxlen);
+        argv[n++] = arena_int64(&s->read, r->w->options->relay.maxlen);
         for (size_t i = 0; i < s->events.n; i++)
             n += relay_entry(&s->read, &s->events.events[i], argv + n);
     }

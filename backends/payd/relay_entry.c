@@ -26,7 +26,7 @@ static void add_id(struct out *o, const char *name, char kind, int64_t id)
 
 static void add_number(struct out *o, const char *name, int64_t v)
 {
-    add(o, name, arena_printf(o->a, "%lld", (long long)v));
+    add(o, name, arena_int64(o->a, v));
 }
 
 static void add_head(struct out *o, const struct relay_event *e)

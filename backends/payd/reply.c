@@ -50,8 +50,9 @@ static void reply_resource(struct http_req *req, int status, struct slice body, 
         headers[n++] = (struct http_header){SLICE("Idempotency-Replayed"), SLICE("true")};
     if (status == 201) {
         id_format(id, kind, resource_id);
-        headers[n++] =
-            (struct http_header){SLICE("Location"), arena_printf(&req->arena, "%s%s", path, id)};
+        headers[n++] = (struct http_header){
+            SLICE("Location"),
+            arena_join(&req->arena, (struct slice[]){slice_of(path), slice_of(id)}, 2)};
     }
     http_req_reply(req, status, headers, n, body);
 }

@@ -14,7 +14,7 @@
 
 
 #define NGX_HTTP_PAY_ZONE_MIN  (1024 * 1024)
-#define NGX_HTTP_PAY_TRIM      (2 * 1024 * 1024)
+#define NGX_HTTP_PAY_TRIM      (4 * 1024 * 1024)
 
 
 typedef struct {

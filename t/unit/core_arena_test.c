@@ -22,6 +22,27 @@ static void test_alignment_and_zero(void **state)
     arena_release(&a);
 }
 
+static void test_join_and_int64(void **state)
+{
+    const struct slice parts[] = {SLICE("/v1/"), SLICE_NULL, SLICE("x"), SLICE("")};
+    struct arena a;
+    (void)state;
+
+    arena_init(&a, 256);
+    assert_slice(arena_join(&a, parts, 4), "/v1/x");
+    assert_slice(arena_join(&a, parts + 1, 1), "");
+    assert_slice(arena_int64(&a, 0), "0");
+    assert_slice(arena_int64(&a, 10), "10");
+    assert_slice(arena_int64(&a, INT64_MAX), "9223372036854775807");
+    assert_slice(arena_int64(&a, INT64_MIN), "-9223372036854775808");
+    assert_false(a.failed);
+    while (arena_alloc(&a, 1)) {
+    }
+    assert_null(arena_join(&a, parts, 4).p);
+    assert_null(arena_int64(&a, 1).p);
+    arena_release(&a);
+}
+
 static void test_cap_is_never_passed(void **state)
 {
     struct arena a;
@@ -154,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alignment_and_zero),
+        cmocka_unit_test(test_join_and_int64),
         cmocka_unit_test(test_cap_is_never_passed),
         cmocka_unit_test(test_failure_stays),
         cmocka_unit_test(test_huge_sizes),

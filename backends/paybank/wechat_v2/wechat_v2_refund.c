@@ -118,7 +118,7 @@ static void add_nth(struct v2 *v, const char *name, unsigned n, struct slice val
 
 static void add_nth_int(struct v2 *v, const char *name, unsigned n, int64_t value)
 {
-    add_nth(v, name, n, arena_printf(v->out.arena, "%lld", (long long)value));
+    add_nth(v, name, n, arena_int64(v->out.arena, value));
 }
 
 static void put_nth(struct v2 *v, struct refund *r, unsigned n)

@@ -30,7 +30,7 @@ void form_add_str(struct form *f, const char *name, const char *value)
 
 void form_add_int64(struct form *f, const char *name, int64_t value)
 {
-    put(f, slice_of(name), arena_printf(f->arena, "%lld", (long long)value));
+    put(f, slice_of(name), arena_int64(f->arena, value));
 }
 
 void form_add_opt(struct form *f, const char *name, struct slice value)
