@@ -26,7 +26,7 @@ build/nginx.stamp: $(EDGE_SOURCES)
 edge-dynamic:
 	@echo '  NGINX module'
 	@cd $(NGINX_SRC) && bash -c '. ./conf_flags; ./configure "$${NGX_CONF_FLAGS[@]}" \
-	    --with-cc-opt="-g -O2 -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2" \
+	    --with-cc-opt="-g -O2 -fPIC -fno-semantic-interposition -fstack-protector-strong -D_FORTIFY_SOURCE=2" \
 	    --add-dynamic-module=$(CURDIR) --builddir=$(CURDIR)/build/nginx' > $(CURDIR)/build/nginx/configure.log \
 	    || { tail -20 $(CURDIR)/build/nginx/configure.log; exit 1; }
 	@$(MAKE) -s -f $(CURDIR)/build/nginx/Makefile -C $(NGINX_SRC) modules
