@@ -179,6 +179,31 @@ ngx_http_pay_answer_replace(ngx_http_pay_answer_t *a, enum problem_code code,
 }
 
 
+/*
+ * A unix socket says that there is room whenever the other side has read, and
+ * nginx is woken for nothing by each request that it passes on.  It does not
+ * wait for room now; when it has to, it watches again by itself.
+ */
+
+static void
+ngx_http_pay_answer_unwatch(ngx_http_request_t *r)
+{
+    ngx_event_t  *wev;
+
+    if (r->upstream == NULL || r->upstream->peer.connection == NULL
+        || !(ngx_event_flags & NGX_USE_EPOLL_EVENT))
+    {
+        return;
+    }
+
+    wev = r->upstream->peer.connection->write;
+
+    if (wev->active && wev->ready) {
+        (void) ngx_del_event(wev, NGX_WRITE_EVENT, NGX_CLEAR_EVENT);
+    }
+}
+
+
 static ngx_int_t
 ngx_http_pay_answer_header_filter(ngx_http_request_t *r)
 {
@@ -231,6 +256,8 @@ ngx_http_pay_answer_header_filter(ngx_http_request_t *r)
     {
         return NGX_ERROR;
     }
+
+    ngx_http_pay_answer_unwatch(r);
 
     ngx_http_set_ctx(r, a, ngx_http_pay_answer_filter_module);
 
