@@ -19,7 +19,7 @@
 
 typedef struct {
     ngx_queue_t             queue;
-    uint32_t                hash;
+    uint64_t                hash;
     unsigned                retried:1;
     size_t                  len;        /* without head */
     ngx_uint_t              n;
@@ -257,7 +257,7 @@ ngx_pay_redis_same(ngx_pay_redis_part_t *a, ngx_pay_redis_part_t *b)
 /* NULL: there is none to join, or it is full */
 
 static ngx_pay_redis_call_t *
-ngx_pay_redis_find(ngx_pay_redis_part_t *part, uint32_t hash)
+ngx_pay_redis_find(ngx_pay_redis_part_t *part, uint64_t hash)
 {
     ngx_uint_t             look;
     ngx_queue_t           *q;
@@ -305,7 +305,7 @@ ngx_pay_redis_new(void)
 ngx_int_t
 ngx_pay_redis_call(ngx_pay_redis_part_t *part)
 {
-    uint32_t               hash;
+    uint64_t               hash;
     ngx_pay_redis_cmd_t   *cmd;
     ngx_pay_redis_call_t  *call;
 
@@ -314,7 +314,7 @@ ngx_pay_redis_call(ngx_pay_redis_part_t *part)
     hash = 0;
 
     if (ngx_pay_rd.scripts[cmd->script].joins) {
-        hash = ngx_murmur_hash2(part->text, cmd->keys + cmd->args);
+        hash = slice_hash(slice_n(part->text, cmd->keys + cmd->args));
         call = ngx_pay_redis_find(part, hash);
     }
 
