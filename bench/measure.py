@@ -53,8 +53,8 @@ def memory_kb(pid: int, field: str = "VmRSS") -> int:
     raise RuntimeError(f"{pid}: no {field}")
 
 
-TRIES = 3  # for each round that counts
-REST_S = 15
+TRIES = 2  # for each round that counts
+REST_S = 60  # what takes processors from a busy machine may leave a rested one alone
 STOLEN = "a round counts when the machine's host took at most so many per cent of the processors' time"
 
 
