@@ -104,8 +104,26 @@ static void add_escaped(struct buf *b, struct slice s)
     }
 }
 
+/* The usual string, in one piece. */
+static void add_plain(struct buf *b, struct slice s)
+{
+    char *to = buf_reserve(b, s.n + 2);
+
+    if (!to)
+        return;
+    *to++ = '"';
+    if (s.n)
+        memcpy(to, s.p, s.n);
+    to[s.n] = '"';
+    b->n += s.n + 2;
+}
+
 static void add_quoted(struct buf *b, struct slice s)
 {
+    if (is_plain_ascii(s.p, s.n)) {
+        add_plain(b, s);
+        return;
+    }
     buf_add_char(b, '"');
     while (s.n) {
         size_t valid = utf8_prefix(s);

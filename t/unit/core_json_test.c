@@ -655,6 +655,51 @@ static void test_escaping(void **state)
 }
 
 /* RFC 8259 allows it, our own parser refuses it: it never enters, but must not break the form. */
+/* Any byte at any place of a string of any length: what was written reads as it was, and a byte
+ * that is no UTF-8 as U+FFFD. */
+static void test_every_byte_is_written(void **state)
+{
+    (void)state;
+
+    for (unsigned n = 1; n <= 25; n++) {
+        for (unsigned at = 0; at < n; at++) {
+            for (unsigned c = 0; c < 256; c++) {
+                char text[25], out[32], want[32];
+                struct json_writer w;
+                struct buf b;
+                int size;
+
+                memset(text, 'x', sizeof(text));
+                text[at] = (char)c;
+                buf_init(&b, 64);
+                json_writer_init(&w, &b);
+                json_put_str(&w, slice_n(text, n));
+                if (c >= 0x80)
+                    size = snprintf(out, sizeof(out), "\xef\xbf\xbd");
+                else if (c == '"' || c == '\\')
+                    size = snprintf(out, sizeof(out), "\\%c", c);
+                else if (c == '\n' || c == '\r' || c == '\t')
+                    size = snprintf(out, sizeof(out), "\\%c",
+                                    c == '\n'   ? 'n'
+                                    : c == '\r' ? 'r'
+                                                : 't');
+                else if (c < 0x20)
+                    size = snprintf(out, sizeof(out), "\\u%04x", c);
+                else
+                    size = snprintf(out, sizeof(out), "%c", c);
+                memset(want, 'x', sizeof(want));
+                assert_int_equal(b.n, 2 + n - 1 + (unsigned)size);
+                assert_int_equal(b.p[0], '"');
+                assert_int_equal(b.p[b.n - 1], '"');
+                assert_memory_equal(b.p + 1, want, at);
+                assert_memory_equal(b.p + 1 + at, out, (size_t)size);
+                assert_memory_equal(b.p + 1 + at + size, want, n - 1 - at);
+                buf_release(&b);
+            }
+        }
+    }
+}
+
 static void test_nul_is_escaped(void **state)
 {
     struct json_writer w;
@@ -745,6 +790,7 @@ int main(void)
         TEST(test_int64),
         TEST(test_writer),
         TEST(test_escaping),
+        TEST(test_every_byte_is_written),
         TEST(test_nul_is_escaped),
         TEST(test_writer_depth),
         TEST(test_writer_cap),
