@@ -188,19 +188,7 @@ ngx_http_pay_guard_bulk(u_char *p, size_t n)
 {
     *p++ = '$';
 
-    if (n > 99) {
-        *p++ = (u_char) ('0' + n / 100);
-    }
-
-    if (n > 9) {
-        *p++ = (u_char) ('0' + n / 10 % 10);
-    }
-
-    *p++ = (u_char) ('0' + n % 10);
-    *p++ = CR;
-    *p++ = LF;
-
-    return p;
+    return ngx_pay_redis_number(p, n);
 }
 
 

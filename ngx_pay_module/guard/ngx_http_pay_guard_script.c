@@ -7,8 +7,8 @@
  *
  * ARGV: a nonce's life in ms, or 0 when there is none; then of each limit its
  * step (us per request, GCRA; negative: a sliding window of so many us) and its
- * room (us a burst may run ahead; requests per window).  The first script gets the
- * number of requests after that.
+ * room (us a burst may run ahead; requests per window).  The first script gets
+ * the number of requests after that.
  *
  * run is what a limit has counted: us ahead, or requests in this window; past
  * are those in the window before.

@@ -76,6 +76,27 @@ typedef struct {
 typedef void (*ngx_pay_redis_pt)(void *data, ngx_int_t rc, int64_t *values);
 
 
+/* the end of a line of RESP; n < 1000 */
+
+static ngx_inline u_char *
+ngx_pay_redis_number(u_char *p, ngx_uint_t n)
+{
+    if (n > 99) {
+        *p++ = (u_char) ('0' + n / 100);
+    }
+
+    if (n > 9) {
+        *p++ = (u_char) ('0' + n / 10 % 10);
+    }
+
+    *p++ = (u_char) ('0' + n % 10);
+    *p++ = CR;
+    *p++ = LF;
+
+    return p;
+}
+
+
 /* scripts: live as long as the process */
 ngx_int_t ngx_pay_redis_start(ngx_cycle_t *cycle, ngx_pay_redis_conf_t *conf,
     const ngx_pay_redis_script_t *scripts);

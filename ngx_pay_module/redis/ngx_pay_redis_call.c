@@ -27,27 +27,6 @@ typedef struct {
 } ngx_pay_redis_call_t;
 
 
-/* n < 1000 */
-
-static ngx_inline u_char *
-ngx_pay_redis_number(u_char *p, ngx_uint_t n)
-{
-    if (n > 99) {
-        *p++ = (u_char) ('0' + n / 100);
-    }
-
-    if (n > 9) {
-        *p++ = (u_char) ('0' + n / 10 % 10);
-    }
-
-    *p++ = (u_char) ('0' + n % 10);
-    *p++ = CR;
-    *p++ = LF;
-
-    return p;
-}
-
-
 static ngx_inline u_char *
 ngx_pay_redis_number_bulk(u_char *p, ngx_uint_t n)
 {

@@ -654,7 +654,6 @@ static void test_escaping(void **state)
     assert_string_written(SLICE("\xed\xa0\x80\""), "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\\"\"");
 }
 
-/* RFC 8259 allows it, our own parser refuses it: it never enters, but must not break the form. */
 /* Any byte at any place of a string of any length: what was written reads as it was, and a byte
  * that is no UTF-8 as U+FFFD. */
 static void test_every_byte_is_written(void **state)
@@ -700,6 +699,7 @@ static void test_every_byte_is_written(void **state)
     }
 }
 
+/* RFC 8259 allows it, our own parser refuses it: it never enters, but must not break the form. */
 static void test_nul_is_escaped(void **state)
 {
     struct json_writer w;
