@@ -135,7 +135,7 @@ def forged(stack):
 
 def main():
     # alerts are what these faults must raise
-    with flow_stack('"ev":"case"', '"ev":"notification_refused"', '"ev":"notification_not_taken"') as stack:
+    with flow_stack('"ev":"case"', '"ev":"notification_refused"', '"ev":"notification_not_taken"', hasty=True) as stack:
         prepare_faults(stack)
         paid_while_unknown(stack)
         query_faults(stack)

@@ -206,8 +206,9 @@ def kept_nowhere(stack):
 
 def main():
     payd = {"paying_interval": "200ms", "paying_limit": "1500ms", "reverse_limit": str(LIMIT)}
-    with flow_stack("not_reversed", "amount_mismatch", "paid_then_reversed", "notification_not_taken", payd=payd,
-                    channels={"bank": {"methods": "native barcode"}}) as stack:
+    # what is done here to the channel would take it out
+    with flow_stack("not_reversed", "amount_mismatch", "paid_then_reversed", "notification_not_taken", payd=payd, hasty=True,
+                    channels={"bank": {"methods": "native barcode", "breaker": "off"}}) as stack:
         for part in (answered_at_once, refused_fields, payer_acts, payer_is_gone, nobody_knows, again_until_done,
                      paid_while_reversing, notified_after_the_reversal, merchant_closes, never_known, restarts, kept_nowhere):
             part(stack)

@@ -232,7 +232,7 @@ def main():
     options = {ch.name: {"breaker": "off"} for ch in CHANNELS}
     options["bank"]["methods"] = "native barcode"
     earliest = {{"wechat": "wechat_v3"}.get(c, c): {"api reverse > earliest": f"{s:.0f}s"} for c, s in EARLIEST.items()}
-    with flow_stack("not_reversed", "paid_then_reversed", '"ev":"case"', "notification_not_taken",
+    with flow_stack("not_reversed", "paid_then_reversed", '"ev":"case"', "notification_not_taken", hasty=True,
                     payd={"paying_interval": "100ms", "paying_limit": "2s"},
                     also=["wechat_v2", "alipay", "unionpay"], adapters=earliest,
                     channels=options) as stack, ThreadPoolExecutor(len(CHANNELS)) as pool:

@@ -80,7 +80,7 @@ def needs(stack):
 
 
 def main():
-    with flow_stack(channels={"wechat": {"methods": "native jsapi h5 app"}}) as stack:
+    with flow_stack(hasty=True, channels={"wechat": {"methods": "native jsapi h5 app"}}) as stack:
         for part in (jsapi, app, h5, needs):
             part(stack)
     done()

@@ -136,7 +136,7 @@ def _survive(request):
 
 
 def main():
-    with flow_stack(*KILLED, "kill", orders=2) as stack:
+    with flow_stack(*KILLED, "kill", orders=2, hasty=True) as stack:
         life(stack)
         refusals(stack)
         never_more(stack)

@@ -243,7 +243,7 @@ def campaign(seed: int, faults: int, orders: int, merchants: int, choose=lambda 
     receiver = Receiver()
     channels = {name: dict(BREAKER) for name in ("wechat", "bank")}
     try:
-        with flow_stack(*LOGS, kind=ProxiedStack, nginx=OPTIONS["nginx"], payd={**OPTIONS["payd"], **(payd or {})},
+        with flow_stack(*LOGS, kind=ProxiedStack, hasty=True, nginx=OPTIONS["nginx"], payd={**OPTIONS["payd"], **(payd or {})},
                         postgres=OPTIONS["postgres"], channels=channels, merchant_port=receiver.port,
                         disk=mounts) as stack:
             receiver.knows(stack)

@@ -21,7 +21,7 @@ ROOMY = {"location /v1/ > pay_guard": "window=300s nonce=600s app=5000r/s burst=
 @contextlib.contextmanager
 def market_stack(**more):
     """A stack that survives deaths: short intervals would give up what the egress could not take for a second, as failed."""
-    with flow_stack(*DEATHS, nginx=ROOMY, payd={"not_sent_limit": "100", **more.pop("payd", {})}, **more) as stack:
+    with flow_stack(*DEATHS, hasty=True, nginx=ROOMY, payd={"not_sent_limit": "100", **more.pop("payd", {})}, **more) as stack:
         slow_bank(stack)
         yield stack
 
