@@ -148,11 +148,15 @@ class Stack:
         pid = self.pid(name)
         return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
+    def nginx_workers(self) -> set[int]:
+        """Those that serve; one that was told to end says so in its title."""
+        return {pid for pid in self.children("nginx") if serves(pid)}
+
     def reload_nginx(self) -> None:
         """After editing a file under conf/: waits until new workers took over."""
-        before = set(self.children("nginx"))
+        before = self.nginx_workers()
         self.signal("nginx", signal.SIGHUP)
-        wait_until(lambda: set(self.children("nginx")) - before, "new nginx workers")
+        wait_until(lambda: (now := self.nginx_workers()) and not now & before, "nginx's new workers to take over")
 
     def _start(self, *names: str) -> None:
         for name in names:
@@ -447,6 +451,14 @@ def read(path: Path) -> str:
 
 def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def serves(pid: int) -> bool:
+    """Of a worker of nginx."""
+    try:
+        return "shutting down" not in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
 
 
 def answers(port: int) -> bool:

@@ -37,8 +37,9 @@ build-cache/nginx-%/configure:
 	@echo '  FETCH nginx $*'
 	@mk/fetch-nginx build-cache/nginx-$* $* $(nginx_suite_$*)
 
-NGINX_STATIC := --with-debug --with-threads --with-http_ssl_module --with-http_v2_module \
-                --with-http_realip_module --with-http_stub_status_module --with-http_auth_request_module
+NGINX_STATIC := --prefix=/nonexistent --error-log-path=stderr --with-debug --with-threads \
+                --with-http_ssl_module --with-http_v2_module --with-http_realip_module \
+                --with-http_stub_status_module --with-http_auth_request_module
 # nginx itself reads integers at odd addresses, copies nothing from NULL, and moves pointers into a
 # larger header buffer by the difference of both buffers
 SAN_FLAGS    := -fsanitize=address,undefined -fno-sanitize=alignment,nonnull-attribute,pointer-overflow \
@@ -48,7 +49,7 @@ SAN_FLAGS    := -fsanitize=address,undefined -fno-sanitize=alignment,nonnull-att
 build-san/nginx.stamp: mk/nginx.mk $(EDGE_SOURCES) $(NGINX_CACHE)/configure
 	@mkdir -p build-san/nginx
 	@echo '  NGINX static'
-	@cd $(NGINX_CACHE) && ./configure --prefix=/nonexistent $(NGINX_STATIC) \
+	@cd $(NGINX_CACHE) && ./configure $(NGINX_STATIC) \
 	    --with-cc-opt='-O1 -g $(SAN_FLAGS) -DNGX_DEBUG_PALLOC=1' --with-ld-opt='$(SAN_FLAGS)' \
 	    --add-module=$(CURDIR) --builddir=$(CURDIR)/build-san/nginx > $(CURDIR)/build-san/nginx/configure.log \
 	    || { tail -20 $(CURDIR)/build-san/nginx/configure.log; exit 1; }
@@ -59,7 +60,7 @@ build-san/nginx.stamp: mk/nginx.mk $(EDGE_SOURCES) $(NGINX_CACHE)/configure
 build/nginx-%/nginx: mk/nginx.mk $(EDGE_SOURCES) build-cache/nginx-%/configure
 	@mkdir -p $(@D)
 	@echo '  NGINX static $*'
-	@cd build-cache/nginx-$* && ./configure --prefix=/nonexistent $(NGINX_STATIC) --with-cc-opt=-O1 \
+	@cd build-cache/nginx-$* && ./configure $(NGINX_STATIC) --with-cc-opt=-O1 \
 	    --add-module=$(CURDIR) --builddir=$(CURDIR)/$(@D) > $(CURDIR)/$(@D)/configure.log \
 	    || { tail -20 $(CURDIR)/$(@D)/configure.log; exit 1; }
 	@$(MAKE) -s -f $(CURDIR)/$(@D)/Makefile -C build-cache/nginx-$*

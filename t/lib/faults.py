@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Callable
 
 from flow import ROOT, SLOW, clear_faults, fault
@@ -85,19 +84,12 @@ def kill(*names: str):
     return make
 
 
-def serves(pid: int) -> bool:
-    try:
-        return "shutting down" not in Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return False
-
-
 def kill_worker(stack, dice):
     """One that serves: in the place of one that is about to end nginx puts no other."""
-    before = stack.children("nginx")
+    before = stack.nginx_workers()
     began = time.monotonic()
-    os.kill(dice.choice([pid for pid in before if serves(pid)]), signal.SIGKILL)
-    wait_until(lambda: set(stack.children("nginx")) - set(before), "a new worker", WITHIN)
+    os.kill(dice.choice(sorted(before)), signal.SIGKILL)
+    wait_until(lambda: stack.nginx_workers() - before, "a new worker", WITHIN)
     return began
 
 

@@ -27,10 +27,11 @@ static bool refused(const struct world *w, const struct flow *f, uint32_t seq)
 void check_reroute(struct world *w, const struct flow *f, const struct payment *b)
 {
     const struct payment *p = &w->rows.p;
-    const struct payment_past *past = &p->past[b->command_seq - 1];
+    const struct payment_past *past;
 
     if (!b->version)
         return;
+    past = &p->past[b->command_seq - 1];
     if (p->command_seq == b->command_seq) {
         CHECK(slice_eq(p->channel, b->channel) && slice_eq(p->account, b->account),
               "what was agreed stays", "another channel by %s", f->step.input_name);
